@@ -1,0 +1,91 @@
+"""The command group, and how every command ends.
+
+Subcommands are imported only when they are called or helped, so that
+`penultimate --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from extractor.errors import PenultimateError
+
+SOME_FAILED = 3
+"""Exit code of a command that did its job but for some of its images."""
+
+_SUMMARIES = {
+    "backbones": "List the backbones and whether they are on this machine.",
+    "export": "Make a backbone ready for use (needs the `export` extra).",
+    "serve": "Run the gRPC service.",
+    "embed": "Embed images and write the vectors to a file.",
+    "index": "Add images to a collection.",
+    "search": "Find the images of a collection that look like one image.",
+    "classify": "Label images with a head.",
+    "doctor": "Check this installation and say what is in use.",
+    "demo": "Run everything once on real photos of solar cells.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of the same name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _SUMMARIES:
+            return None
+        command = importlib.import_module(f"extractor.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="penultimate", prog_name="penultimate")
+def penultimate() -> None:
+    """Turn images into embeddings once; find look-alikes; train classifiers in seconds.
+
+    To fit a classifier, see `fit-head --help`.
+    """
+
+
+def run(command: click.Command, argv: list[str] | None = None) -> None:
+    """Run `command` and exit: a deliberate error is one line on standard error, exit code 1."""
+    try:
+        code: Any = command.main(args=argv, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (PenultimateError, OSError) as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        code = 130
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> None:
+    """Exit; a reader that went away (`| head`) is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def main() -> None:
+    """The entry point of `penultimate`."""
+    run(penultimate)

@@ -1,0 +1,69 @@
+"""Where things lie, what they may be called, and the defaults and limits."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from extractor.errors import InvalidArgument
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+MAX_MESSAGE_BYTES = 64 * 2**20
+MAX_ITEMS_PER_CALL = 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """The folder that holds all that the project keeps, and what lies where in it."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> DataFolder:
+        """`$PENULTIMATE_DATA`, or the platform's folder for a user's data."""
+        from platformdirs import user_data_path
+
+        chosen = os.environ.get("PENULTIMATE_DATA")
+        return cls(Path(chosen) if chosen else user_data_path("penultimate"))
+
+    @property
+    def backbones(self) -> Path:
+        """One bundle folder per backbone."""
+        return self.root / "backbones"
+
+    @property
+    def cache(self) -> Path:
+        """The embedding cache (LMDB)."""
+        return self.root / "cache"
+
+    @property
+    def collections(self) -> Path:
+        """One folder per collection."""
+        return self.root / "collections"
+
+    @property
+    def heads(self) -> Path:
+        """One folder per head."""
+        return self.root / "heads"
+
+
+def checked_name(kind: str, name: str) -> str:
+    """Return `name` when it is safe as a file name.
+
+    Raises
+    ------
+    InvalidArgument
+        When it holds anything but letters, digits, dot, dash and underscore,
+        starts with a dot or dash, or is longer than 100 characters.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"{name!r} cannot be the name of a {kind}: use 1 to 100 letters, digits, '.', '-' "
+            "and '_', beginning with a letter or digit"
+        )
+    return name
