@@ -18,6 +18,25 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one image may be, checked before it is decoded.
+
+    Attributes
+    ----------
+    image_bytes : int
+        Largest file.
+    image_pixels : int
+        Largest width times height.
+    min_side : int
+        Smallest width and height, in pixels: a single pixel or line shows nothing.
+    """
+
+    image_bytes: int = 32 * 2**20
+    image_pixels: int = 89_000_000
+    min_side: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class DataFolder:
     """The folder that holds all that the project keeps, and what lies where in it."""
 

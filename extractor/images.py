@@ -1,0 +1,177 @@
+"""From an image file's bytes to checked uint8 pixels at the backbone's input size.
+
+How any picture becomes RGB: the first frame; turned upright as its EXIF says;
+16-bit grey scaled by 1/257; transparency laid on white; everything else
+(grey, palette, CMYK, YCbCr) by Pillow's conversion, without colour profiles.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+
+from extractor.backbones.bundle import Preprocessing
+from extractor.errors import ImageTooLarge, InvalidImage, UnsupportedFormat
+from extractor.settings import Limits
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Pillow's names of the accepted formats (JPEG holds MPO, several pictures in one file)."""
+
+# Pillow registers these only when it meets an unknown file, and then loads every plugin it has.
+_REGISTERED = (TiffImagePlugin, WebPImagePlugin)
+
+_ACCEPTED = "accepted are JPEG, PNG, WebP, GIF, BMP and TIFF"
+
+# Formats that people do send and that deserve their name in the answer: (offset, bytes, name).
+_OTHER_FORMATS = (
+    (4, b"ftypavif", "an AVIF picture"),
+    (4, b"ftyp", "a HEIC picture or a video"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"\x00\x00\x01\x00", "an icon (ICO)"),
+    (0, b"\x00\x00\x00\x0cjP", "a JPEG 2000 picture"),
+    (0, b"PK\x03\x04", "a zip archive"),
+)
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+_WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def decode(data: bytes, spec: Preprocessing, limits: Limits | None = None) -> NDArray[np.uint8]:
+    """Decode, check, turn upright, resize and crop one image.
+
+    Parameters
+    ----------
+    data : bytes
+        An image file.
+    spec : Preprocessing
+    limits : Limits, optional
+
+    Returns
+    -------
+    uint8 array of shape (spec.height, spec.width, 3)
+        RGB. Every pixel of the file was read before.
+
+    Raises
+    ------
+    ImageTooLarge
+        Over a limit on bytes or pixels; decided before any pixel is decoded.
+    UnsupportedFormat
+        A format or kind of pixel that is not accepted.
+    InvalidImage
+        Anything else that is no whole picture.
+    """
+    return _to_input(open_upright(data, limits or Limits()), spec)
+
+
+def open_upright(data: bytes, limits: Limits) -> Image.Image:
+    """Open and fully read one image: upright, mode L or RGB; errors as in `decode`."""
+    if len(data) > limits.image_bytes:
+        raise ImageTooLarge(f"the file has {len(data):,} bytes; at most {limits.image_bytes:,} are accepted")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image, limits)
+            image.load()
+            return _to_grey_or_rgb(_upright(image))
+    except InvalidImage:
+        raise
+    except UnidentifiedImageError:
+        raise _unidentified(data) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge(f"the picture is too large: {error}") from None
+    except Exception as error:  # decoders raise anything on damaged bytes
+        raise InvalidImage(f"the picture is damaged or cut short: {error or type(error).__name__}") from error
+
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
+    if width * height > limits.image_pixels:
+        raise ImageTooLarge(
+            f"the picture has {width} x {height} pixels; at most {limits.image_pixels:,} in all are "
+            "accepted: make it smaller"
+        )
+    if min(width, height) < limits.min_side:
+        raise InvalidImage(
+            f"the picture has {width} x {height} pixels; each side needs at least {limits.min_side}"
+        )
+
+
+def _unidentified(data: bytes) -> InvalidImage:
+    if not data:
+        return InvalidImage("the file is empty (0 bytes)")
+    for offset, mark, name in _OTHER_FORMATS:
+        if data.startswith(mark, offset):
+            return UnsupportedFormat(f"this is {name}; {_ACCEPTED}: convert it first")
+    return InvalidImage(f"not a picture: its first bytes are {data[:8]!r}; {_ACCEPTED}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the pixels
+        return image
+    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+
+
+def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Grey stays one channel: resizing it once gives the same pixels as resizing it three times."""
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
+    if image.mode in _WIDE_GREY:
+        return _narrowed(image)
+    if image.has_transparency_data:
+        return _on_white(image)
+    if image.mode in ("F", "LAB"):
+        raise UnsupportedFormat(
+            f"pixels of kind {image.mode!r} have no defined range in RGB: save it as 8-bit RGB"
+        )
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnsupportedFormat(
+            f"pixel values from {values.min()} to {values.max()} fit no 16-bit picture: save it as 8-bit RGB"
+        )
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    picture = image.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def _to_input(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
+    """Resize the shorter side and crop the centre, computing only the pixels that remain."""
+    resized = _resized_size(image.size, spec.resize_shorter)
+    box = _crop_box(image.size, resized, (spec.width, spec.height))
+    small = image.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation], box=box)
+    return np.asarray(small.convert("RGB"))
+
+
+def _resized_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Width and height after the resize, rounded down as torchvision does."""
+    width, height = size
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def _crop_box(
+    size: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The centre crop of the resized picture, in coordinates of the original one."""
+    left, top = (round((full - part) / 2.0) for full, part in zip(resized, crop, strict=True))
+    across, down = (original / full for original, full in zip(size, resized, strict=True))
+    return left * across, top * down, (left + crop[0]) * across, (top + crop[1]) * down
