@@ -13,7 +13,8 @@ PenultimateError
 ├── Overloaded              the queue is full; try again after `retry_after` seconds
 ├── DeadlineExceeded        the caller's time ran out while the item waited
 ├── Unavailable             starting, draining, or the other side is gone
-└── Unauthenticated         no token, or a wrong one
+├── Unauthenticated         no token, or a wrong one
+└── InternalError           our own fault; the log has the trace
 
 The message says what was wrong, with the value, and what to do next. The
 mapping to gRPC status codes is in `extractor.wire`.
@@ -104,3 +105,7 @@ class Unavailable(PenultimateError):
 
 class Unauthenticated(PenultimateError):
     """No token, or a wrong one."""
+
+
+class InternalError(PenultimateError):
+    """Our own fault; the log has the trace."""

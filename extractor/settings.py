@@ -86,3 +86,8 @@ def checked_name(kind: str, name: str) -> str:
             "and '_', beginning with a letter or digit"
         )
     return name
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,246 @@
+"""Runs a bundle's network with ONNX Runtime on a named processor, and proves that it does so rightly.
+
+Three builds of ONNX Runtime exist (plain, OpenVINO, GPU); which one is
+installed decides which providers can be had.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from extractor import images
+from extractor.backbones.bundle import Bundle
+from extractor.errors import InvalidArgument, Unavailable
+from extractor.results import Vector
+from extractor.settings import cores
+
+log = logging.getLogger(__name__)
+
+_ONNX_NAMES = {
+    "cpu": "CPUExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+}
+_INSTALL = {"cpu": "penultimate[cpu]", "openvino": "penultimate[openvino]", "cuda": "penultimate[gpu]"}
+_PRECISIONS = {"cpu": ("fp32",), "openvino": ("bf16", "fp32"), "cuda": ("fp32",)}
+
+
+class Numerics(NamedTuple):
+    """What computes: a provider and a precision."""
+
+    provider: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.precision}"
+
+
+class Session:
+    """One network on one provider; `run` may be called from several threads.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    numerics : Numerics
+
+    Attributes
+    ----------
+    max_batch : int
+        Largest batch that pays on this provider.
+    parallel : int
+        Number of calls of `run` at once that keep it busy.
+
+    Raises
+    ------
+    InvalidArgument
+        When the installed ONNX Runtime has no such provider.
+    Unavailable
+        When the provider is there but does not really run the network.
+    """
+
+    def __init__(self, bundle: Bundle, numerics: Numerics) -> None:
+        self.numerics = numerics
+        # A CPU is fastest with one image a call and a call a core; a GPU wants batches, of few sizes,
+        # because every new shape is searched for its best algorithm again.
+        on_gpu = numerics.provider == "cuda"
+        self._sizes = (1, 8, 32) if on_gpu else (1,)
+        self.max_batch = self._sizes[-1]
+        self.parallel = 2 if on_gpu else cores()
+        self._session = _open(bundle, numerics, self._sizes)
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Vector]:
+        """Embed pictures.
+
+        Parameters
+        ----------
+        pixels : sequence of uint8 arrays of shape (height, width, 3)
+
+        Returns
+        -------
+        list of float32 arrays of shape (dim,)
+            Each owns its memory.
+        """
+        rows: list[Vector] = []
+        for start in range(0, len(pixels), self.max_batch):
+            part = pixels[start : start + self.max_batch]
+            size = next(size for size in self._sizes if size >= len(part))
+            outputs = self._session.run(None, {self._input: _padded(part, size)})[0]
+            rows.extend(row.copy() for row in outputs[: len(part)])
+        return rows
+
+    def prove(self, bundle: Bundle) -> float:
+        """Warm every batch size; the smallest cosine between the golden vectors and what is computed here.
+
+        Raises
+        ------
+        Unavailable
+            When it is under the bound of the manifest.
+        """
+        golden = bundle.golden()
+        pixels = [images.decode(item.image, bundle.manifest.preprocessing) for item in golden]
+        for size in self._sizes:
+            self.run(pixels[:1] * size)
+        cosines = [_cosine(row, item.vector) for row, item in zip(self.run(pixels), golden, strict=True)]
+        bound = bundle.manifest.min_cosine[self.numerics.precision]
+        smallest = min(cosines)
+        if not smallest >= bound:  # also when it is NaN
+            raise Unavailable(
+                f"{self.numerics} does not compute what {bundle.manifest.backbone} should: the smallest "
+                f"cosine to the original model is {smallest:.5f}, under the bound of {bound}; use another "
+                "--provider or --precision"
+            )
+        return smallest
+
+
+def open_session(bundle: Bundle, provider: str = "auto", precision: str = "auto") -> tuple[Session, float]:
+    """The first wanted session that passes the golden test, and its smallest cosine.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    provider : {"auto", "cpu", "openvino", "cuda"}
+    precision : {"auto", "fp32", "bf16"}
+
+    Raises
+    ------
+    InvalidArgument, Unavailable
+        When what was named cannot be had; with `auto`, when nothing works.
+    """
+    candidates = list(wanted(provider, precision))
+    for numerics in candidates:
+        try:
+            session = Session(bundle, numerics)
+            return session, session.prove(bundle)
+        except Unavailable as error:
+            if numerics == candidates[-1]:
+                raise
+            log.warning("%s is passed over: %s", numerics, error)
+    raise InvalidArgument(_not_to_be_had(provider, precision))
+
+
+def wanted(provider: str, precision: str) -> Iterator[Numerics]:
+    """What to try, fastest first, among what is installed and was asked for.
+
+    Raises
+    ------
+    InvalidArgument
+        When a provider was named that the installed ONNX Runtime lacks.
+    """
+    if provider != "auto" and provider not in installed_providers():
+        raise InvalidArgument(_not_to_be_had(provider, precision))
+    for candidate in ("cuda", "openvino", "cpu"):
+        if provider in ("auto", candidate) and candidate in installed_providers():
+            for kind in _PRECISIONS[candidate]:
+                if precision == kind or (precision == "auto" and (kind != "bf16" or has_bf16())):
+                    yield Numerics(candidate, kind)
+
+
+def installed_providers() -> list[str]:
+    """Our names of the providers that the installed ONNX Runtime has."""
+    available = ort.get_available_providers()
+    return [name for name, onnx_name in _ONNX_NAMES.items() if onnx_name in available]
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; without, bf16 is slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _not_to_be_had(provider: str, precision: str) -> str:
+    have = ", ".join(installed_providers())
+    if provider not in ("auto", *installed_providers()):
+        return (
+            f"the provider {provider!r} is not in the installed ONNX Runtime (it has: {have}); in a new "
+            f"environment, install {_INSTALL.get(provider, 'one of ' + ', '.join(_INSTALL.values()))}"
+        )
+    return f"no provider here computes with precision {precision!r} (provider {provider}, installed: {have})"
+
+
+def _open(bundle: Bundle, numerics: Numerics, sizes: tuple[int, ...]) -> ort.InferenceSession:
+    if numerics.provider == "cuda":
+        ort.preload_dlls()
+    name = _ONNX_NAMES[numerics.provider]
+    try:
+        session = ort.InferenceSession(
+            str(bundle.model),
+            _session_options(numerics, sizes),
+            providers=[(name, _provider_options(numerics))],
+        )
+    except Exception as error:  # onnxruntime raises its own kinds, with no common base
+        raise Unavailable(f"{numerics} cannot load {bundle.model}: {error}") from error
+    if session.get_providers()[0] != name:
+        raise Unavailable(
+            f"{numerics} was asked for, but ONNX Runtime runs the network on {session.get_providers()[0]}; "
+            "its log above says why"
+        )
+    return session
+
+
+def _session_options(numerics: Numerics, sizes: tuple[int, ...]) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    if len(sizes) == 1:  # a fixed batch lets the provider plan its memory once
+        options.add_free_dimension_override_by_name("batch", sizes[0])
+    if numerics.provider == "openvino":  # its falling back to the plain CPU is otherwise only a log line
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options
+
+
+def _provider_options(numerics: Numerics) -> dict[str, Any]:
+    if numerics.provider == "openvino":
+        hint = {"bf16": "bf16", "fp32": "f32"}[numerics.precision]
+        threads = str(cores())
+        config = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        return {"device_type": "CPU", "load_config": json.dumps({"CPU": config})}
+    if numerics.provider == "cuda":
+        return {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+    return {}
+
+
+def _padded(pixels: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
+    """The pictures as one array of exactly `size` rows, the spare ones black."""
+    if len(pixels) == size:
+        return np.stack(pixels)
+    batch = np.zeros((size, *pixels[0].shape), np.uint8)
+    batch[: len(pixels)] = pixels
+    return batch
+
+
+def _cosine(a: Vector, b: Vector) -> float:
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))

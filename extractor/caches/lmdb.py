@@ -1,0 +1,184 @@
+"""A cache on disk that several processes share (LMDB).
+
+Rows are written behind the caller by one thread that commits whatever has
+gathered, so that a thousand images cost a few commits. A row is found by this
+process at once, and survives `kill -9` from its commit on; LMDB itself stays
+whole at any moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import lmdb
+
+from extractor.caches import Row
+from extractor.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+# Only address space: the file grows with what is written. A fixed size, because a map that grows must
+# not do so while another thread or process reads.
+_MAP_BYTES = 2**40
+_MAX_WAITING_ROWS = 4096
+
+
+class LmdbCache:
+    """Open the cache in `folder`, making it when it is not there.
+
+    A cache that cannot be read (cut short, overwritten) is set aside under
+    another name and begun anew: its rows can be computed again.
+
+    Raises
+    ------
+    Unavailable
+        When the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._env = _Environment.of(folder)
+        except (lmdb.Error, OSError) as error:
+            raise Unavailable(f"the cache {folder} cannot be opened: {error}") from error
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Row | None]:
+        """See `Cache`."""
+        return self._env.get_many(keys)
+
+    def put_many(self, rows: Mapping[bytes, Row]) -> None:
+        """See `Cache`; waits when thousands of rows are not written yet."""
+        self._env.put_many(rows)
+
+    def flush(self) -> None:
+        """See `Cache`."""
+        self._env.flush()
+
+    def close(self) -> None:
+        """See `Cache`."""
+        self._env.release()
+
+
+class _Environment:
+    """One LMDB environment and its writer thread, shared by all who open the folder here.
+
+    LMDB forbids opening one environment twice in a process.
+    """
+
+    _open: ClassVar[dict[Path, _Environment]] = {}
+    _registry: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def of(cls, folder: Path) -> _Environment:
+        folder = folder.resolve()
+        with cls._registry:
+            env = cls._open.get(folder)
+            if env is None:
+                env = cls._open[folder] = cls(folder)
+            env._users += 1
+            return env
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._users = 0
+        self._env = _open_or_begin_anew(folder)
+        self._waiting: dict[bytes, Row] = {}
+        self._writing: dict[bytes, Row] = {}
+        self._closing = False
+        self._changed = threading.Condition()
+        self._failed_at = float("-inf")
+        self._writer = threading.Thread(target=self._write_behind, name="cache-writer", daemon=True)
+        self._writer.start()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Row | None]:
+        with self._changed:
+            found = [self._waiting.get(key) or self._writing.get(key) for key in keys]
+        if all(found):
+            return found
+        try:
+            with self._env.begin() as transaction:
+                return [row or _whole(transaction.get(key)) for key, row in zip(keys, found, strict=True)]
+        except lmdb.Error as error:
+            self._complain("read", error)
+            return found
+
+    def put_many(self, rows: Mapping[bytes, Row]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < _MAX_WAITING_ROWS)
+            self._waiting.update(rows)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._writing)
+
+    def release(self) -> None:
+        with self._registry:
+            self._users -= 1
+            if self._users:
+                return
+            del self._open[self._folder]
+            with self._changed:
+                self._closing = True
+                self._changed.notify_all()
+            self._writer.join()
+            self._env.close()
+
+    def _write_behind(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                self._writing, self._waiting = self._waiting, {}
+                self._changed.notify_all()
+            self._commit(self._writing)
+            with self._changed:
+                self._writing = {}
+                self._changed.notify_all()
+
+    def _commit(self, rows: Mapping[bytes, Row]) -> None:
+        """Write `rows`, or count them lost: an image can be computed again."""
+        try:
+            with self._env.begin(write=True) as transaction:
+                for key, row in rows.items():
+                    transaction.put(key, row.to_bytes())
+        except lmdb.Error as error:
+            self._complain("write to", error)
+
+    def _complain(self, what: str, error: lmdb.Error) -> None:
+        """Say it once a minute, not once an image."""
+        if time.monotonic() - self._failed_at > 60:
+            self._failed_at = time.monotonic()
+            log.warning("cannot %s the cache %s, so images are computed again: %s", what, self._folder, error)
+
+
+def _whole(record: bytes | None) -> Row | None:
+    return None if record is None else Row.from_bytes(record)
+
+
+def _open_or_begin_anew(folder: Path) -> lmdb.Environment:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _open_checked(folder)
+    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+        aside = folder.with_name(f"{folder.name}-damaged-{time.time_ns()}")
+        folder.rename(aside)
+        log.warning("the cache %s is damaged (%s): set aside as %s and begun anew", folder, error, aside)
+        folder.mkdir()
+        return _open_checked(folder)
+
+
+def _open_checked(folder: Path) -> lmdb.Environment:
+    env = lmdb.open(str(folder), map_size=_MAP_BYTES, max_readers=1024)
+    pages = env.info()["last_pgno"] + 1
+    size = (folder / "data.mdb").stat().st_size
+    if size and size < pages * env.stat()["psize"]:
+        env.close()  # reading behind the file's end would be a bus error, not an exception
+        raise lmdb.CorruptedError(f"data.mdb has {size:,} bytes where {pages:,} pages were written")
+    env.reader_check()  # frees the places of readers that were killed
+    return env

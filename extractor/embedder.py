@@ -1,0 +1,344 @@
+"""The heart: images in, one result each out, every image through the network at most once.
+
+The only module that knows the order of the data path: read, digest, cache,
+decode, batch, network, cache. No network protocol here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extractor import caches, images, sources
+from extractor.backbones.bundle import Bundle
+from extractor.batching import Batcher
+from extractor.caches import Cache, Row
+from extractor.caches.memory import MemoryCache
+from extractor.errors import InternalError, Overloaded, PenultimateError, Unavailable
+from extractor.results import ImageLike, Result, Vector
+from extractor.settings import DEFAULT_BACKBONE, DataFolder, Limits, cores
+
+if TYPE_CHECKING:
+    from extractor.backbones.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class Embedder:
+    """Turns images into embeddings in this process; implements `Embeds`.
+
+    Parameters
+    ----------
+    backbone : str
+        An exported backbone.
+    data : DataFolder or path, optional
+        Where bundles and the cache lie; `DataFolder.default()` when left out.
+    provider : {"auto", "cpu", "openvino", "cuda"}
+    precision : {"auto", "fp32", "bf16"}
+        With "auto" any remembered vector will do that passed its golden bound;
+        "fp32" passes over remembered vectors of a lower precision.
+    cache : Cache, "disk" or None
+        "disk" is the data folder's cache, shared with other processes.
+    limits : Limits
+        What one image may be.
+    max_pending, max_pending_bytes : int
+        How many images, and bytes of images, `submit` accepts before it
+        refuses more.
+
+    Raises
+    ------
+    NotFound, DamagedFile
+        When there is no good bundle of the backbone.
+    """
+
+    def __init__(
+        self,
+        backbone: str = DEFAULT_BACKBONE,
+        *,
+        data: DataFolder | Path | str | None = None,
+        provider: str = "auto",
+        precision: str = "auto",
+        cache: Cache | Literal["disk"] | None = "disk",
+        limits: Limits | None = None,
+        max_pending: int = 4096,
+        max_pending_bytes: int = 256 * 2**20,
+    ) -> None:
+        folder = _data_folder(data)
+        self.bundle = Bundle.of(folder, backbone)
+        self.limits = limits or Limits()
+        self._provider = provider
+        self._precision = precision
+        self._cache = _disk_cache(folder) if cache == "disk" else cache
+        self._pending = _Pending(max_pending, max_pending_bytes)
+        self._computed = _Counter()
+        self._network: _Network | None = None
+        self._loading = threading.Lock()
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
+
+    @property
+    def fingerprint(self) -> str:
+        """The backbone's fingerprint, in hex."""
+        return self.bundle.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """The embedding's width."""
+        return self.bundle.manifest.dim
+
+    @property
+    def numerics(self) -> str:
+        """What computes, such as `cpu/fp32`; loads the network when it is not loaded yet."""
+        return self._loaded().numerics
+
+    @property
+    def golden_cosine(self) -> float:
+        """The smallest cosine of the golden test; loads the network when it is not loaded yet."""
+        return self._loaded().golden_cosine
+
+    @property
+    def computed(self) -> int:
+        """How many images really went through the network."""
+        return self._computed.value
+
+    def warm(self) -> None:
+        """Load the network and prove it on the golden images.
+
+        Raises
+        ------
+        InvalidArgument, Unavailable
+            When the wanted provider cannot be had, or fails the golden test.
+        """
+        self._loaded()
+
+    def submit(self, image: ImageLike) -> Future[Result]:
+        """Begin to embed one image.
+
+        Returns
+        -------
+        Future of Result
+            What is wrong with the image is in the result, not raised. One that
+            is cancelled is dropped at its next step.
+
+        Raises
+        ------
+        Overloaded
+            When too many images, or bytes, are pending.
+        """
+        size = len(image) if isinstance(image, bytes) else 0
+        self._pending.enter(size)
+        future: Future[Result] = Future()
+        future.add_done_callback(lambda _: self._pending.leave(size))
+        try:
+            self._pool.submit(self._begin, image, future)
+        except RuntimeError:
+            future.cancel()
+            raise Unavailable("the embedder is closed") from None
+        return future
+
+    def embed(self, images: Iterable[ImageLike]) -> list[Result]:
+        """One result for each image, in order; see `Result`.
+
+        Parameters
+        ----------
+        images : iterable of bytes, path or PIL image
+        """
+        return list(self.stream(images))
+
+    def stream(self, images: Iterable[ImageLike]) -> Iterator[Result]:
+        """Like `embed`, lazily: a few images for each core are in memory at once.
+
+        Raises
+        ------
+        InvalidArgument, Unavailable
+            When the network cannot be run at all.
+        """
+        window: deque[Future[Result]] = deque()
+        room = 4 * cores() + 64
+        try:
+            for image in images:
+                window.append(self.submit(image))
+                if len(window) >= room:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+    def close(self) -> None:
+        """Finish what was submitted and release threads and files."""
+        self._pool.shutdown()
+        if self._network:
+            self._network.batcher.close()
+        if self._cache:
+            self._cache.close()
+            self._cache = None
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, image: ImageLike, future: Future[Result]) -> None:
+        """Read, digest, look up, decode: one image, in a thread of the pool."""
+        digest: bytes | None = None
+        try:
+            if future.cancelled():
+                return
+            data = sources.read(image)
+            digest = hashlib.sha256(data).digest()
+            known = self._recall(digest)
+            if known is not None:
+                _settle(future, self._result(digest, embedding=known, cached=True))
+                return
+            pixels = images.decode(data, self.bundle.manifest.preprocessing, self.limits)
+        except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
+            _settle(future, self._result(digest, error=_deliberate(error)))
+            return
+        self._enqueue(pixels, digest, future)
+
+    def _enqueue(self, pixels: NDArray[np.uint8], digest: bytes, future: Future[Result]) -> None:
+        try:
+            network = self._loaded()
+            inner = network.batcher.submit(pixels, wanted=lambda: not future.cancelled())
+        except PenultimateError as error:  # not this image's fault: no image can be embedded
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+            return
+        inner.add_done_callback(lambda done: self._finish(done, network.numerics, digest, future))
+
+    def _finish(self, done: Future[Vector], numerics: str, digest: bytes, future: Future[Result]) -> None:
+        """Remember and answer, in the thread that ran the network."""
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None:
+            _settle(future, self._result(digest, error=_deliberate(error)))
+            return
+        vector = done.result()
+        self._computed.add()
+        if self._cache:
+            self._cache.put_many({caches.key(self.fingerprint, digest): Row(numerics, vector)})
+        _settle(future, self._result(digest, embedding=vector))
+
+    def _recall(self, digest: bytes) -> Vector | None:
+        if not self._cache:
+            return None
+        (row,) = self._cache.get_many([caches.key(self.fingerprint, digest)])
+        if row is None or len(row.vector) != self.dim:
+            return None
+        exact_enough = self._precision != "fp32" or row.numerics.endswith("/fp32")
+        return row.vector if exact_enough else None
+
+    def _result(
+        self,
+        digest: bytes | None,
+        *,
+        embedding: Vector | None = None,
+        error: PenultimateError | None = None,
+        cached: bool = False,
+    ) -> Result:
+        return Result(embedding, error, digest, cached, self.fingerprint)
+
+    def _loaded(self) -> _Network:
+        with self._loading:
+            if self._network is None:
+                self._network = _Network(self.bundle, self._provider, self._precision)
+            return self._network
+
+
+class _Network:
+    """The proved session and the batcher in front of it."""
+
+    def __init__(self, bundle: Bundle, provider: str, precision: str) -> None:
+        from extractor.backbones.session import open_session
+
+        session: Session
+        session, self.golden_cosine = open_session(bundle, provider, precision)
+        self.numerics = str(session.numerics)
+        self.batcher: Batcher[NDArray[np.uint8], Vector] = Batcher(
+            session.run, max_batch=session.max_batch, workers=session.parallel
+        )
+        log.info(
+            "%s runs on %s, smallest golden cosine %.5f",
+            bundle.manifest.backbone,
+            self.numerics,
+            self.golden_cosine,
+        )
+
+
+class _Pending:
+    """Counts what is under way, and refuses what is too much."""
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self._max_items, self._max_bytes = max_items, max_bytes
+        self._items = self._bytes = 0
+        self._lock = threading.Lock()
+
+    def enter(self, size: int) -> None:
+        with self._lock:
+            # One image is always let in, or one over the limit could never be answered.
+            if self._items and (self._items >= self._max_items or self._bytes + size > self._max_bytes):
+                raise Overloaded(
+                    f"{self._items} images with {self._bytes:,} bytes are pending (at most "
+                    f"{self._max_items} and {self._max_bytes:,}): try again in a second"
+                )
+            self._items += 1
+            self._bytes += size
+
+    def leave(self, size: int) -> None:
+        with self._lock:
+            self._items -= 1
+            self._bytes -= size
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.value += 1
+
+
+def _settle(future: Future[Result], result: Result) -> None:
+    """Answer, unless the caller has gone."""
+    if future.set_running_or_notify_cancel():
+        future.set_result(result)
+
+
+def _deliberate(error: BaseException) -> PenultimateError:
+    if isinstance(error, PenultimateError):
+        return error
+    log.error("an image failed through our own fault", exc_info=error)
+    return InternalError(f"an internal error ({type(error).__name__}); the log has the details")
+
+
+def _data_folder(data: DataFolder | Path | str | None) -> DataFolder:
+    if isinstance(data, DataFolder):
+        return data
+    return DataFolder(Path(data)) if data else DataFolder.default()
+
+
+def _disk_cache(folder: DataFolder) -> Cache:
+    from extractor.caches.lmdb import LmdbCache
+
+    try:
+        return LmdbCache(folder.cache)
+    except Unavailable as error:
+        log.warning("%s; vectors are remembered only while this process runs", error)
+        return MemoryCache()
