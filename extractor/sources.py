@@ -53,7 +53,7 @@ def find(paths: Iterable[str]) -> Iterator[str]:
     Raises
     ------
     NotFound
-        When a folder holds no image, or a glob matches nothing.
+        When a folder holds no image, a glob matches nothing, or a list is empty.
     """
     seen: set[str] = set()
     for path in _listed(paths):
@@ -61,6 +61,8 @@ def find(paths: Iterable[str]) -> Iterator[str]:
             if found not in seen:
                 seen.add(found)
                 yield found
+    if not seen:
+        raise NotFound("no image was named: the list on standard input is empty")
 
 
 def _read_file(path: Path) -> bytes:

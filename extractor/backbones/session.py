@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from extractor import images
 from extractor.backbones.bundle import Bundle
+from extractor.backbones.runtimes import has_bf16
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
 from extractor.settings import cores
@@ -168,15 +168,6 @@ def installed_providers() -> list[str]:
     """Our names of the providers that the installed ONNX Runtime has."""
     available = ort.get_available_providers()
     return [name for name, onnx_name in _ONNX_NAMES.items() if onnx_name in available]
-
-
-def has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; without, bf16 is slower than fp32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def _not_to_be_had(provider: str, precision: str) -> str:

@@ -1,0 +1,46 @@
+# A fresh machine needs Python 3.11 or newer, and nothing else: every target installs what it uses.
+PYTHON ?= python3
+DATA ?= demo-output/data
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check proto clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo  ## Everything once, on real photos, from export to trained heads
+	$(BIN)/penultimate demo --data $(DATA) --out demo-output
+
+test: $(VENV)/.test  ## The whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test  ## Lint, types, layers, and whether generated code is current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.proto_is_current
+
+proto: $(VENV)/.test  ## Generate extractor/_pb from proto/
+	$(BIN)/python -m tests.generate_proto
+
+clean:  ## Remove the environment and what the demo made
+	rm -rf $(VENV) demo-output
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; this is `$(PYTHON) --version`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  rm -rf $(VENV); echo "Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+
+# The runtime is chosen once, when the environment is made.
+$(VENV)/.runtime: $(VENV)/bin/python extractor/backbones/runtimes.py
+	@test -s $@ || $(BIN)/python extractor/backbones/runtimes.py > $@
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.runtime pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$$(cat $<),export,demo]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$$(cat $(VENV)/.runtime),export,demo,test]"
+	@touch $@

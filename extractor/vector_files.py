@@ -1,0 +1,166 @@
+"""Files of embeddings for other tools: NumPy `.npz` and Parquet.
+
+Both hold, in the order the images were given: `ids`, `digests` (hex, empty
+when the file could not be read), `ok`, `error` (empty when ok), `embeddings`
+(float32, a row of NaN where not ok), and the fingerprint of the backbone.
+Rows go to disk as they come; the file appears under its name only when whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from extractor.errors import InvalidArgument
+from extractor.results import Result, Vector
+
+SUFFIXES = (".npz", ".parquet")
+
+_PARQUET_GROUP = 4096
+
+
+class Writer(Protocol):
+    """Takes rows one at a time."""
+
+    def add(self, id: str, result: Result) -> None:
+        """Append a row."""
+        ...
+
+    def finish(self) -> None:
+        """Write what is still in memory."""
+        ...
+
+
+@contextmanager
+def writing(path: Path, *, fingerprint: str, dim: int) -> Iterator[Writer]:
+    """Open `path` for rows; it appears, whole, when the block ends without an error.
+
+    Raises
+    ------
+    InvalidArgument
+        When the suffix is neither `.npz` nor `.parquet`.
+    """
+    kind = _kind(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        writer = kind(draft, fingerprint, dim)
+        yield writer
+        writer.finish()
+        with draft.open("rb") as stream:
+            os.fsync(stream.fileno())
+        draft.replace(path)
+
+
+def checked_suffix(path: Path) -> None:
+    """Raise InvalidArgument unless `path` ends in a kind of file we write."""
+    if path.suffix not in SUFFIXES:
+        raise InvalidArgument(f"{path} must end in {' or '.join(SUFFIXES)}: that chooses the kind of file")
+
+
+def _kind(path: Path) -> type[_NpzWriter] | type[_ParquetWriter]:
+    checked_suffix(path)
+    return _NpzWriter if path.suffix == ".npz" else _ParquetWriter
+
+
+class _Columns:
+    """The columns of some rows, but for the vectors."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.digests: list[str] = []
+        self.ok: list[bool] = []
+        self.error: list[str] = []
+
+    def add(self, id: str, result: Result) -> None:
+        self.ids.append(printable(id))
+        self.digests.append(result.digest.hex() if result.digest else "")
+        self.ok.append(result.ok)
+        self.error.append(str(result.error) if result.error else "")
+
+    def as_dict(self) -> dict[str, list[Any]]:
+        return {"ids": self.ids, "digests": self.digests, "ok": self.ok, "error": self.error}
+
+
+class _NpzWriter:
+    """Vectors go to a plain file beside the draft, which the end turns into one array."""
+
+    def __init__(self, draft: Path, fingerprint: str, dim: int) -> None:
+        self._draft, self._fingerprint, self._dim = draft, fingerprint, dim
+        self._columns = _Columns()
+        self._vectors = draft.with_suffix(".f32").open("w+b")
+
+    def add(self, id: str, result: Result) -> None:
+        self._columns.add(id, result)
+        self._vectors.write(_row(result, self._dim).tobytes())
+
+    def finish(self) -> None:
+        self._vectors.flush()
+        columns: dict[str, Any] = {name: np.array(rows) for name, rows in self._columns.as_dict().items()}
+        shape = (len(self._columns.ids), self._dim)
+        embeddings = np.memmap(self._vectors, "<f4", "r", shape=shape) if shape[0] else np.empty(shape, "<f4")
+        np.savez(
+            self._draft,
+            **columns,
+            embeddings=embeddings,
+            fingerprint=np.array(self._fingerprint),
+        )
+        self._vectors.close()
+
+
+class _ParquetWriter:
+    """Rows are written in groups, the vectors as lists of fixed length."""
+
+    def __init__(self, draft: Path, fingerprint: str, dim: int) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._dim = dim
+        self._schema = pa.schema(
+            [
+                ("ids", pa.string()),
+                ("digests", pa.string()),
+                ("ok", pa.bool_()),
+                ("error", pa.string()),
+                ("embeddings", pa.list_(pa.float32(), dim)),
+            ],
+            metadata={"fingerprint": fingerprint},
+        )
+        self._file = pq.ParquetWriter(draft, self._schema)
+        self._columns, self._vectors = _Columns(), list[Vector]()
+
+    def add(self, id: str, result: Result) -> None:
+        self._columns.add(id, result)
+        self._vectors.append(_row(result, self._dim))
+        if len(self._vectors) == _PARQUET_GROUP:
+            self._write()
+
+    def finish(self) -> None:
+        self._write()
+        self._file.close()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        flat = pa.array(np.concatenate([np.empty(0, np.float32), *self._vectors]))
+        vectors = pa.FixedSizeListArray.from_arrays(flat, self._dim)
+        table = pa.table({**self._columns.as_dict(), "embeddings": vectors}, schema=self._schema)
+        self._file.write_table(table)
+        self._columns, self._vectors = _Columns(), []
+
+
+def _row(result: Result, dim: int) -> Vector:
+    if result.embedding is None:
+        return np.full(dim, np.nan, np.float32)
+    return result.embedding.astype("<f4", copy=False)
+
+
+def printable(path: str) -> str:
+    """A path as text that any file can hold, also when its name is not valid UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
