@@ -1,0 +1,161 @@
+"""What every cache does, and what the one on disk does besides."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from extractor.caches import Cache, Row, key
+from extractor.caches.lmdb import LmdbCache
+from extractor.caches.memory import MemoryCache
+from extractor.errors import Unavailable
+
+FINGERPRINT = "ab" * 32
+
+
+def digest(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def row(number: int, numerics: str = "cpu/fp32") -> Row:
+    return Row(numerics, np.full(5, number, np.float32))
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
+    cache: Cache = MemoryCache() if request.param == "memory" else LmdbCache(tmp_path / "cache")
+    yield cache
+    cache.close()
+
+
+def test_what_was_put_is_found_at_once(cache: Cache) -> None:
+    """Rows come back in the order of the keys, with None for what is not there."""
+    rows = {key(FINGERPRINT, digest(number)): row(number) for number in range(3)}
+    cache.put_many(rows)
+    wanted = [key(FINGERPRINT, digest(number)) for number in (2, 9, 0)]
+    for _ in range(2):
+        found = cache.get_many(wanted)
+        assert found[1] is None
+        assert [entry.vector[0] for entry in found if entry] == [2, 0]
+        assert found[0] is not None
+        assert found[0].numerics == "cpu/fp32"
+        cache.flush()
+
+
+def test_two_backbones_never_share_a_row(cache: Cache) -> None:
+    """The same image under another fingerprint is another key."""
+    cache.put_many({key(FINGERPRINT, digest(1)): row(1)})
+    assert cache.get_many([key("cd" * 32, digest(1))]) == [None]
+
+
+def test_a_later_row_replaces_an_earlier_one(cache: Cache) -> None:
+    """The last one wins, before and after it is written."""
+    for numerics in ("openvino/bf16", "cpu/fp32"):
+        cache.put_many({key(FINGERPRINT, digest(1)): row(1, numerics)})
+        cache.flush()
+    (found,) = cache.get_many([key(FINGERPRINT, digest(1))])
+    assert found is not None
+    assert found.numerics == "cpu/fp32"
+
+
+@given(arrays(np.float32, st.integers(0, 40)), st.text("abc/123", max_size=20))
+def test_a_row_survives_its_bytes(vector: np.ndarray, numerics: str) -> None:
+    """to_bytes and from_bytes are inverse, NaN and infinities included."""
+    found = Row.from_bytes(Row(numerics, vector).to_bytes())
+    assert found is not None
+    assert found.numerics == numerics
+    np.testing.assert_array_equal(found.vector, vector)
+
+
+@given(st.integers(0, 30), st.integers(1, 255))
+def test_a_flipped_bit_is_a_miss(position: int, flip: int) -> None:
+    """Damage anywhere in a record is noticed."""
+    record = bytearray(row(3).to_bytes())
+    record[position % len(record)] ^= flip
+    assert Row.from_bytes(bytes(record)) is None
+
+
+def test_memory_forgets_the_least_recently_used() -> None:
+    """Beyond its capacity the row that was not asked for leaves first."""
+    cache = MemoryCache(capacity=2)
+    keys = [key(FINGERPRINT, digest(number)) for number in range(3)]
+    cache.put_many({keys[0]: row(0), keys[1]: row(1)})
+    cache.get_many([keys[0]])
+    cache.put_many({keys[2]: row(2)})
+    assert [entry is not None for entry in cache.get_many(keys)] == [True, False, True]
+
+
+def test_disk_remembers_across_openings(tmp_path: Path) -> None:
+    """Closing flushes; another opening finds it; two openings in one process share."""
+    first, second = LmdbCache(tmp_path / "cache"), LmdbCache(tmp_path / "cache")
+    first.put_many({key(FINGERPRINT, digest(1)): row(1)})
+    assert second.get_many([key(FINGERPRINT, digest(1))]) != [None]
+    first.close()
+    second.close()
+    third = LmdbCache(tmp_path / "cache")
+    assert third.get_many([key(FINGERPRINT, digest(1))]) != [None]
+    third.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from extractor.caches import Row, key
+from extractor.caches.lmdb import LmdbCache
+cache = LmdbCache(Path(sys.argv[1]))
+number = 0
+while True:
+    cache.put_many({key("ab" * 32, (number + i).to_bytes(32, "big")): Row("cpu/fp32", np.full(5, number + i, "f4"))
+                    for i in range(50)})
+    cache.flush()
+    number += 50
+    print(number, flush=True)
+"""
+
+
+def test_disk_survives_kill_9(tmp_path: Path) -> None:
+    """Every row that was flushed before the kill is there, whole."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "cache")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    for _ in range(5):
+        flushed = int(child.stdout.readline())
+    child.kill()
+    flushed = int((child.communicate()[0].split() or [flushed])[-1])
+    cache = LmdbCache(tmp_path / "cache")
+    found = cache.get_many([key(FINGERPRINT, digest(number)) for number in range(flushed)])
+    cache.close()
+    assert [entry.vector[0] for entry in found if entry] == list(range(flushed))
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_cache_is_set_aside(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named in the log, kept, and a new one begun: rows can be computed again."""
+    folder = tmp_path / "cache"
+    cache = LmdbCache(folder)
+    cache.put_many({key(FINGERPRINT, digest(number)): row(number) for number in range(2000)})
+    cache.close()
+    content = (folder / "data.mdb").read_bytes()
+    (folder / "data.mdb").write_bytes(content[:20_000] if damage == "cut" else b"\x55" * len(content))
+    cache = LmdbCache(folder)
+    cache.put_many({key(FINGERPRINT, digest(1)): row(1)})
+    cache.flush()
+    assert cache.get_many([key(FINGERPRINT, digest(n)) for n in (1, 2)])[1] is None
+    cache.close()
+    assert "set aside" in caplog.text
+    assert len(list(tmp_path.glob("cache-damaged-*"))) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """The error names the folder."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Unavailable, match="file/cache cannot be opened"):
+        LmdbCache(tmp_path / "file" / "cache")

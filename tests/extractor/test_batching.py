@@ -1,0 +1,107 @@
+"""The batcher answers every item, each on its own account."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extractor.batching import Batcher
+from extractor.errors import Unavailable
+
+
+class Recorder:
+    """Doubles its items; refuses a batch that holds a negative one; remembers the sizes."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.sizes.append(len(items))
+        if any(item < 0 for item in items):
+            raise ArithmeticError(f"cannot double {min(items)}")
+        return [2 * item for item in items]
+
+
+class Gate:
+    """Holds the first call until it is opened, so that a queue gathers behind it."""
+
+    def __init__(self, run) -> None:
+        self._run = run
+        self.entered = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.entered.set()
+        assert self.open.wait(10)
+        return self._run(items)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    items=st.lists(st.integers(-3, 50), max_size=60), max_batch=st.integers(1, 9), workers=st.integers(1, 3)
+)
+def test_only_the_culprits_fail(items: list[int], max_batch: int, workers: int) -> None:
+    """Whatever is joined with whatever, each item gets its own answer or its own error."""
+    batcher = Batcher(Recorder(), max_batch=max_batch, workers=workers)
+    futures = [batcher.submit(item) for item in items]
+    batcher.close()
+    for item, future in zip(items, futures, strict=True):
+        if item < 0:
+            with pytest.raises(ArithmeticError, match=f"cannot double {item}"):
+                future.result(0)
+        else:
+            assert future.result(0) == 2 * item
+
+
+def test_what_waits_is_joined_up_to_the_batch_size() -> None:
+    """Behind a busy worker items gather into full batches."""
+    recorder = Recorder()
+    gate = Gate(recorder)
+    batcher = Batcher(gate, max_batch=4, workers=1)
+    futures = [batcher.submit(0)]
+    assert gate.entered.wait(10)
+    futures += [batcher.submit(item) for item in range(1, 10)]
+    gate.open.set()
+    batcher.close()
+    assert [future.result(0) for future in futures] == [2 * item for item in range(10)]
+    assert recorder.sizes == [1, 4, 4, 1]
+
+
+def test_an_item_whose_caller_left_is_not_run() -> None:
+    """Cancelled or no longer wanted: dropped before its turn."""
+    recorder = Recorder()
+    gate = Gate(recorder)
+    batcher = Batcher(gate, max_batch=1, workers=1)
+    first = batcher.submit(1)
+    assert gate.entered.wait(10)
+    cancelled, unwanted, good = batcher.submit(2), batcher.submit(3, wanted=lambda: False), batcher.submit(4)
+    assert cancelled.cancel()
+    gate.open.set()
+    batcher.close()
+    assert (first.result(0), good.result(0)) == (2, 8)
+    assert recorder.sizes == [1, 1]
+    with pytest.raises(CancelledError):
+        unwanted.result(0)
+
+
+def test_a_run_with_too_few_outputs_is_an_error_not_a_shift() -> None:
+    """An output that is missing never gives an item its neighbour's answer."""
+    batcher: Batcher[int, int] = Batcher(lambda items: [7] * (len(items) - 1), max_batch=4, workers=1)
+    futures = [batcher.submit(item) for item in range(4)]
+    batcher.close()
+    for future in futures:
+        assert isinstance(future.exception(0), ValueError)
+
+
+def test_after_close_nothing_is_accepted() -> None:
+    """Closing finishes what was accepted and refuses the rest."""
+    batcher = Batcher(Recorder(), max_batch=2, workers=2)
+    accepted = batcher.submit(5)
+    batcher.close()
+    batcher.close()
+    assert accepted.result(0) == 10
+    with pytest.raises(Unavailable, match="closed"):
+        batcher.submit(6)
