@@ -1,0 +1,134 @@
+"""`penultimate doctor`: what is installed, what is in use, and whether it is right."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from extractor.cli.options import data_option, json_option, provider_options
+from extractor.errors import PenultimateError
+from extractor.settings import DataFolder, cores
+
+_RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
+_PACKAGES = ("penultimate", *_RUNTIMES, "numpy", "pillow", "faiss-cpu", "scikit-learn", "grpcio", "lmdb")
+_LOW_DISK_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `wrong` says what to do when it is not as it should be."""
+
+    topic: str
+    value: str
+    wrong: str = ""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  penultimate doctor
+  penultimate doctor --provider cpu --json
+
+\b
+Exit codes: 0 all is well, 1 something is wrong (marked with ✗).
+"""
+)
+@provider_options
+@data_option
+@json_option
+def command(data: DataFolder, as_json: bool, backbone: str, provider: str, precision: str) -> int:
+    """Check this installation: versions, providers, the golden test, the data folder and the disk."""
+    findings = [*_machine(), *_network(data, backbone, provider, precision), *_data(data)]
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        _print(findings)
+    return 1 if any(finding.wrong for finding in findings) else 0
+
+
+def _print(findings: list[Finding]) -> None:
+    width = max(len(finding.topic) for finding in findings)
+    for finding in findings:
+        mark = "✗" if finding.wrong else "✓"
+        click.echo(f"{mark} {finding.topic:{width}}  {finding.value}")
+        if finding.wrong:
+            click.echo(f"  {'':{width}}  {finding.wrong}")
+
+
+def _machine() -> Iterator[Finding]:
+    from extractor.backbones.runtimes import best
+
+    yield Finding("python", f"{platform.python_version()} on {platform.platform()}, {cores()} cores")
+    installed = {name: version for name in _PACKAGES if (version := _version(name))}
+    yield Finding("versions", ", ".join(f"{name} {version}" for name, version in installed.items()))
+    runtimes = [name for name in _RUNTIMES if name in installed]
+    yield Finding("runtime", ", ".join(runtimes) or "none", _runtime_trouble(runtimes))
+    suits = best()
+    yield Finding("suits this machine", f"penultimate[{suits.extra}]: {suits.reason}")
+
+
+def _runtime_trouble(runtimes: list[str]) -> str:
+    if not runtimes:
+        return "install one of penultimate[cpu], penultimate[openvino], penultimate[gpu]"
+    if len(runtimes) > 1:
+        return "these are builds of one module and overwrite each other: keep one, in a new environment"
+    return ""
+
+
+def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> Iterator[Finding]:
+    try:
+        from extractor.backbones.session import installed_providers, open_session
+    except ImportError as error:
+        yield Finding("providers", "none", f"ONNX Runtime cannot be imported: {error}")
+        return
+    yield Finding("providers found", ", ".join(installed_providers()))
+    from extractor.backbones.bundle import Bundle
+
+    try:
+        bundle = Bundle.of(data, backbone)
+        yield Finding("backbone", f"{backbone}, dim {bundle.manifest.dim}, fingerprint {bundle.fingerprint}")
+        session, cosine = open_session(bundle, provider, precision)
+    except PenultimateError as error:
+        yield Finding("network", "not in use", str(error))
+        return
+    bound = bundle.manifest.min_cosine[session.numerics.precision]
+    yield Finding(
+        "in use", f"{session.numerics}, {session.parallel} at once, up to {session.max_batch} a batch"
+    )
+    yield Finding("golden cosine", f"{cosine:.6f} at the least (bound {bound})")
+
+
+def _data(data: DataFolder) -> Iterator[Finding]:
+    yield Finding("data folder", str(data.root), _write_trouble(data.root))
+    free = shutil.disk_usage(_nearest(data.root)).free
+    low = f"less than {_LOW_DISK_BYTES / 2**30:.0f} GiB: make room" if free < _LOW_DISK_BYTES else ""
+    yield Finding("free disk", f"{free / 2**30:.1f} GiB", low)
+
+
+def _write_trouble(folder: Path) -> str:
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(folder)):
+            return ""
+    except OSError as error:
+        return f"cannot be written ({error.strerror}): choose another with --data or $PENULTIMATE_DATA"
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the closest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
