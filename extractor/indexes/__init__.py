@@ -1,0 +1,112 @@
+"""Nearest-neighbour indexes: rows of unit vectors, compared by their cosine.
+
+An index numbers its rows and owns their unit length: vectors come in as the
+backbone gave them. Which id a row stands for is the collection's business.
+`ExactIndex` is the obvious implementation and the judge of every other one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from extractor.errors import InvalidArgument
+from extractor.results import Vector
+
+Rows: TypeAlias = NDArray[np.int64]
+
+SCORE_DECIMALS = 6
+"""Cosines of float32 vectors differ by about 1e-7 between machines; finer than this is noise."""
+
+
+class Hits(NamedTuple):
+    """What one query found: best first, equal scores in the order of their rows.
+
+    Attributes
+    ----------
+    rows : int64 array of shape (n,)
+    scores : float64 array of shape (n,)
+        Cosines, rounded to `SCORE_DECIMALS`.
+    """
+
+    rows: Rows
+    scores: NDArray[np.float64]
+
+
+class Index(Protocol):
+    """Rows of vectors that can be searched. Not safe for use by several threads at once."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        ...
+
+    def add(self, vectors: ArrayLike) -> Rows:
+        """Add vectors of shape (n, dim), of any length but zero; return their row numbers.
+
+        Row numbers rise and are never used again.
+        """
+        ...
+
+    def remove(self, rows: ArrayLike) -> None:
+        """Remove rows; those that are not there are passed over."""
+        ...
+
+    def search(self, queries: ArrayLike, k: int) -> list[Hits]:
+        """For each query of shape (q, dim): the `k` best rows and all that tie with the last of them.
+
+        Raises
+        ------
+        InvalidArgument
+            When `k` is under 1, or a query has the wrong width or no direction.
+        """
+        ...
+
+
+def has_direction(vectors: ArrayLike) -> NDArray[np.bool_]:
+    """Which of the vectors of shape (n, dim) are finite and not zero, so that an angle can be measured."""
+    lengths = _lengths(np.asarray(vectors, np.float32))
+    found: NDArray[np.bool_] = np.isfinite(lengths) & (lengths > 0)
+    return found
+
+
+def unit(vectors: ArrayLike, dim: int) -> Vector:
+    """Scale vectors of shape (n, dim) to length one.
+
+    Raises
+    ------
+    InvalidArgument
+        When the shape is another, or a vector is zero or not finite.
+    """
+    given = np.asarray(vectors, np.float32)
+    if given.ndim != 2 or given.shape[1] != dim:
+        raise InvalidArgument(f"expected vectors of shape (n, {dim}), got {given.shape}")
+    if not (good := has_direction(given)).all():
+        raise InvalidArgument(
+            f"vector {int(np.argmin(good))} of {len(given)} is zero or holds values that are not finite: "
+            "it has no direction to compare"
+        )
+    return np.divide(given, _lengths(given)[:, None], dtype=np.float64).astype(np.float32)
+
+
+def checked_k(k: int) -> int:
+    """Return `k` when it is at least 1, else raise InvalidArgument."""
+    if k < 1:
+        raise InvalidArgument(f"k, the number of neighbours, must be at least 1, not {k}")
+    return k
+
+
+def best(rows: Rows, scores: NDArray[np.float64], k: int) -> Hits:
+    """Round and order; keep `k` and whatever ties with the last."""
+    scores = np.round(scores, SCORE_DECIMALS)
+    order = np.lexsort((rows, -scores))
+    if k < len(order):
+        order = order[scores[order] >= scores[order[k - 1]]]
+    return Hits(rows[order], scores[order])
+
+
+def _lengths(vectors: Vector) -> NDArray[np.float64]:
+    # in float64, where the square of no float32 is too large or vanishes
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return lengths

@@ -1,0 +1,177 @@
+"""Contact sheets: a picture of queries and their neighbours, to be looked at.
+
+The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from extractor import sources
+from extractor.errors import InvalidArgument, PenultimateError
+from extractor.images import open_upright
+from extractor.settings import Limits
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+# In pixels. A gutter parts the query from its neighbours.
+_TILE, _GAP, _GUTTER, _MARGIN = 150, 14, 30, 36
+_FRAME = 4
+_CAPTION, _LABELLED_CAPTION = 40, 60
+_TITLE = 70
+
+_PAPER, _INK, _FAINT, _BLANK, _ACCENT = "#ffffff", "#1c2024", "#7d858d", "#eceff1", "#1565c0"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of a sheet.
+
+    Attributes
+    ----------
+    image : str or bytes or None
+        A path or the file's bytes; what cannot be opened is drawn as a blank.
+    name : str
+        Written under it; of a path, the last part.
+    distance : float or None
+        Written under it.
+    label : str
+        Written under it, in `colour`.
+    colour : str
+        Of the frame and the label, as Pillow understands it; no frame when empty.
+    """
+
+    image: str | bytes | None
+    name: str
+    distance: float | None = None
+    label: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A query and its neighbours, best first."""
+
+    query: Tile
+    neighbours: Sequence[Tile]
+
+
+def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns: int = 8) -> None:
+    """Draw each query at the left, framed, and its neighbours beside it, nearest first.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    path : Path
+        A .png, .jpg or .webp file; replaced when it is there.
+    title : str
+    columns : int
+        Neighbours on one line; more than that go on below.
+
+    Raises
+    ------
+    InvalidArgument
+        When there are no rows, or the suffix is another.
+    OSError
+        When the file cannot be written.
+    """
+    checked_suffix(path)
+    if not rows:
+        raise InvalidArgument("a sheet needs at least one query")
+    stream = io.BytesIO()
+    _sheet(rows, title, columns).save(stream, format=Image.registered_extensions()[path.suffix.lower()])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(stream.getvalue())
+
+
+def checked_suffix(path: Path) -> Path:
+    """Return `path` when a sheet can be written there, else raise InvalidArgument."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InvalidArgument(f"a sheet is written as {', '.join(_SUFFIXES)}, not {path.name!r}")
+    return path
+
+
+def _sheet(rows: Sequence[Row], title: str, columns: int) -> Image.Image:
+    lines = list(_lines(rows, columns))
+    tall = any(tile.label for row in rows for tile in (row.query, *row.neighbours))
+    step = _TILE + (_LABELLED_CAPTION if tall else _CAPTION) + _GAP
+    across = max(len(line.neighbours) for line in lines)
+    width = 2 * _MARGIN + _TILE + (_GUTTER + across * (_TILE + _GAP) - _GAP if across else 0)
+    top = _MARGIN + (_TITLE if title else 0)
+    sheet = Image.new("RGB", (width, top + len(lines) * step - _GAP + _MARGIN // 2), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if title:
+        _write(pen, (_MARGIN, _MARGIN), title, 26, _INK, width - 2 * _MARGIN)
+    for number, line in enumerate(lines):
+        _draw_line(sheet, pen, line, top + number * step)
+    return sheet
+
+
+class _Line(NamedTuple):
+    query: Tile | None
+    neighbours: Sequence[Tile]
+
+
+def _lines(rows: Sequence[Row], columns: int) -> Iterator[_Line]:
+    for row in rows:
+        yield _Line(row.query, row.neighbours[:columns])
+        for start in range(columns, len(row.neighbours), columns):
+            yield _Line(None, row.neighbours[start : start + columns])
+
+
+def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: _Line, y: int) -> None:
+    if line.query:
+        _draw_tile(sheet, pen, line.query, (_MARGIN, y), line.query.colour or _ACCENT, "query")
+    for number, tile in enumerate(line.neighbours):
+        x = _MARGIN + _TILE + _GUTTER + number * (_TILE + _GAP)
+        heading = "" if tile.distance is None else f"{tile.distance:.4f}"
+        _draw_tile(sheet, pen, tile, (x, y), tile.colour, heading)
+
+
+def _draw_tile(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    tile: Tile,
+    at: tuple[int, int],
+    frame: str,
+    heading: str,
+) -> None:
+    x, y = at
+    sheet.paste(_thumbnail(tile.image), at)
+    if frame:
+        outside = (x - _FRAME, y - _FRAME, x + _TILE + _FRAME - 1, y + _TILE + _FRAME - 1)
+        pen.rectangle(outside, outline=frame, width=_FRAME)
+    y += _TILE + 7
+    _write(pen, (x, y), heading, 15, _INK, _TILE)
+    _write(pen, (x, y + 19), tile.name.rsplit("/", 1)[-1], 12, _FAINT, _TILE)
+    _write(pen, (x, y + 36), tile.label, 13, tile.colour or _INK, _TILE)
+
+
+def _thumbnail(image: str | bytes | None) -> Image.Image:
+    """The picture whole, within a square."""
+    square = Image.new("RGB", (_TILE, _TILE), _BLANK)
+    if image is None:
+        return square
+    try:
+        picture = open_upright(sources.read(image), Limits()).convert("RGB")
+    except PenultimateError:
+        return square
+    return ImageOps.pad(picture, square.size, Image.Resampling.LANCZOS, _BLANK)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: str, width: int
+) -> None:
+    font = ImageFont.load_default(size)
+    shown = text
+    while shown and pen.textlength(shown, font) > width:
+        # the end of a name tells files apart better than its beginning
+        text = text[1:]
+        shown = f"...{text}" if text else ""
+    pen.text(at, shown, colour, font)
