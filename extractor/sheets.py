@@ -21,10 +21,14 @@ from extractor.settings import Limits
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 # In pixels. A gutter parts the query from its neighbours.
-_TILE, _GAP, _GUTTER, _MARGIN = 150, 14, 30, 36
+_TILE, _GAP, _GUTTER, _MARGIN = 150, 14, 36, 36
 _FRAME = 4
-_CAPTION, _LABELLED_CAPTION = 40, 60
-_TITLE = 70
+_CAPTION, _LABELLED_CAPTION = 40, 58
+_SPACING = 24
+_HEAD = 84
+_LEGEND = (
+    "The query is on the left; under each neighbour is its cosine distance to the query, 0 for the same."
+)
 
 _PAPER, _INK, _FAINT, _BLANK, _ACCENT = "#ffffff", "#1c2024", "#7d858d", "#eceff1", "#1565c0"
 
@@ -44,7 +48,7 @@ class Tile:
     label : str
         Written under it, in `colour`.
     colour : str
-        Of the frame and the label, as Pillow understands it; no frame when empty.
+        Of the label and of a neighbour's frame, as Pillow understands it; no frame when empty.
     """
 
     image: str | bytes | None
@@ -100,14 +104,15 @@ def checked_suffix(path: Path) -> Path:
 def _sheet(rows: Sequence[Row], title: str, columns: int) -> Image.Image:
     lines = list(_lines(rows, columns))
     tall = any(tile.label for row in rows for tile in (row.query, *row.neighbours))
-    step = _TILE + (_LABELLED_CAPTION if tall else _CAPTION) + _GAP
+    step = _TILE + (_LABELLED_CAPTION if tall else _CAPTION) + _SPACING
     across = max(len(line.neighbours) for line in lines)
     width = 2 * _MARGIN + _TILE + (_GUTTER + across * (_TILE + _GAP) - _GAP if across else 0)
-    top = _MARGIN + (_TITLE if title else 0)
-    sheet = Image.new("RGB", (width, top + len(lines) * step - _GAP + _MARGIN // 2), _PAPER)
+    top = _MARGIN + (_HEAD if title else 0)
+    sheet = Image.new("RGB", (width, top + len(lines) * step), _PAPER)
     pen = ImageDraw.Draw(sheet)
     if title:
-        _write(pen, (_MARGIN, _MARGIN), title, 26, _INK, width - 2 * _MARGIN)
+        _write(pen, (_MARGIN, _MARGIN - 8), title, 26, _INK, width - 2 * _MARGIN)
+        _write(pen, (_MARGIN, _MARGIN + 28), _LEGEND, 14, _FAINT, width - 2 * _MARGIN)
     for number, line in enumerate(lines):
         _draw_line(sheet, pen, line, top + number * step)
     return sheet
@@ -127,7 +132,7 @@ def _lines(rows: Sequence[Row], columns: int) -> Iterator[_Line]:
 
 def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: _Line, y: int) -> None:
     if line.query:
-        _draw_tile(sheet, pen, line.query, (_MARGIN, y), line.query.colour or _ACCENT, "query")
+        _draw_tile(sheet, pen, line.query, (_MARGIN, y), _ACCENT, "query")
     for number, tile in enumerate(line.neighbours):
         x = _MARGIN + _TILE + _GUTTER + number * (_TILE + _GAP)
         heading = "" if tile.distance is None else f"{tile.distance:.4f}"
@@ -168,10 +173,13 @@ def _thumbnail(image: str | bytes | None) -> Image.Image:
 def _write(
     pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: str, width: int
 ) -> None:
+    """One line of text, cut at the front when too long: the end of a name tells files apart."""
     font = ImageFont.load_default(size)
-    shown = text
-    while shown and pen.textlength(shown, font) > width:
-        # the end of a name tells files apart better than its beginning
-        text = text[1:]
-        shown = f"...{text}" if text else ""
-    pen.text(at, shown, colour, font)
+    cut = 0
+    while cut < len(text) and pen.textlength(_cut(text, cut), font) > width:
+        cut += 1
+    pen.text(at, _cut(text, cut), colour, font)
+
+
+def _cut(text: str, count: int) -> str:
+    return f"...{text[count:]}" if count else text

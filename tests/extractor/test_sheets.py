@@ -1,0 +1,100 @@
+"""Contact sheets: every picture in its place, the same bytes each time."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from extractor.errors import InvalidArgument
+from extractor.sheets import Row, Tile, neighbour_sheet
+
+TILE = 150
+
+
+def picture(colour: str, size: tuple[int, int] = (40, 40)) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", size, colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def drawn(path: Path, *rows: Row, **options: object) -> Image.Image:
+    neighbour_sheet(rows, path, **options)
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def colours(image: Image.Image) -> dict[tuple[int, int, int], int]:
+    """How many pixels each colour has."""
+    return {colour: count for count, colour in image.getcolors(image.width * image.height)}
+
+
+def test_every_picture_is_drawn_once(tmp_path: Path) -> None:
+    """A query and its neighbours each fill one tile."""
+    row = Row(Tile(picture("red"), "q"), [Tile(picture("lime"), "a", 0.1), Tile(picture("blue"), "b", 0.2)])
+    counts = colours(drawn(tmp_path / "sheet.png", row))
+    for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255)):
+        assert counts[colour] == TILE * TILE
+
+
+def test_the_query_is_left_of_its_neighbours_in_order(tmp_path: Path) -> None:
+    """Along the first line: query, nearest, next."""
+    row = Row(Tile(picture("red"), "q"), [Tile(picture("lime"), "a"), Tile(picture("blue"), "b")])
+    image = drawn(tmp_path / "sheet.png", row)
+    line = [image.getpixel((x, 100)) for x in range(image.width)]
+    assert line.index((255, 0, 0)) < line.index((0, 255, 0)) < line.index((0, 0, 255))
+
+
+def test_a_long_row_goes_on_below(tmp_path: Path) -> None:
+    """Ten neighbours, four on a line, make three lines, and none is lost."""
+    row = Row(Tile(picture("red"), "q"), [Tile(picture("lime"), str(n), n / 10) for n in range(10)])
+    short = drawn(tmp_path / "short.png", Row(row.query, row.neighbours[:4]), columns=4)
+    long = drawn(tmp_path / "long.png", row, columns=4)
+    assert long.width == short.width
+    assert long.height > 2 * short.height
+    assert colours(long)[0, 255, 0] == 10 * TILE * TILE
+
+
+def test_a_label_s_colour_frames_its_picture(tmp_path: Path) -> None:
+    """Without a colour there is no frame."""
+    plain = Row(Tile(picture("red"), "q"), [Tile(picture("lime"), "a", 0.1)])
+    framed = Row(plain.query, [Tile(picture("lime"), "a", 0.1, "good", "#ff00ff")])
+    assert (255, 0, 255) not in colours(drawn(tmp_path / "plain.png", plain))
+    assert colours(drawn(tmp_path / "framed.png", framed))[255, 0, 255] > 4 * TILE
+
+
+def test_a_wide_picture_is_shown_whole(tmp_path: Path) -> None:
+    """Its sides are not cut off, nor is it squeezed."""
+    wide = picture("red", (300, 100))
+    assert colours(drawn(tmp_path / "sheet.png", Row(Tile(wide, "q"), [])))[255, 0, 0] == TILE * 50
+
+
+@pytest.mark.parametrize("image", [None, b"no picture", "/no/such/file.jpg"])
+def test_what_cannot_be_opened_is_a_blank(tmp_path: Path, image: str | bytes | None) -> None:
+    """A sheet is drawn although a file has gone meanwhile."""
+    row = Row(Tile(picture("red"), "q"), [Tile(image, "gone", 0.3)])
+    assert colours(drawn(tmp_path / "sheet.png", row))[0xEC, 0xEF, 0xF1] == TILE * TILE
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    """Also with names that are too long for their tile and outside ASCII."""
+    row = Row(
+        Tile(picture("red"), "ü" * 300), [Tile(picture("lime"), "x/" + "y" * 99, 0.25, "z" * 99, "red")]
+    )
+    for name in ("a.png", "b.png"):
+        neighbour_sheet([row], tmp_path / name, title="t" * 300)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["sheet.gif", "sheet"])
+def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
+    """With the list of those that will do."""
+    with pytest.raises(InvalidArgument, match=rf"\.png, \.jpg, \.jpeg, \.webp, not '{name}'"):
+        neighbour_sheet([Row(Tile(None, "q"), [])], tmp_path / name)
+
+
+def test_a_sheet_of_nothing_is_refused(tmp_path: Path) -> None:
+    """And no file is left behind."""
+    with pytest.raises(InvalidArgument, match="at least one query"):
+        neighbour_sheet([], tmp_path / "sheet.png")
+    assert list(tmp_path.iterdir()) == []
