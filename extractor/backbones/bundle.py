@@ -15,22 +15,30 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from extractor.errors import DamagedFile, NotFound
+from extractor.folders import publish_folder
 from extractor.results import Vector
 from extractor.settings import DataFolder, checked_name
 
 FORMAT = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+
+_FOLDERS = ("golden", "classifier")
+_NEEDED = (
+    MODEL,
+    "golden/vectors.npy",
+    *(f"classifier/{name}" for name in ("weights.npy", "bias.npy", "classes.json")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +86,30 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the ONNX bytes, the preprocessing and the layer: which vectors may be compared."""
-        facts = [self.files["model.onnx"], asdict(self.preprocessing), self.layer]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return _text_sha256([self.files[MODEL], asdict(self.preprocessing), self.layer])
 
     def to_json(self) -> str:
-        """The text of `manifest.json`."""
+        """The text of `manifest.json`; its own SHA-256 is in it, so that no change goes unseen."""
         facts = {"format": FORMAT, "fingerprint": self.fingerprint, **asdict(self)}
-        return json.dumps(facts, indent=2) + "\n"
+        return json.dumps({**facts, "sha256": _text_sha256(facts)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Read what `to_json` wrote; ValueError, KeyError or TypeError when it is something else."""
+        """Read what `to_json` wrote; ValueError, KeyError, TypeError or AttributeError for anything else."""
         facts = json.loads(text)
-        if facts.pop("format") != FORMAT:
-            raise ValueError("it has another format version")
-        fingerprint = facts.pop("fingerprint")
+        sha256 = facts.pop("sha256")
+        if facts["format"] != FORMAT:
+            raise ValueError(f"its format is {facts['format']!r}, and this version reads {FORMAT}")
+        if _text_sha256(facts) != sha256:
+            raise ValueError("its SHA-256 is not the one written in it")
+        for derived in ("format", "fingerprint"):
+            facts.pop(derived)
         spec = facts.pop("preprocessing")
         for key in ("mean", "std"):
             spec[key] = tuple(spec[key])
         manifest = cls(preprocessing=Preprocessing(**spec), **facts)
-        if manifest.fingerprint != fingerprint:
-            raise ValueError("its fingerprint does not follow from its content")
+        if absent := set(_NEEDED) - manifest.files.keys():
+            raise ValueError(f"it does not list {', '.join(sorted(absent))}")
         return manifest
 
 
@@ -145,7 +156,7 @@ class Bundle:
         """
         if not path.is_dir():
             raise NotFound(f"no exported backbone at {path}")
-        bundle = cls(path, _read_manifest(path / "manifest.json"))
+        bundle = cls(path, _read_manifest(path / MANIFEST))
         for name, expected in bundle.manifest.files.items():
             if _sha256(path / name) != expected:
                 raise _damaged(path / name, "its SHA-256 is not the one in the manifest")
@@ -170,13 +181,12 @@ class Bundle:
     @property
     def model(self) -> Path:
         """The ONNX file."""
-        return self.path / "model.onnx"
+        return self.path / MODEL
 
     def golden(self) -> list[Golden]:
         """The pictures of the self-test with their vectors."""
-        folder = self.path / "golden"
-        vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-        images = sorted(folder.glob("*.jpg"))
+        vectors = np.load(self.path / "golden" / "vectors.npy", allow_pickle=False)
+        images = [self.path / name for name in sorted(self.manifest.files) if name.endswith(".jpg")]
         return [
             Golden(image.name, image.read_bytes(), vector)
             for image, vector in zip(images, vectors, strict=True)
@@ -185,7 +195,7 @@ class Bundle:
     def classifier(self) -> Classifier:
         """The backbone's own classifier."""
         folder = self.path / "classifier"
-        names = json.loads((folder / "classes.json").read_text())
+        names = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         return Classifier(
             weights=np.load(folder / "weights.npy", allow_pickle=False),
             bias=np.load(folder / "bias.npy", allow_pickle=False),
@@ -206,38 +216,43 @@ def publish(manifest: Manifest, write: Callable[[Path], None], path: Path) -> Bu
     path : Path
         A bundle that is there already is replaced.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+
+    def write_all(draft: Path) -> None:
         write(draft)
-        for file in _files(draft):
-            manifest.files[file] = _sha256(draft / file)
-        (draft / "manifest.json").write_text(manifest.to_json())
-        draft.chmod(0o755)
-        _sync(draft)
-        with _locked(path.parent):
-            if path.exists():
-                path.rename(draft.with_name(draft.name + "-old"))
-            draft.rename(path)
-            _sync_folder(path.parent)
-    finally:
-        for left in (draft, draft.with_name(draft.name + "-old")):
-            shutil.rmtree(left, ignore_errors=True)
+        files = {name: _sha256(draft / name) for name in _files(draft)}
+        (draft / MANIFEST).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
+
+    publish_folder(path, write_all)
     return Bundle.open(path)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Be the only process that makes the bundle at `path`; wait while another does.
+
+    What a maker that was killed left behind is removed: nobody else can be writing it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in path.parent.glob(f".{path.name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
 
 
 def _read_manifest(file: Path) -> Manifest:
     try:
-        return Manifest.from_json(file.read_text())
+        return Manifest.from_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _damaged(file, "it is missing, so the bundle was never finished") from None
+        raise _damaged(file, "it is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(file, f"{type(error).__name__}: {error}") from error
+        raise _damaged(file, str(error) or type(error).__name__) from error
 
 
 def _damaged(file: Path, reason: str) -> DamagedFile:
+    backbone = next(folder.name for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
     return DamagedFile(
-        f"{file} is damaged ({reason}): make the bundle again with `penultimate export NAME --force`"
+        f"{file} is damaged ({reason}): make the bundle again with `penultimate export {backbone} --force`"
     )
 
 
@@ -245,33 +260,15 @@ def _sha256(file: Path) -> str:
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise _damaged(file, "it is missing") from None
+
+
+def _text_sha256(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[str]:
     for file in sorted(folder.rglob("*")):
         if file.is_file():
             yield file.relative_to(folder).as_posix()
-
-
-def _sync(folder: Path) -> None:
-    for name in _files(folder):
-        with (folder / name).open("rb") as stream:
-            os.fsync(stream.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
