@@ -8,6 +8,7 @@ How any picture becomes RGB: the first frame; turned upright as its EXIF says;
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+_WIDEST_FILTER = 3
+"""Pixels to each side that Lanczos, the widest filter, looks at."""
 
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -153,11 +157,38 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _to_input(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
-    """Resize the shorter side and crop the centre, computing only the pixels that remain."""
+    """Resize the shorter side and crop the centre, computing only the pixels that remain.
+
+    Two passes with 8-bit values between them, in the order in which Pillow
+    resizes a whole picture: the order decides how the values are rounded, and
+    with a box Pillow would choose it by the box.
+    """
     resized = _resized_size(image.size, spec.resize_shorter)
-    box = _crop_box(image.size, resized, (spec.width, spec.height))
-    small = image.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation], box=box)
-    return np.asarray(small.convert("RGB"))
+    left, top, right, bottom = _crop_box(image.size, resized, (spec.width, spec.height))
+    first, last = _reach(top, bottom, image.height, resized[1])
+    start, end = _reach(left, right, image.width, resized[0])
+    part = image.crop((start, first, end, last))
+    filter = _RESAMPLING[spec.interpolation]
+    across, down = (left - start, right - start), (top - first, bottom - first)
+    if _down_first(image.size, resized):
+        part = part.resize((part.width, spec.height), filter, box=(0, down[0], part.width, down[1]))
+        part = part.resize((spec.width, spec.height), filter, box=(across[0], 0, across[1], spec.height))
+    else:
+        part = part.resize((spec.width, part.height), filter, box=(across[0], 0, across[1], part.height))
+        part = part.resize((spec.width, spec.height), filter, box=(0, down[0], spec.width, down[1]))
+    return np.asarray(part.convert("RGB"))
+
+
+def _reach(low: float, high: float, length: int, resized: int) -> tuple[int, int]:
+    """The pixels of a side that matter to its stretch from `low` to `high`: first, and last plus one."""
+    margin = math.ceil(_WIDEST_FILTER * max(1.0, length / resized)) + 1
+    return max(0, math.floor(low) - margin), min(length, math.ceil(high) + margin)
+
+
+def _down_first(size: tuple[int, int], resized: tuple[int, int]) -> bool:
+    """Pillow's rule: down first when the height shrinks more than twice as much."""
+    narrower, lower = size[0] - resized[0], size[1] - resized[1]
+    return lower > 0 and lower > 2 * narrower
 
 
 def _resized_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:

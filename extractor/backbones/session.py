@@ -206,7 +206,7 @@ def _session_options(numerics: Numerics, sizes: tuple[int, ...]) -> ort.SessionO
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     if len(sizes) == 1:  # a fixed batch lets the provider plan its memory once
-        options.add_free_dimension_override_by_name("batch", sizes[0])
+        options.add_free_dimension_override_by_name("n", sizes[0])
     if numerics.provider == "openvino":  # its falling back to the plain CPU is otherwise only a log line
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
