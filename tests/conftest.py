@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from extractor.backbones.bundle import Bundle
@@ -22,3 +24,21 @@ def exported_data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 def bundle(exported_data: DataFolder) -> Bundle:
     """The exported default backbone."""
     return Bundle.of(exported_data, DEFAULT_BACKBONE)
+
+
+@pytest.fixture
+def data(exported_data: DataFolder, tmp_path: Path) -> DataFolder:
+    """A data folder of this test alone, with the default backbone."""
+    data = DataFolder(tmp_path / "data")
+    data.root.mkdir()
+    data.backbones.symlink_to(exported_data.backbones)
+    return data
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Path]:
+    """Real pictures of many sizes and modes (scikit-image's)."""
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    return sorted(file for file in folder.iterdir() if file.suffix in {".png", ".jpg", ".gif"})

@@ -1,0 +1,241 @@
+"""The heart: one result per image, in order, each computed once, whatever the others are."""
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extractor import Embedder
+from extractor.backbones.session import Session, open_session, wanted
+from extractor.caches import Row, key
+from extractor.caches.memory import MemoryCache
+from extractor.errors import InvalidArgument, InvalidImage, NotFound, Overloaded, Unavailable
+from extractor.results import Result
+from extractor.settings import DataFolder
+
+
+@pytest.fixture(scope="module")
+def embedder(exported_data: DataFolder) -> Iterator[Embedder]:
+    with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
+        yield embedder
+
+
+def photo(colour: str, side: int = 64) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_a_bad_image_fails_alone_and_in_its_place(embedder: Embedder, pictures: list[Path]) -> None:
+    """Good neighbours keep their vectors; a result stands where its image stood."""
+    good = [file for file in pictures if file.suffix == ".jpg"]
+    mixed = [good[0], b"not an image", good[1], "/no/such/file.jpg", b"", good[2]]
+    results = embedder.embed(mixed)
+    assert [result.ok for result in results] == [True, False, True, False, False, True]
+    assert isinstance(results[1].error, InvalidImage)
+    assert isinstance(results[3].error, NotFound)
+    alone = [embedder.embed([image])[0].embedding for image in good[:3]]
+    for found, expected in zip([results[0], results[2], results[5]], alone, strict=True):
+        np.testing.assert_array_equal(found.embedding, expected)
+
+
+def test_bytes_path_and_pil_give_one_vector(embedder: Embedder, pictures: list[Path]) -> None:
+    """However the image is handed over, its pixels decide."""
+    file = next(file for file in pictures if file.name == "chelsea.png")
+    results = embedder.embed([file, str(file), file.read_bytes(), Image.open(file)])
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.embedding, results[0].embedding)
+    assert results[0].digest == hashlib.sha256(file.read_bytes()).digest()
+    assert {result.fingerprint for result in results} == {embedder.fingerprint}
+
+
+def test_order_holds_over_many_images(embedder: Embedder) -> None:
+    """Threads finish as they like; results come in the order of the images."""
+    colours = [f"rgb({number}, {255 - number}, 40)" for number in range(0, 250)]
+    photos = [photo(colour, 32 + number % 7) for number, colour in enumerate(colours)]
+    results = list(embedder.stream(iter(photos)))
+    assert [result.digest for result in results] == [hashlib.sha256(image).digest() for image in photos]
+
+
+def test_stream_reads_ahead_only_a_little(embedder: Embedder) -> None:
+    """A million images never lie in memory: the source is asked as results are taken."""
+    asked = 0
+
+    def photos() -> Iterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield photo("red", 20 + asked % 90)
+
+    stream = embedder.stream(photos())
+    next(stream)
+    assert asked < 200
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_second_run_computes_nothing(data: DataFolder, pictures: list[Path]) -> None:
+    """The cache on disk answers a new process's embedder, before anything is decoded or loaded."""
+    with Embedder(data=data, provider="cpu") as first:
+        before = first.embed(pictures)
+        assert first.computed == len(pictures)
+    with Embedder(data=data, provider="cpu") as second:
+        after = second.embed(pictures)
+        assert second.computed == 0
+        assert second._network is None
+    assert all(result.cached for result in after)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.embedding, other.embedding)
+
+
+def test_two_pictures_of_one_size_are_two_keys(data: DataFolder) -> None:
+    """The content is the key: not the size, not the name."""
+    with Embedder(data=data, provider="cpu", cache=MemoryCache()) as embedder:
+        red, blue = embedder.embed([photo("red"), photo("blue")])
+        again = embedder.embed([photo("red")])[0]
+    assert red.digest != blue.digest
+    assert not np.array_equal(red.embedding, blue.embedding)
+    np.testing.assert_array_equal(again.embedding, red.embedding)
+
+
+def test_fp32_passes_over_vectors_of_a_lower_precision(exported_data: DataFolder) -> None:
+    """Who asks for fp32 is never answered from bf16; who asks for nothing takes what is there."""
+    cache, image = MemoryCache(), photo("green")
+    rough = np.ones(1280, np.float32)
+    with Embedder(data=exported_data, provider="cpu", cache=cache) as embedder:
+        at = key(embedder.fingerprint, hashlib.sha256(image).digest())
+        cache.put_many({at: Row("openvino/bf16", rough)})
+        np.testing.assert_array_equal(embedder.embed([image])[0].embedding, rough)
+    cache.put_many({at: Row("openvino/bf16", rough)})
+    with Embedder(data=exported_data, provider="cpu", precision="fp32", cache=cache) as embedder:
+        assert not np.array_equal(embedder.embed([image])[0].embedding, rough)
+        (row,) = cache.get_many([at])
+        assert row is not None
+        assert row.numerics == "cpu/fp32"
+
+
+def test_a_runtime_failure_is_that_image_alone(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Our own fault is a plain sentence to the caller and a trace in the log."""
+    with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
+        embedder.warm()
+        run = embedder._network.batcher._run  # type: ignore[union-attr]
+
+        def failing(pixels):
+            if any((picture == 255).all() for picture in pixels):
+                raise RuntimeError("out of magic smoke")
+            return run(pixels)
+
+        monkeypatch.setattr(embedder._network.batcher, "_run", failing)  # type: ignore[union-attr]
+        results = embedder.embed([photo("red"), photo("white"), photo("blue")])
+    assert [result.ok for result in results] == [True, False, True]
+    assert "internal error (RuntimeError)" in str(results[1].error)
+    assert "magic smoke" not in str(results[1].error)
+    assert "magic smoke" in caplog.text
+
+
+def test_too_much_at_once_is_refused(exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the limit on items or bytes `submit` refuses at once, and recovers."""
+    with Embedder(data=exported_data, provider="cpu", cache=None, max_pending=2) as embedder:
+        embedder.warm()
+        gate = threading.Event()
+        run = embedder._network.batcher._run  # type: ignore[union-attr]
+        monkeypatch.setattr(
+            embedder._network.batcher,  # type: ignore[union-attr]
+            "_run",
+            lambda pixels: gate.wait(10) and run(pixels),
+        )
+        futures = [embedder.submit(photo("red")), embedder.submit(photo("blue"))]
+        with pytest.raises(Overloaded, match="2 images"):
+            embedder.submit(photo("green"))
+        gate.set()
+        assert all(future.result(10).ok for future in futures)
+        assert embedder.submit(photo("green")).result(10).ok
+
+
+def test_a_cancelled_image_is_not_computed(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work whose caller is gone is dropped before the network runs."""
+    with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
+        embedder.warm()
+        gate = threading.Event()
+        run = embedder._network.batcher._run  # type: ignore[union-attr]
+        monkeypatch.setattr(
+            embedder._network.batcher,  # type: ignore[union-attr]
+            "_run",
+            lambda pixels: gate.wait(10) and run(pixels),
+        )
+        futures = [embedder.submit(photo("red", 20 + number)) for number in range(20)]
+        cancelled = [future for future in futures[8:] if future.cancel()]
+        gate.set()
+        kept: list[Result] = [future.result(10) for future in futures if not future.cancelled()]
+    assert len(cancelled) == 12
+    assert embedder.computed == len(kept) == 8
+
+
+def test_a_broken_cache_only_slows(data: DataFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """A cache that cannot be opened is said once, and the work goes on."""
+    data.cache.write_bytes(b"a file where a folder should be")
+    with Embedder(data=data, provider="cpu") as embedder:
+        assert embedder.embed([photo("red")])[0].ok
+    assert "cannot be opened" in caplog.text
+
+
+def test_a_missing_backbone_names_the_command(tmp_path: Path) -> None:
+    """The way out is in the message."""
+    with pytest.raises(NotFound, match="penultimate export efficientnet_lite0 --data"):
+        Embedder(data=tmp_path)
+
+
+def test_a_provider_that_is_not_there_is_an_error(exported_data: DataFolder) -> None:
+    """Asking for CUDA never quietly gives the CPU."""
+    with (
+        Embedder(data=exported_data, provider="cuda", cache=None) as embedder,
+        pytest.raises(InvalidArgument, match=r"'cuda' is not in the installed ONNX Runtime .*gpu"),
+    ):
+        embedder.embed([photo("red")])
+
+
+def test_auto_falls_back_and_says_so(
+    bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A candidate that fails the golden test is passed over for the next one."""
+    candidates = list(wanted("auto", "auto"))
+    if len(candidates) < 2:
+        pytest.skip("one provider only is installed here")
+    prove = Session.prove
+
+    def failing_first(self: Session, bundle) -> float:
+        if self.numerics == candidates[0]:
+            raise Unavailable("the smallest cosine is 0.5")
+        return prove(self, bundle)
+
+    monkeypatch.setattr(Session, "prove", failing_first)
+    session, cosine = open_session(bundle)
+    assert session.numerics == candidates[1]
+    assert cosine > 0.98
+    assert f"{candidates[0]} is passed over" in caplog.text
+
+
+def test_a_network_that_computes_something_else_is_refused(bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The golden test compares with the original model and names figure and bound."""
+    run = Session.run
+    monkeypatch.setattr(
+        Session, "run", lambda self, pixels: [vector[::-1].copy() for vector in run(self, pixels)]
+    )
+    with pytest.raises(Unavailable, match=r"smallest cosine .* is 0\.\d+, under the bound of 0.9999"):
+        open_session(bundle, "cpu")
+
+
+def test_after_close_it_says_so(exported_data: DataFolder) -> None:
+    """A closed embedder is unavailable, not hanging."""
+    embedder = Embedder(data=exported_data, provider="cpu", cache=None)
+    embedder.close()
+    with pytest.raises(Unavailable, match="closed"):
+        embedder.submit(photo("red"))
