@@ -106,8 +106,9 @@ class Collection:
         FingerprintMismatch
             When there is one of another backbone.
         """
-        with suppress(AlreadyExists):
-            return cls.create(data, name, fingerprint=fingerprint, dim=dim, backbone=backbone)
+        if not _path(data, name).exists():
+            with suppress(AlreadyExists):  # another process was quicker
+                return cls.create(data, name, fingerprint=fingerprint, dim=dim, backbone=backbone)
         collection = cls.open(data, name)
         try:
             collection.require(fingerprint)
