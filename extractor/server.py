@@ -1,0 +1,199 @@
+"""The server process: bind, warm up, say so, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import signal
+import socket
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from extractor import wire
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor._pb.penultimate.v1.penultimate_pb2_grpc import add_ExtractorServicer_to_server
+from extractor.errors import InvalidArgument, Unavailable
+from extractor.service import ExtractorService, Submits
+
+log = logging.getLogger(__name__)
+
+GRACE = 30.0
+"""Seconds that accepted calls have to finish once the server is told to stop."""
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
+
+_OPTIONS = [
+    *wire.MESSAGE_LIMITS,
+    ("grpc.so_reuseport", 0),  # else two servers share one port, and neither says so
+]
+
+
+class Server:
+    """One embedder behind one address.
+
+    Parameters
+    ----------
+    embedder : Embedder
+    address : str
+        `HOST:PORT`; port 0 takes a free one.
+    insecure : bool
+        Allow an address that other machines can reach.
+
+    Attributes
+    ----------
+    address : str
+        Where it listens; with the real port once started.
+
+    Raises
+    ------
+    InvalidArgument
+        When the address is none, or other machines could reach it and
+        `insecure` was not given.
+    """
+
+    def __init__(self, embedder: Submits, address: str, *, insecure: bool = False) -> None:
+        self._host, self._port = split_address(address)
+        if not (insecure or is_loopback(self._host)):
+            raise InvalidArgument(
+                f"{address} can be reached from other machines, without encryption or password: "
+                "listen on 127.0.0.1, or give --insecure if the network is trusted"
+            )
+        self.address = address
+        self.service = ExtractorService(embedder)
+        self._embedder = embedder
+        self._health = health.aio.HealthServicer()
+
+    async def start(self) -> None:
+        """Listen; answer health checks with NOT_SERVING until `warm` is done.
+
+        Raises
+        ------
+        Unavailable
+            When the address cannot be had, as when another server is there.
+        """
+        self._grpc = grpc.aio.server(options=_OPTIONS)
+        add_ExtractorServicer_to_server(self.service, self._grpc)  # type: ignore[no-untyped-call]
+        add_HealthServicer_to_server(self._health, self._grpc)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._grpc)
+        await self._set_health(HealthCheckResponse.NOT_SERVING)
+        self.address = f"{self._host}:{self._bind()}"
+        await self._grpc.start()
+
+    async def warm(self) -> None:
+        """Load and prove the network, then serve; raises what `Embedder.warm` raises."""
+        await asyncio.to_thread(self._embedder.warm)
+        self.service.ready = True
+        await self._set_health(HealthCheckResponse.SERVING)
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(grace)
+
+    def _bind(self) -> int:
+        address = f"{self._host}:{self._port}"
+        try:
+            return self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise Unavailable(
+                f"cannot listen on {address}: {_why_not(self._host, self._port)}. "
+                "Choose another --address, or stop what listens there"
+            ) from error
+
+    async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+
+def run(server: Server, ready: Callable[[], None], *, grace: float = GRACE) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    Parameters
+    ----------
+    server : Server
+    ready : callable
+        Called once the server answers.
+    grace : float
+        Seconds for what was accepted.
+
+    Raises
+    ------
+    PenultimateError
+        When it cannot listen, or cannot run the network.
+    """
+    asyncio.run(_run(server, ready, grace))
+
+
+async def _run(server: Server, ready: Callable[[], None], grace: float) -> None:
+    stopped = _stop_signal()
+    await server.start()
+    try:
+        warming = asyncio.ensure_future(server.warm())
+        await asyncio.wait({warming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            await warming
+            ready()
+            await stopped
+    finally:
+        log.info("stopping: finishing what was accepted, for at most %g s", grace)
+        await server.stop(grace)
+        log.info("stopped")
+
+
+def _stop_signal() -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT, which then mean again what they always do."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop() -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        stopped.set_result(None)
+
+    for number in signals:
+        loop.add_signal_handler(number, stop)
+    return stopped
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`; an IPv6 host stands in brackets.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is something else.
+    """
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(\d{1,5})", address)
+    if not found or int(found[2]) > 65535:
+        raise InvalidArgument(f"{address!r} is no address: write HOST:PORT, such as 127.0.0.1:50051")
+    return found[1], int(found[2])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _why_not(host: str, port: int) -> str:
+    """What the system says to binding; gRPC keeps it to itself."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "the address is in use"

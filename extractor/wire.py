@@ -1,0 +1,226 @@
+"""Messages to values and back; errors to status codes and back, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+
+from extractor import errors
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.errors import PenultimateError
+from extractor.results import Result, Vector
+from extractor.settings import MAX_MESSAGE_BYTES
+
+FINGERPRINT = "penultimate-fingerprint"
+"""The trailer that names the server's backbone when the caller wants another."""
+
+PUSHBACK = "grpc-retry-pushback-ms"
+"""The trailer by which gRPC clients know when to try again."""
+
+MESSAGE_LIMITS = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+]
+
+# The first row that fits decides, in either direction; what is not listed is our own fault.
+_STATUS: list[tuple[type[PenultimateError], grpc.StatusCode]] = [
+    (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.InvalidImage, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (errors.FingerprintMismatch, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.DamagedFile, grpc.StatusCode.DATA_LOSS),
+    (errors.Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+]
+
+# What is wrong with one image; leaves stand before their base.
+_CODES: list[tuple[type[PenultimateError], pb.ImageError.Code]] = [
+    (errors.ImageTooLarge, pb.ImageError.IMAGE_TOO_LARGE),
+    (errors.UnsupportedFormat, pb.ImageError.UNSUPPORTED_FORMAT),
+    (errors.InvalidImage, pb.ImageError.INVALID_IMAGE),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a server serves, and on what.
+
+    Attributes
+    ----------
+    version : str
+        The server's.
+    backbone, fingerprint : str
+        The network's name, and what says which vectors may be compared.
+    dim : int
+        The embedding's width.
+    numerics : str
+        Provider and precision, such as `cpu/fp32`.
+    input_size : tuple of int
+        Height and width of the network's input in pixels.
+    message_bytes, items_per_call, image_bytes, image_pixels : int
+        What the server accepts at most.
+    """
+
+    version: str
+    backbone: str
+    fingerprint: str
+    dim: int
+    numerics: str
+    input_size: tuple[int, int]
+    message_bytes: int
+    items_per_call: int
+    image_bytes: int
+    image_pixels: int
+
+
+def pack_info(info: Info) -> pb.GetInfoResponse:
+    """The message that says `info`."""
+    return pb.GetInfoResponse(
+        version=info.version,
+        backbone=info.backbone,
+        fingerprint=info.fingerprint,
+        dim=info.dim,
+        numerics=info.numerics,
+        input_height=info.input_size[0],
+        input_width=info.input_size[1],
+        limits=pb.Limits(
+            message_bytes=info.message_bytes,
+            items_per_call=info.items_per_call,
+            image_bytes=info.image_bytes,
+            image_pixels=info.image_pixels,
+        ),
+    )
+
+
+def unpack_info(message: pb.GetInfoResponse) -> Info:
+    """What `pack_info` packed."""
+    return Info(
+        version=message.version,
+        backbone=message.backbone,
+        fingerprint=message.fingerprint,
+        dim=message.dim,
+        numerics=message.numerics,
+        input_size=(message.input_height, message.input_width),
+        message_bytes=message.limits.message_bytes,
+        items_per_call=message.limits.items_per_call,
+        image_bytes=message.limits.image_bytes,
+        image_pixels=message.limits.image_pixels,
+    )
+
+
+def pack_results(results: Iterable[Result], fingerprint: str, numerics: str, dim: int) -> pb.EmbedResponse:
+    """The message that answers one call."""
+    return pb.EmbedResponse(
+        fingerprint=fingerprint,
+        numerics=numerics,
+        dim=dim,
+        results=[_pack_result(result) for result in results],
+    )
+
+
+def unpack_results(message: pb.EmbedResponse, count: int) -> list[Result]:
+    """The results in an answer.
+
+    Parameters
+    ----------
+    message : EmbedResponse
+    count : int
+        How many images were sent.
+
+    Raises
+    ------
+    InternalError
+        When it does not hold `count` results of `dim` numbers.
+    """
+    if len(message.results) != count:
+        raise errors.InternalError(f"the server answered {count} images with {len(message.results)} results")
+    return [_unpack_result(result, message.fingerprint, message.dim) for result in message.results]
+
+
+def status_of(error: PenultimateError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
+    """How a call fails because of `error`: code, details and trailers."""
+    code = next((code for kind, code in _STATUS if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    trailers: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, errors.Overloaded):
+        trailers = ((PUSHBACK, str(round(error.retry_after * 1000))),)
+    elif isinstance(error, errors.FingerprintMismatch):
+        trailers = ((FINGERPRINT, error.expected),)
+    return code, str(error), trailers
+
+
+def error_of(failure: grpc.RpcError, address: str, fingerprint: str = "") -> PenultimateError:
+    """Why a call failed.
+
+    Parameters
+    ----------
+    failure : grpc.RpcError
+        From a blocking or an asyncio call.
+    address : str
+        Where the server should be.
+    fingerprint : str
+        The backbone whose vectors the caller has so far, if any.
+    """
+    code, details, trailers = failure.code(), failure.details() or "", _trailers(failure)
+    match code:
+        case grpc.StatusCode.FAILED_PRECONDITION:
+            return errors.FingerprintMismatch(
+                f"what came from {address} so far",
+                expected=trailers.get(FINGERPRINT, "unknown"),
+                found=fingerprint,
+                advice="The server was started with another backbone: open a new client to use that one",
+            )
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return errors.Overloaded(details, float(trailers.get(PUSHBACK, "1000")) / 1000)
+        case grpc.StatusCode.UNAVAILABLE:
+            # gRPC puts much before the reason when there is nobody
+            reason = details.rpartition(": ")[2] if details.startswith("failed to connect") else details
+            return errors.Unavailable(
+                f"no answer from {address} ({reason}): start a server with "
+                f"`penultimate serve --address {address}`, or wait until it has started"
+            )
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return errors.Unavailable(f"what listens on {address} is another service ({details})")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return errors.DeadlineExceeded(f"no answer from {address} in time: allow a longer `timeout`")
+    kind = next((kind for kind, known in _STATUS if known is code), errors.InternalError)
+    return kind(details or f"{address} answered {code}")
+
+
+def _trailers(failure: grpc.RpcError) -> dict[str, str]:
+    pairs: Any = failure.trailing_metadata() or ()  # of another type in each of gRPC's two worlds
+    return {key: str(value) for key, value in pairs}
+
+
+def _pack_result(result: Result) -> pb.ImageResult:
+    digest = result.digest or b""
+    if result.embedding is not None:
+        vector = result.embedding.astype("<f4", copy=False).tobytes()
+        return pb.ImageResult(digest=digest, embedding=vector, cached=result.cached)
+    error = result.error or errors.InternalError("no vector and no reason")
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), pb.ImageError.INTERNAL)
+    return pb.ImageResult(digest=digest, error=pb.ImageError(code=code, reason=str(error)))
+
+
+def _unpack_result(message: pb.ImageResult, fingerprint: str, dim: int) -> Result:
+    digest = message.digest or None
+    if message.HasField("error"):
+        return Result(None, _unpack_error(message.error), digest, cached=False, fingerprint=fingerprint)
+    return Result(_vector(message.embedding, dim), None, digest, message.cached, fingerprint)
+
+
+def _unpack_error(message: pb.ImageError) -> PenultimateError:
+    kind = next((kind for kind, code in _CODES if code == message.code), errors.InternalError)
+    return kind(message.reason)
+
+
+def _vector(data: bytes, dim: int) -> Vector:
+    if len(data) != 4 * dim:
+        raise errors.InternalError(f"a vector of {dim} numbers came as {len(data)} bytes")
+    return np.frombuffer(data, dtype="<f4").astype(np.float32)  # a copy: writable, native byte order
