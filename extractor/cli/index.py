@@ -61,7 +61,11 @@ def command(
     with (
         open_source(data, backbone, server, provider, precision) as source,
         Collection.open_or_create(
-            data, collection, fingerprint=source.fingerprint, dim=source.dim, backbone=backbone
+            data,
+            collection,
+            fingerprint=source.fingerprint,
+            dim=source.dim,
+            backbone=_backbone(source, backbone),
         ) as target,
     ):
         filed = _add(target, source, files)
@@ -70,6 +74,12 @@ def command(
         click.echo(json.dumps(summary, indent=2))
     _report(summary)
     return _exit_code(summary)
+
+
+def _backbone(source: Embeds, wanted: str) -> str:
+    """The name to write into a new collection: a service runs the backbone of its own choice."""
+    info = getattr(source, "info", None)
+    return str(info().backbone) if info else wanted
 
 
 def _add(target: Collection, source: Embeds, files: list[str]) -> list[Filed]:

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from extractor.collections import Collection, Filed, FileStamp, Item, add_files, files, sqlite
+from extractor.collections import Collection, Filed, FileStamp, Item, add_files, files, sqlite, store
 from extractor.collections.collection import names
 from extractor.errors import (
     AlreadyExists,
@@ -99,6 +99,27 @@ def test_another_process_s_writes_show_in_the_next_search(data: DataFolder) -> N
         ours.delete(["a"])
         ours.add([item("c", 1, 0, 0, 0)])
         assert ids(theirs, 1, 0, 0, 0) == ["c", "b"]
+
+
+def test_an_interrupted_search_leaves_no_half_filled_index(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the index follows the store: the next search sees every item, once."""
+    monkeypatch.setattr(store, "_BLOCK", 1)
+    with make(data) as collection:
+        collection.add([item("a", 1, 0, 0, 0), item("b", 0, 1, 0, 0)])
+        learn = collection._learn
+
+        def interrupted(block: store.Block) -> None:
+            if block.ids == ["b"]:
+                raise KeyboardInterrupt
+            learn(block)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(collection, "_learn", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                collection.search([[1, 0, 0, 0]])
+        assert ids(collection, 1, 0, 0, 0) == ["a", "b"]
 
 
 def test_equal_scores_are_in_the_order_of_ids(data: DataFolder) -> None:
