@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from extractor.errors import DamagedFile, NotFound
+from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.folders import publish_folder
 from extractor.results import Vector
 from extractor.settings import DataFolder, checked_name
@@ -231,9 +231,20 @@ def exclusive(path: Path) -> Iterator[None]:
     """Be the only process that makes the bundle at `path`; wait while another does.
 
     What a maker that was killed left behind is removed: nobody else can be writing it.
+
+    Raises
+    ------
+    InvalidArgument
+        When the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f".{path.name}.lock").open("w")
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot write to {path.parent} ({error.strerror}): choose another folder with --data"
+        ) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in path.parent.glob(f".{path.name}-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -245,8 +256,8 @@ def _read_manifest(file: Path) -> Manifest:
         return Manifest.from_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _damaged(file, "it is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(file, str(error) or type(error).__name__) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(file, f"{type(error).__name__}: {error}") from error
 
 
 def _damaged(file: Path, reason: str) -> DamagedFile:

@@ -139,8 +139,7 @@ def _write(backbone: Backbone, weights: Path, folder: Path, note: Callable[[str]
     # Torch and timm warn of their own coming changes, which a user can do nothing about.
     with warnings.catch_warnings(action="ignore"):
         note("loading torch and the weights")
-        _import_torchvision()
-        network = _network(backbone, weights)
+        network = original(backbone, weights)
         note("computing the reference vectors of the golden pictures")
         _write_golden(network, backbone, folder / "golden")
         _write_classifier(network, folder / "classifier")
@@ -168,13 +167,15 @@ def _import_torchvision() -> None:
         import torchvision  # noqa: F401
 
 
-def _network(backbone: Backbone, weights: Path) -> Any:
-    """The network of timm with its weights.
+def original(backbone: Backbone, weights: Path) -> Any:
+    """The network in PyTorch, as timm builds it, with its weights, for inference.
 
-    The weights' tensors have other names than timm's, but the same order.
+    The file's tensors have other names than timm's, but the same order.
     """
-    import timm
     import torch
+
+    _import_torchvision()
+    import timm
 
     network = timm.create_model(backbone.architecture)
     wanted = network.state_dict()

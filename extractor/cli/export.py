@@ -1,0 +1,85 @@
+"""`penultimate export`: from a PyTorch network to a bundle that this machine can run."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from extractor.backbones.bundle import Bundle
+from extractor.cli.options import data_option, json_option
+from extractor.settings import DEFAULT_BACKBONE, DataFolder
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  penultimate export
+  penultimate export efficientnet_lite2 --data /srv/penultimate
+  penultimate export --force --json
+
+Needs torch and timm: pip install 'penultimate[export]'. A bundle can be
+copied to machines without them.
+"""
+)
+@click.argument("name", default=DEFAULT_BACKBONE)
+@data_option
+@click.option("--force", is_flag=True, help="Make it again even when it is there, whole or damaged.")
+@json_option
+def command(name: str, data: DataFolder, force: bool, as_json: bool) -> None:
+    """Make the backbone NAME ready for use: an ONNX file and what proves it right.
+
+    NAME is one that `penultimate backbones` lists (default: efficientnet_lite0).
+    Nothing is done when it is there already.
+    """
+    from extractor.backbones.export import export
+
+    bundle, made = export(name, data, force=force, note=_note)
+    report = _report(bundle, made)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+
+
+def _note(text: str) -> None:
+    click.echo(f"{text} …", err=True)
+
+
+def _report(bundle: Bundle, made: bool) -> dict[str, object]:
+    manifest = bundle.manifest
+    return {
+        "backbone": manifest.backbone,
+        "path": str(bundle.path),
+        "made": made,
+        "fingerprint": bundle.fingerprint,
+        "dim": manifest.dim,
+        "input_px": [manifest.preprocessing.height, manifest.preprocessing.width],
+        "model_bytes": bundle.model.stat().st_size,
+        "golden_cosine": _smallest_cosine(bundle),
+    }
+
+
+def _smallest_cosine(bundle: Bundle) -> float | None:
+    """How well ONNX Runtime agrees with the original network; None when it is not installed."""
+    try:
+        from extractor.backbones.session import open_session
+    except ModuleNotFoundError:
+        return None
+    return open_session(bundle, "cpu", "fp32")[1]
+
+
+def _print(report: dict[str, object]) -> None:
+    cosine = report["golden_cosine"]
+    lines = {
+        "backbone": f"{report['backbone']} ({'exported now' if report['made'] else 'was there already'})",
+        "lies in": report["path"],
+        "fingerprint": report["fingerprint"],
+        "embedding": f"float32[{report['dim']}]",
+        "model": f"{report['model_bytes']:,} bytes",
+        "golden test": "not run: ONNX Runtime is not installed (pip install 'penultimate[cpu]')"
+        if cosine is None
+        else f"smallest cosine to the PyTorch network {cosine:.6f} (cpu/fp32)",
+    }
+    for topic, value in lines.items():
+        click.echo(f"{topic:12} {value}")

@@ -1,0 +1,84 @@
+"""`penultimate export` and `penultimate backbones`, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from extractor.backbones.bundle import Bundle
+from extractor.settings import DEFAULT_BACKBONE, DataFolder
+
+
+def penultimate(
+    *arguments: str | os.PathLike[str], variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "extractor.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(variables or {})},
+    )
+
+
+def test_export_makes_the_bundle_and_says_so(tmp_path: Path, bundle: Bundle) -> None:
+    """JSON alone on standard output, what is being done on standard error, a good bundle in the folder."""
+    done = penultimate("export", "--data", tmp_path, "--json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert report["made"] is True
+    assert report["fingerprint"] == bundle.fingerprint
+    assert report["path"] == str(tmp_path / "backbones" / DEFAULT_BACKBONE)
+    assert report["golden_cosine"] >= 0.9999
+    assert [line[-1] for line in done.stderr.splitlines()] == ["…"] * 3
+    Bundle.open(Path(report["path"]))
+
+
+def test_export_of_what_is_there_is_reported_as_that(exported_data: DataFolder, bundle: Bundle) -> None:
+    """The data folder may come from the environment; the text names path, fingerprint and agreement."""
+    done = penultimate("export", variables={"PENULTIMATE_DATA": str(exported_data.root)})
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for part in (
+        "was there already",
+        str(bundle.path),
+        bundle.fingerprint,
+        "smallest cosine",
+        "float32[1280]",
+    ):
+        assert part in done.stdout
+
+
+def test_a_wrong_name_lists_the_right_ones(tmp_path: Path) -> None:
+    """One line on standard error, exit code 1, nothing written."""
+    done = penultimate("export", "resnet", "--data", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: there is no backbone 'resnet'; there are efficientnet_lite0,")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_backbones_tells_what_is_exported(exported_data: DataFolder, bundle: Bundle) -> None:
+    """The table and the JSON name every backbone, its cost, and the exported one's fingerprint."""
+    table = penultimate("backbones", "--data", exported_data.root).stdout.splitlines()
+    assert table[0].split() == ["name", "input", "dim", "parameters", "licence", "weights", "exported"]
+    assert "4,652,008" in table[1]
+    assert table[1].endswith(bundle.fingerprint[:12])
+    rows = json.loads(penultimate("backbones", "--data", exported_data.root, "--json").stdout)
+    assert [(row["name"], row["input_px"], row["exported"]) for row in rows] == [
+        ("efficientnet_lite0", 224, True),
+        ("efficientnet_lite1", 240, False),
+        ("efficientnet_lite2", 260, False),
+    ]
+
+
+def test_backbones_reports_damage_and_goes_on(tmp_path: Path) -> None:
+    """A damaged bundle is marked in the list; it is no reason to list nothing."""
+    (tmp_path / "backbones" / DEFAULT_BACKBONE).mkdir(parents=True)
+    done = penultimate("backbones", "--data", tmp_path, "--json")
+    assert done.returncode == 0
+    assert "manifest.json is damaged" in json.loads(done.stdout)[0]["damage"]
+    assert penultimate("backbones", "--data", tmp_path).stdout.splitlines()[1].endswith("damaged")
