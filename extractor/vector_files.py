@@ -36,6 +36,10 @@ class Writer(Protocol):
         """Write what is still in memory."""
         ...
 
+    def close(self) -> None:
+        """Close the file, finished or not."""
+        ...
+
 
 @contextmanager
 def writing(path: Path, *, fingerprint: str, dim: int) -> Iterator[Writer]:
@@ -51,8 +55,11 @@ def writing(path: Path, *, fingerprint: str, dim: int) -> Iterator[Writer]:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         draft = Path(folder) / path.name
         writer = kind(draft, fingerprint, dim)
-        yield writer
-        writer.finish()
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
         with draft.open("rb") as stream:
             os.fsync(stream.fileno())
         draft.replace(path)
@@ -111,6 +118,8 @@ class _NpzWriter:
             embeddings=embeddings,
             fingerprint=np.array(self._fingerprint),
         )
+
+    def close(self) -> None:
         self._vectors.close()
 
 
@@ -143,6 +152,8 @@ class _ParquetWriter:
 
     def finish(self) -> None:
         self._write()
+
+    def close(self) -> None:
         self._file.close()
 
     def _write(self) -> None:

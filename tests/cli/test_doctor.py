@@ -1,0 +1,60 @@
+"""`penultimate doctor` says what is in use, and fails when something is wrong."""
+
+import json
+import shutil
+from pathlib import Path
+
+from extractor.settings import DataFolder
+
+
+def findings(done) -> dict[str, dict[str, str]]:
+    return {finding["topic"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_all_is_well(penultimate, bundle) -> None:
+    """Versions, providers, numerics, golden cosine, folder and disk; exit 0."""
+    done = penultimate("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    found = findings(done)
+    assert "cpu" in found["providers found"]["value"]
+    assert "/" in found["in use"]["value"]
+    assert float(found["golden cosine"]["value"].split()[0]) >= 0.99
+    assert bundle.fingerprint in found["backbone"]["value"]
+    assert "GiB" in found["free disk"]["value"]
+    assert not any(finding["wrong"] for finding in found.values())
+
+
+def test_for_people_it_is_a_list(penultimate) -> None:
+    """One line a finding, marked."""
+    done = penultimate("doctor", "--provider", "cpu")
+    assert done.returncode == 0
+    assert all(line.startswith("✓") for line in done.stdout.splitlines())
+    assert "cpu/fp32" in done.stdout
+
+
+def test_without_a_backbone_it_fails_and_says_what_to_do(penultimate, tmp_path: Path) -> None:
+    """The way out is beside the finding."""
+    done = penultimate("doctor", "--data", str(tmp_path / "elsewhere"))
+    assert done.returncode == 1
+    assert "✗ network" in done.stdout
+    assert "penultimate export efficientnet_lite0" in done.stdout
+
+
+def test_a_flipped_byte_is_found(penultimate, data: DataFolder, exported_data: DataFolder) -> None:
+    """A damaged bundle is named before it serves."""
+    data.backbones.unlink()
+    shutil.copytree(exported_data.backbones, data.backbones)
+    model = data.backbones / "efficientnet_lite0" / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    done = penultimate("doctor", "--json")
+    assert done.returncode == 1
+    assert "model.onnx is damaged" in findings(done)["network"]["wrong"]
+
+
+def test_a_provider_that_is_not_there_fails(penultimate) -> None:
+    """Asking for CUDA without a GPU build is said, with the extra to install."""
+    done = penultimate("doctor", "--provider", "cuda")
+    assert done.returncode == 1
+    assert "penultimate[gpu]" in done.stdout
