@@ -1,0 +1,41 @@
+"""Real photos for benchmarks, from packages."""
+
+from __future__ import annotations
+
+import io
+import random
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def jpegs(count: int = 400) -> list[bytes]:
+    """Distinct photos of 500 x 375 pixels, about 110 kB each, cut from scikit-image's pictures."""
+    import PIL.Image
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    names = ["astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"]
+    originals = [PIL.Image.open(folder / name).convert("RGB") for name in names]
+    draw = random.Random(0)
+    return [_cut(original, draw) for original in islice(cycle(originals), count)]
+
+
+def _cut(original: Image, draw: random.Random) -> bytes:
+    width = draw.uniform(0.7, 1.0) * min(original.width, original.height * 4 / 3)
+    left, top = draw.uniform(0, original.width - width), draw.uniform(0, original.height - width * 3 / 4)
+    cut = original.resize((500, 375), box=(left, top, left + width, top + width * 3 / 4))
+    stream = io.BytesIO()
+    cut.save(stream, "JPEG", quality=98)
+    return stream.getvalue()
+
+
+def solar_cells(count: int = 400) -> list[bytes]:
+    """PNG photos of 300 x 300 pixels, from elpv-dataset."""
+    import elpv_dataset
+
+    folder = Path(elpv_dataset.__file__).parent
+    return [path.read_bytes() for path in sorted(folder.rglob("*.png"))[:count]]
