@@ -1,0 +1,75 @@
+"""Classifiers on embeddings: fit a head, test it, save it, use it.
+
+```python
+from classifiers import fit_head, load_head
+
+pipeline = fit_head(X, y)                 # a scikit-learn pipeline
+head = load_head("cells")                 # what `fit-head --name cells` saved
+answers = next(head.classify(embedder, ["cell.png"]))
+```
+
+Names are imported when they are first used, so that `fit-head --help` does
+not wait for scikit-learn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from classifiers.bundle import load_head, save_head
+    from classifiers.dataset import Dataset, Rejected
+    from classifiers.evaluate import Metrics
+    from classifiers.features import Features, embed
+    from classifiers.fitting import fit_head
+    from classifiers.heads import Answer, Head, HeadManifest, imagenet_head
+    from classifiers.recipes import Recipe
+    from classifiers.splits import folds, split
+    from classifiers.training import Training, train
+    from classifiers.transformer import EmbeddingTransformer
+
+__all__ = [
+    "Answer",
+    "Dataset",
+    "EmbeddingTransformer",
+    "Features",
+    "Head",
+    "HeadManifest",
+    "Metrics",
+    "Recipe",
+    "Rejected",
+    "Training",
+    "embed",
+    "fit_head",
+    "folds",
+    "imagenet_head",
+    "load_head",
+    "save_head",
+    "split",
+    "train",
+]
+
+_MODULES = {
+    "bundle": ("load_head", "save_head"),
+    "dataset": ("Dataset", "Rejected"),
+    "evaluate": ("Metrics",),
+    "features": ("Features", "embed"),
+    "fitting": ("fit_head",),
+    "heads": ("Answer", "Head", "HeadManifest", "imagenet_head"),
+    "recipes": ("Recipe",),
+    "splits": ("folds", "split"),
+    "training": ("Training", "train"),
+    "transformer": ("EmbeddingTransformer",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

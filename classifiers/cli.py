@@ -1,0 +1,155 @@
+"""`fit-head`: labelled images in, a tested classifier out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from extractor.cli.main import SOME_FAILED, run
+from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.progress import progress
+from extractor.settings import DataFolder
+
+if TYPE_CHECKING:
+    from classifiers.dataset import Dataset
+    from classifiers.features import Features
+    from extractor.results import Embeds
+
+
+@click.command(
+    name="fit-head",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  fit-head photos/ --name pets             photos/cat/*.jpg, photos/dog/*.jpg
+  fit-head labels.csv --name cells --seed 1
+  fit-head train/ --test val/ --name bees --head linear-svm --json
+
+\b
+Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error.
+""",
+)
+@click.version_option(package_name="penultimate", prog_name="fit-head")
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="The head's name; an earlier head of this name is replaced.")
+@click.option(
+    "--head",
+    "kind",
+    type=click.Choice(["logistic", "linear-svm"]),
+    default="logistic",
+    show_default=True,
+    help="The kind of classifier.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["standardise", "normalise"]),
+    default="standardise",
+    show_default=True,
+    help="Unit variance of each column, or unit length of each embedding.",
+)
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path),
+    help="Test on these images (a folder or CSV like SOURCE) and fit on all of SOURCE.",
+)
+@click.option(
+    "--test-size",
+    type=float,
+    default=0.25,
+    show_default=True,
+    help="Otherwise: the share of each class that is held out to test on.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split.")
+@source_options
+@data_option
+@json_option
+def command(
+    source: Path,
+    name: str,
+    kind: Any,
+    scale: Any,
+    test: Path | None,
+    test_size: float,
+    seed: int,
+    data: DataFolder,
+    as_json: bool,
+    backbone: str,
+    server: str | None,
+    provider: str,
+    precision: str,
+) -> int:
+    """Fit a classifier on labelled images and save it as a head.
+
+    SOURCE is a folder with one sub-folder for each class, or a CSV file with a
+    header and the columns path,label (paths relative to the file).
+
+    A part of each class is held out to test on; copies of one picture are never
+    on both sides. The penalty is chosen by cross-validation on the rest. The
+    head that is saved is then fitted on all images of SOURCE with that penalty.
+    """
+    from classifiers import report
+    from classifiers.bundle import head_path, save_head
+    from classifiers.recipes import Recipe
+    from classifiers.splits import check_test_size
+    from classifiers.training import train
+
+    path = head_path(name, data)
+    check_test_size(test_size)
+    datasets = _read(source, test)
+    with open_source(data, backbone, server, provider, precision) as embeds:
+        begun = time.perf_counter()
+        features = _embed(embeds, datasets)
+        seconds = {"embed": round(time.perf_counter() - begun, 3)}
+        used = _backbone(embeds)
+    _list_rejected(features)
+    training = train(name, *features, backbone=used, recipe=Recipe(kind, scale, seed), test_size=test_size)
+    training = replace(training, seconds=seconds | training.seconds)
+    replaced = path.exists()
+    save_head(training.head, data)
+    facts = report.to_dict(training, path, replaced)
+    click.echo(json.dumps(facts, indent=2) if as_json else report.to_text(training, path, replaced))
+    return SOME_FAILED if training.rejected else 0
+
+
+def _read(source: Path, test: Path | None) -> list[Dataset]:
+    """The images to fit on, and those to test on when they are given."""
+    from classifiers.dataset import Dataset, check_classes
+
+    datasets = [Dataset.read(each) for each in (source, test) if each]
+    # What can never work is refused before hours of embedding.
+    check_classes(datasets[0].labels, datasets[0].images)
+    return datasets
+
+
+def _embed(source: Embeds, datasets: list[Dataset]) -> list[Features]:
+    from classifiers.features import embed
+
+    features = [
+        embed(source, dataset, partial(progress, total=len(dataset.images), doing="embed"))
+        for dataset in datasets
+    ]
+    first, *test = features
+    return [first.without(test[0]), *test] if test else features
+
+
+def _backbone(source: Any) -> str:
+    """The backbone's name: an embedder has the bundle, a client asks the server."""
+    name = source.bundle.manifest.backbone if hasattr(source, "bundle") else source.info().backbone
+    return str(name)
+
+
+def _list_rejected(features: list[Features]) -> None:
+    for part in features:
+        for each in part.rejected:
+            click.echo(f"left out: {each.image}: {each.reason}", err=True)
+
+
+def main() -> None:
+    """The entry point of `fit-head`."""
+    run(command)

@@ -1,0 +1,135 @@
+"""What `fit-head` prints: figures for a person, or one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from classifiers.evaluate import Metrics
+from classifiers.training import Training
+
+WIDEST_MATRIX = 10
+"""Classes up to which the confusion matrix is printed whole."""
+
+KINDS = {"logistic": "logistic regression", "linear-svm": "linear support vector machine"}
+
+
+def to_dict(training: Training, path: Path, replaced: bool) -> dict[str, Any]:
+    """Everything, as plain values for JSON."""
+    manifest, penalty = training.head.manifest, training.penalty
+    facts = asdict(manifest)
+    del facts["synsets"]
+    return {
+        **facts,
+        "path": str(path),
+        "replaced": replaced,
+        "penalty": {
+            "strength": penalty.strength,
+            "C": 1 / (penalty.strength * manifest.fitting["train"]),
+            "folds": penalty.folds,
+            "at_edge": penalty.at_edge,
+            "log_loss": {f"{strength:.3g}": trial.log_loss for strength, trial in penalty.trials.items()},
+        },
+        "seconds": training.seconds,
+        "rejected": [asdict(each) for each in training.rejected],
+    }
+
+
+def to_text(training: Training, path: Path, replaced: bool) -> str:
+    """The report, as lines for a terminal."""
+    manifest = training.head.manifest
+    kind = KINDS.get(manifest.kind, manifest.kind)
+    lines = [
+        f"{manifest.name}: {kind} on {manifest.backbone} embeddings, {len(manifest.classes)} classes",
+        _split_line(manifest.fitting),
+        "",
+        *_summary(training.metrics),
+        "",
+        *_class_table(training.metrics),
+        "",
+        *_confusions(training.metrics),
+        "",
+        *_fit_lines(training),
+        "",
+        f"saved to {path}" + (" (in place of the earlier head of this name)" if replaced else ""),
+        f"try it: penultimate classify {manifest.name} IMAGE...",
+    ]
+    return "\n".join(lines)
+
+
+def _split_line(fitting: dict[str, Any]) -> str:
+    how = "given" if fitting["test_size"] is None else f"held out, stratified, seed {fitting['seed']}"
+    copies = f"; {fitting['copies']} exact copies, kept on one side" if fitting["copies"] else ""
+    return f"{fitting['train']:,} images to train on, {fitting['test']:,} to test on ({how}{copies})"
+
+
+def _summary(metrics: Metrics) -> Iterator[str]:
+    low, high = metrics.interval
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    yield f"accuracy            {_percent(metrics.accuracy)}   {interval}"
+    yield f"balanced accuracy   {_percent(metrics.balanced_accuracy)}"
+    yield f"macro F1            {_percent(metrics.macro_f1)}"
+    yield f"majority baseline   {_percent(metrics.majority_accuracy)}   always {metrics.majority!r}"
+
+
+def _class_table(metrics: Metrics) -> Iterator[str]:
+    width = max(len("class"), *(len(each.label) for each in metrics.classes))
+    yield f"{'class':{width}}  precision  recall      F1  images"
+    for each in metrics.classes:
+        yield (
+            f"{each.label:{width}}  {_percent(each.precision):>9}  {_percent(each.recall)}  "
+            f"{_percent(each.f1)}  {each.support:6,}"
+        )
+
+
+def _confusions(metrics: Metrics) -> Iterator[str]:
+    labels = [each.label for each in metrics.classes]
+    if len(labels) > WIDEST_MATRIX:
+        yield from _worst_confusions(labels, metrics.confusion)
+        return
+    widths = [max(len(label), 5) for label in labels]
+    first = max(map(len, (*labels, "truth")))
+    yield "confusion matrix (one row for each true class, one column for each answer)"
+    yield "  ".join(
+        [" " * first, *(f"{label:>{width}}" for label, width in zip(labels, widths, strict=True))]
+    )
+    for label, row in zip(labels, metrics.confusion, strict=True):
+        yield "  ".join([f"{label:{first}}", *(f"{n:{width}}" for n, width in zip(row, widths, strict=True))])
+
+
+def _worst_confusions(labels: list[str], confusion: list[list[int]], most: int = 10) -> Iterator[str]:
+    pairs = [
+        (count, labels[truth], labels[answer])
+        for truth, row in enumerate(confusion)
+        for answer, count in enumerate(row)
+        if count and truth != answer
+    ]
+    yield "most frequent confusions (the whole matrix is in --json)"
+    for count, truth, answer in sorted(pairs, key=lambda pair: -pair[0])[:most]:
+        yield f"{count:6,}  {truth} taken for {answer}"
+
+
+def _fit_lines(training: Training) -> Iterator[str]:
+    penalty, fitting = training.penalty, training.head.manifest.fitting
+    if penalty.folds == 0:
+        chosen = "the default, since there are too few images to choose"
+    elif penalty.folds == 1:
+        chosen = "chosen on a held-out fifth of the training images"
+    else:
+        chosen = f"chosen by {penalty.folds}-fold cross-validation"
+    yield f"penalty   {penalty.strength:.3g}, {chosen}"
+    if penalty.at_edge:
+        yield "          (the strongest or weakest of those tried: a better one may lie beyond)"
+    yield "seconds   " + ", ".join(f"{stage} {took:.2f}" for stage, took in training.seconds.items())
+    if not fitting["converged"]:
+        yield "note      the fit was stopped before it converged; the figures hold for the head as it is"
+    if fitting["refitted_on_all"]:
+        known, total = fitting["train"], fitting["train"] + fitting["test"]
+        yield f"note      the figures are of a head fitted on {known:,} images; the one that is saved was"
+        yield f"          then fitted on all {total:,} with the same penalty"
+
+
+def _percent(share: float | None) -> str:
+    return "     -" if share is None else f"{100 * share:4.1f} %"

@@ -1,0 +1,102 @@
+"""Parting rows into training and held-out ones: stratified, repeatable, duplicates together.
+
+Rows of one group (copies of one picture) always fall on the same side. Which
+groups fall where depends on the groups, the labels and the seed alone, not on
+the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from extractor.errors import InvalidArgument
+
+FOLDS = 5
+NEVER = -1
+"""The fold of a row that is in every training part."""
+
+Rows = NDArray[np.intp]
+
+
+def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> tuple[Rows, Rows]:
+    """The rows to train on and the rows to hold out, each in ascending order.
+
+    Of each class the share `test_size` of its groups is held out, rounded, but
+    at least one, and at least one is left to train on.
+
+    Parameters
+    ----------
+    labels, groups : array-like of shape (n,)
+        A group has the label of its first row.
+    test_size : float
+        Between 0 and 1.
+    seed : int
+
+    Raises
+    ------
+    InvalidArgument
+        When `test_size` is not between 0 and 1, or a class has one group only.
+    """
+    check_test_size(test_size)
+    group_of_row, classes = _classes(labels, groups)
+    held = np.zeros(group_of_row.max(initial=-1) + 1, dtype=bool)
+    rng = np.random.default_rng(seed)
+    for label, members in classes:
+        if len(members) < 2:
+            raise InvalidArgument(
+                f"the class {label!r} has only one distinct image, too few to train on one and test on "
+                "another: add images of it, or leave the class out"
+            )
+        count = min(max(round(test_size * len(members)), 1), len(members) - 1)
+        held[rng.permutation(members)[:count]] = True
+    return np.flatnonzero(~held[group_of_row]), np.flatnonzero(held[group_of_row])
+
+
+def check_test_size(test_size: float) -> None:
+    """Raise InvalidArgument unless it is a share between 0 and 1."""
+    if not 0 < test_size < 1:
+        raise InvalidArgument(f"the test size must be between 0 and 1, for instance 0.25, not {test_size}")
+
+
+def folds(labels: ArrayLike, groups: ArrayLike, seed: int, count: int = FOLDS) -> Rows:
+    """For each row, the fold of the cross-validation in which it is held out.
+
+    Every class is in every training part. A class with fewer groups than folds
+    is held out in as many folds as it has groups, and one with a single group
+    in none (`NEVER`); there are never more folds than the largest class has groups.
+
+    Parameters
+    ----------
+    labels, groups : array-like of shape (n,)
+    seed : int
+    count : int
+
+    Returns
+    -------
+    int array of shape (n,)
+        0 ... count - 1, or `NEVER`.
+    """
+    group_of_row, classes = _classes(labels, groups)
+    fold = np.full(group_of_row.max(initial=-1) + 1, NEVER)
+    rng = np.random.default_rng(seed)
+    dealt = 0
+    shuffled = [rng.permutation(members) for _, members in classes]
+    count = min(count, max(map(len, shuffled), default=0))
+    for members in shuffled:
+        if len(members) > 1:
+            fold[members] = (dealt + np.arange(len(members))) % count
+            dealt += len(members)
+    held: Rows = fold[group_of_row]
+    return held
+
+
+def _classes(labels: ArrayLike, groups: ArrayLike) -> tuple[Rows, Iterator[tuple[Any, Rows]]]:
+    """The group of each row, counted from 0, and each class with the groups that it has."""
+    _, first, group_of_row = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    label_of_group = np.asarray(labels)[first]
+    classes = np.unique(label_of_group).tolist()
+    return group_of_row, ((each, np.flatnonzero(label_of_group == each)) for each in classes)

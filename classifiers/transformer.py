@@ -1,0 +1,57 @@
+"""Images in a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from extractor.results import Embeds, ImageLike, Vector
+
+
+class EmbeddingTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Turns images into embeddings, as the first step of a pipeline.
+
+    Parameters
+    ----------
+    source : Embeds
+        An `Embedder` or a `Client`. It is frozen: clones share it, and what it
+        remembers is not computed again in a grid search.
+
+    Examples
+    --------
+    ::
+
+        pipeline = make_pipeline(EmbeddingTransformer(Embedder()), StandardScaler(), LogisticRegression())
+        pipeline.fit(paths, labels)
+    """
+
+    def __init__(self, source: Embeds) -> None:
+        self.source = source
+
+    def fit(self, X: Iterable[ImageLike], y: Any = None) -> EmbeddingTransformer:  # noqa: ARG002
+        """Learn nothing; the backbone is frozen."""
+        return self
+
+    def transform(self, X: Iterable[ImageLike]) -> Vector:
+        """The embeddings of n images (bytes, paths or PIL images): float32 of shape (n, dim).
+
+        Raises
+        ------
+        InvalidImage
+            Or whatever made the first unusable image unusable.
+        """
+        rows = []
+        for result in self.source.stream(X):
+            if result.embedding is None:
+                raise result.error or RuntimeError("no embedding and no reason was given")
+            rows.append(result.embedding)
+        return np.stack(rows) if rows else np.empty((0, self.source.dim), dtype=np.float32)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> EmbeddingTransformer:
+        return type(self)(self.source)

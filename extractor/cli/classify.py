@@ -1,0 +1,113 @@
+"""`penultimate classify`: images in, labels out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from extractor.cli.main import SOME_FAILED
+from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.progress import progress
+from extractor.errors import PenultimateError
+from extractor.settings import DataFolder
+
+if TYPE_CHECKING:
+    from classifiers.heads import Answer, Head
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  penultimate classify imagenet photo.jpg
+  penultimate classify cells photos/ --json
+  find photos -name '*.png' | penultimate classify cells - --server 127.0.0.1:50051
+
+\b
+Exit codes: 0 all labelled, 3 some failed (listed), 1 none could be labelled.
+"""
+)
+@click.argument("head", metavar="HEAD")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes for an image."
+)
+@source_options
+@data_option
+@json_option
+def command(
+    head: str,
+    images: tuple[str, ...],
+    top: int,
+    data: DataFolder,
+    as_json: bool,
+    backbone: str,
+    server: str | None,
+    provider: str,
+    precision: str,
+) -> int:
+    """Label images with a head: the class, its probability, and the next best.
+
+    HEAD is a name given to `fit-head`, or imagenet, the backbone's own 1,000
+    classes. IMAGE is an image, a folder, a glob, or - for a list of paths on
+    standard input. The backbone is the head's own unless one is named.
+    """
+    from classifiers.bundle import load_head
+    from extractor.sources import find
+
+    fitted = load_head(head, data, backbone=backbone)
+    if click.get_current_context().get_parameter_source("backbone") is ParameterSource.DEFAULT:
+        backbone = fitted.manifest.backbone
+    paths = list(find(images))
+    with open_source(data, backbone, server, provider, precision) as source:
+        answers = _answers(fitted, source, paths, top)
+        outcomes = _print_json(answers) if as_json else _print_lines(answers)
+    return _exit_code(outcomes)
+
+
+def _answers(head: Head, source: Any, paths: list[str], top: int) -> Iterator[dict[str, Any]]:
+    """One plain dictionary for each image."""
+    results = progress(head.classify(source, paths, top), len(paths), "classify")
+    for path, result in zip(paths, results, strict=True):
+        if isinstance(result, PenultimateError):
+            yield {"image": path, "error": str(result)}
+        else:
+            first, *others = map(_plain, result)
+            yield {"image": path, **first, "next": others}
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    facts = {"label": answer.label, "probability": answer.probability, "index": answer.index}
+    return facts | ({"synset": answer.synset} if answer.synset else {})
+
+
+def _print_json(answers: Iterator[dict[str, Any]]) -> list[bool]:
+    document = list(answers)
+    click.echo(json.dumps(document, indent=2))
+    return ["error" not in answer for answer in document]
+
+
+def _print_lines(answers: Iterator[dict[str, Any]]) -> list[bool]:
+    outcomes = []
+    for answer in answers:
+        outcomes.append("error" not in answer)
+        if "error" in answer:
+            click.echo(f"failed: {answer['image']}: {answer['error']}", err=True)
+        else:
+            click.echo(_line(answer))
+    return outcomes
+
+
+def _line(answer: dict[str, Any]) -> str:
+    others = ", ".join(f"{each['label']} {100 * each['probability']:.1f} %" for each in answer["next"])
+    line = f"{answer['image']}\t{answer['label']}\t{100 * answer['probability']:.1f} %"
+    return line + (f"\t(next: {others})" if others else "")
+
+
+def _exit_code(outcomes: list[bool]) -> int:
+    if all(outcomes):
+        return 0
+    return SOME_FAILED if any(outcomes) else 1
