@@ -115,6 +115,10 @@ def _unidentified(data: bytes) -> InvalidImage:
     for offset, mark, name in _OTHER_FORMATS:
         if data.startswith(mark, offset):
             return UnsupportedFormat(f"this is {name}; {_ACCEPTED}: convert it first")
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return UnsupportedFormat(
+            "this TIFF holds a kind of pixel that cannot be read, or is damaged: save it as 8-bit RGB"
+        )
     return InvalidImage(f"not a picture: its first bytes are {data[:8]!r}; {_ACCEPTED}")
 
 

@@ -34,8 +34,8 @@ def test_the_runtime_brings_no_torch(tmp_path: Path) -> None:
     """Installing with the plain CPU runtime brings one ONNX Runtime and nothing of the export."""
     report = tmp_path / "report.json"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        + ["--report", str(report), f"{ROOT}[cpu]"],
+        [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
+        + ["--ignore-installed", "--report", str(report), f"{ROOT}[cpu]"],
         check=True,
     )
     names = {item["metadata"]["name"].lower() for item in json.loads(report.read_text())["install"]}

@@ -1,0 +1,1 @@
+"""Backbones: which there are, their export, and running them."""

@@ -76,7 +76,7 @@ def export(
     path = data.backbones / name
     if not force and (there := _opened(path)):
         return there, False
-    weights = _checked_weights(backbone)
+    weights = checked_weights(backbone)
     _check_tools()
     with exclusive(path):
         if not force and (there := _opened(path)):  # made by another process while this one waited
@@ -93,7 +93,8 @@ def _opened(path: Path) -> Bundle | None:
         return None
 
 
-def _checked_weights(backbone: Backbone) -> Path:
+def checked_weights(backbone: Backbone) -> Path:
+    """The installed file of weights; InvalidArgument without it, DamagedFile when it is another."""
     weights = backbone.weights
     requirement = f"{weights.package}=={weights.version}"
     file = weights.find()
@@ -147,7 +148,7 @@ def _write(backbone: Backbone, weights: Path, folder: Path, note: Callable[[str]
         (folder / "model.onnx").write_bytes(_onnx(network, backbone))
 
 
-def _import_torchvision() -> None:
+def import_torchvision() -> None:
     """Import torchvision, which timm needs, even when it was built for another torch.
 
     From PyPI torchvision comes built for CUDA. Beside a torch built for the
@@ -174,7 +175,7 @@ def original(backbone: Backbone, weights: Path) -> Any:
     """
     import torch
 
-    _import_torchvision()
+    import_torchvision()
     import timm
 
     network = timm.create_model(backbone.architecture)
@@ -206,16 +207,18 @@ def _write_golden(network: Any, backbone: Backbone, folder: Path) -> None:
     pictures = sorted(GOLDEN.glob("*.jpg"))
     for picture in pictures:
         shutil.copyfile(picture, folder / picture.name)
-    vectors = [_reference(network, backbone, picture) for picture in pictures]
+    vectors = []
+    for picture in pictures:
+        with Image.open(picture) as image:
+            vectors.append(reference(network, backbone, image)[0])
     np.save(folder / "vectors.npy", np.stack(vectors))
 
 
-def _reference(network: Any, backbone: Backbone, picture: Path) -> Vector:
-    with Image.open(picture) as image:
-        pixels = transform(backbone)(image.convert("RGB"))
-    features = network.forward_features(pixels[None])
-    vector: Vector = network.forward_head(features, pre_logits=True)[0].numpy()
-    return vector
+def reference(network: Any, backbone: Backbone, image: Image.Image) -> tuple[Vector, Vector]:
+    """Embedding and logits of the original network behind its own preprocessing: the judge of ours."""
+    features = network.forward_features(transform(backbone)(image.convert("RGB"))[None])
+    embedding, logits = (network.forward_head(features, pre_logits=pre)[0].numpy() for pre in (True, False))
+    return embedding, logits
 
 
 def _write_classifier(network: Any, folder: Path) -> None:

@@ -112,8 +112,8 @@ from extractor.caches.lmdb import LmdbCache
 cache = LmdbCache(Path(sys.argv[1]))
 number = 0
 while True:
-    cache.put_many({key("ab" * 32, (number + i).to_bytes(32, "big")): Row("cpu/fp32", np.full(5, number + i, "f4"))
-                    for i in range(50)})
+    numbers = range(number, number + 50)
+    cache.put_many({key("ab" * 32, n.to_bytes(32, "big")): Row("cpu/fp32", np.full(5, n, "f4")) for n in numbers})
     cache.flush()
     number += 50
     print(number, flush=True)

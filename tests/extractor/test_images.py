@@ -54,9 +54,9 @@ def differs_by_rounding_only(found: np.ndarray, expected: np.ndarray) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _torchvision_imports() -> None:
-    from extractor.backbones.export import _import_torchvision
+    from extractor.backbones.export import import_torchvision
 
-    _import_torchvision()
+    import_torchvision()
 
 
 @pytest.mark.parametrize("file", PICTURES, ids=lambda file: file.name)
@@ -177,6 +177,7 @@ BAD = {
     "bomb": (bomb(30_000), ImageTooLarge, "too large|30000 x 30000"),
     "small bomb": (bomb(10_000), ImageTooLarge, "10000 x 10000|too large"),
     "float": (encoded(Image.new("F", (9, 9)), "TIFF"), UnsupportedFormat, "'F'"),
+    "tiff": (b"II*\0" + b"\0" * 20, UnsupportedFormat, "this TIFF holds a kind of pixel"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0", UnsupportedFormat, "HEIC"),
     "pdf": (b"%PDF-1.7 ...", UnsupportedFormat, "a PDF"),
     "svg": (b"<svg xmlns='...'/>", UnsupportedFormat, "SVG"),

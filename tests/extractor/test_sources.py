@@ -82,7 +82,7 @@ def test_bytes_path_and_pil_are_read(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     """A missing path, a folder, and a wrong type."""
-    with pytest.raises(NotFound, match="no such file: .*gone.jpg"):
+    with pytest.raises(NotFound, match=r"no such file: .*gone\.jpg"):
         read(tmp_path / "gone.jpg")
     with pytest.raises(UnreadableFile, match="Is a directory"):
         read(tmp_path)

@@ -20,25 +20,12 @@ NUMERICS = [numerics for provider in installed_providers() for numerics in wante
 
 @pytest.fixture(scope="module")
 def original() -> Any:
-    """The original network behind its own transform: a PIL image in, logits and vector out."""
-    import torch
-
+    """The original network behind its own transform: a PIL image in, vector and logits out."""
     from extractor.backbones import export
 
     backbone = catalogue.find(DEFAULT_BACKBONE)
-    export._import_torchvision()
-    network = export._network(backbone, export._checked_weights(backbone))
-    transform = export.transform(backbone)
-
-    def run(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        with torch.inference_mode():
-            features = network.forward_features(transform(image.convert("RGB"))[None])
-            return (
-                network.forward_head(features)[0].numpy(),
-                network.forward_head(features, pre_logits=True)[0].numpy(),
-            )
-
-    return run
+    network = export.original(backbone, export.checked_weights(backbone))
+    return lambda image: export.reference(network, backbone, image)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +65,7 @@ def test_vectors_equal_the_original_pipeline(
         assert embedder.numerics == str(numerics)
     for photo, result in zip(photos, results, strict=True):
         assert result.embedding is not None, result.error
-        expected = original(Image.open(io.BytesIO(photo)))[1]
+        expected = original(Image.open(io.BytesIO(photo)))[0]
         assert cosine(result.embedding, expected) >= bundle.manifest.min_cosine[numerics.precision]
 
 
@@ -94,7 +81,7 @@ def test_the_kept_classifier_completes_the_original_network(
     """`embedding @ W.T + b` are the logits of the uncut network."""
     classifier = bundle.classifier()
     for photo, result in zip(photos[:8], exact.embed(photos[:8]), strict=True):
-        logits = original(Image.open(io.BytesIO(photo)))[0]
+        logits = original(Image.open(io.BytesIO(photo)))[1]
         np.testing.assert_allclose(
             result.embedding @ classifier.weights.T + classifier.bias, logits, atol=0.05
         )
