@@ -135,7 +135,7 @@ def _label_sets(cells: list[Cell], out: Path) -> Iterator[tuple[str, Path]]:
 def _fit(name: str, labels: Path, data: DataFolder) -> dict[str, Any]:
     _say(f"Fit the head {name}")
     arguments = [str(labels), "--name", name, "--data", str(data.root), "--json"]
-    done = _run([sys.executable, "-m", "classifiers.cli", *arguments])
+    done = _run([sys.executable, "-m", "classifiers", *arguments])
     report: dict[str, Any] = json.loads(done)
     return report
 

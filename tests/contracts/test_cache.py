@@ -113,7 +113,8 @@ cache = LmdbCache(Path(sys.argv[1]))
 number = 0
 while True:
     numbers = range(number, number + 50)
-    cache.put_many({key("ab" * 32, n.to_bytes(32, "big")): Row("cpu/fp32", np.full(5, n, "f4")) for n in numbers})
+    cache.put_many({key("ab" * 32, n.to_bytes(32, "big")): Row("cpu/fp32", np.full(5, n, "f4"))
+                    for n in numbers})
     cache.flush()
     number += 50
     print(number, flush=True)

@@ -1,0 +1,5 @@
+"""`python -m classifiers` is `fit-head`."""
+
+from classifiers.cli import main
+
+main()
