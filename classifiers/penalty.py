@@ -119,6 +119,8 @@ class _Fold:
         self._held = scaler.transform(X[held])
         self.truth = y[held]
         self._classifier = recipe.classifier(ITERATIONS)
+        if recipe.kind == "logistic":
+            self._classifier.warm_start = True
 
     def logits(self, strength: float) -> NDArray[np.float64]:
         """Fit, and score the held-out rows: one column per class."""

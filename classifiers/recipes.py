@@ -56,7 +56,7 @@ class Recipe:
         from sklearn.svm import LinearSVC
 
         if self.kind == "logistic":
-            return LogisticRegression(max_iter=iterations[self.kind], warm_start=True)
+            return LogisticRegression(max_iter=iterations[self.kind])
         # The primal solver takes ten times as long on a thousand columns.
         return LinearSVC(dual=True, max_iter=iterations[self.kind], random_state=self.seed)
 
