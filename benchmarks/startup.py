@@ -1,6 +1,6 @@
 """How long `penultimate --help` and `fit-head --help` take, beside a bare Python and the limit of 0.5 s.
 
-    python -m benchmarks.startup
+python -m benchmarks.startup
 """
 
 from __future__ import annotations

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from extractor.backbones.bundle import Bundle
-from extractor.backbones.catalogue import BACKBONES, Backbone
 from extractor.cli.options import data_option, json_option
 from extractor.errors import DamagedFile, NotFound
 from extractor.settings import DataFolder
+
+if TYPE_CHECKING:
+    from extractor.backbones.catalogue import Backbone
 
 _COLUMNS = ("name", "input", "dim", "parameters", "licence", "weights", "exported")
 
@@ -26,6 +28,8 @@ Examples:
 @json_option
 def command(data: DataFolder, as_json: bool) -> None:
     """List the backbones: what each costs, and whether it is on this machine."""
+    from extractor.backbones.catalogue import BACKBONES
+
     rows = [_row(backbone, data) for backbone in BACKBONES]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -48,6 +52,8 @@ def _row(backbone: Backbone, data: DataFolder) -> dict[str, object]:
 
 def _exported(backbone: Backbone, data: DataFolder) -> dict[str, object]:
     """The state of the bundle; a damaged one is reported, so that the list never fails."""
+    from extractor.backbones.bundle import Bundle
+
     try:
         bundle = Bundle.of(data, backbone.name)
     except NotFound:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from extractor.backbones.bundle import Bundle
 from extractor.cli.options import data_option, json_option
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
+
+if TYPE_CHECKING:
+    from extractor.backbones.bundle import Bundle
 
 
 @click.command(
