@@ -90,13 +90,15 @@ class Server:
     async def warm(self) -> None:
         """Load and prove the network, then serve; raises what `Embedder.warm` raises."""
         await asyncio.to_thread(self._embedder.warm)
-        self.service.ready = True
+        self.service.not_ready = ""
         await self._set_health(HealthCheckResponse.SERVING)
 
     async def stop(self, grace: float = GRACE) -> None:
         """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds."""
         await self._health.enter_graceful_shutdown()
-        await self._grpc.stop(grace)
+        await self.service.drain(grace)
+        # gRPC would wait the whole grace for those who watch our health, who never end by themselves.
+        await self._grpc.stop(grace=0.2)
 
     def _bind(self) -> int:
         address = f"{self._host}:{self._port}"

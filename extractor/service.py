@@ -84,18 +84,20 @@ class ExtractorService(ExtractorServicer):
 
     Attributes
     ----------
-    ready : bool
-        Set once the embedder is warm; calls before fail with Unavailable.
+    not_ready : str
+        Why calls fail with Unavailable; empty once the embedder is warm.
     """
 
     def __init__(self, embedder: Submits) -> None:
+        self.not_ready = "it is starting: its network is being loaded and tested"
         self._embedder = embedder
-        self.ready = False
+        self._calls: set[asyncio.Task[Any]] = set()
 
     @answers
     async def Embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:  # noqa: N802 - named by the contract
         """One result per image, in order."""
         self._admit(request)
+        self._note_call()
         results = await self._embed(request.images)
         embedder = self._embedder
         return wire.pack_results(results, embedder.fingerprint, embedder.numerics, embedder.dim)
@@ -105,6 +107,12 @@ class ExtractorService(ExtractorServicer):
         """What is being served, and on what."""
         self._check_ready()
         return wire.pack_info(self.info())
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, and wait at most `grace` seconds for what was accepted to be answered."""
+        self.not_ready = "it is stopping"
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=grace)
 
     def info(self) -> wire.Info:
         """What is being served, and on what; of a warm embedder."""
@@ -135,8 +143,15 @@ class ExtractorService(ExtractorServicer):
             )
 
     def _check_ready(self) -> None:
-        if not self.ready:
-            raise Unavailable("the server is starting: its network is being loaded and tested")
+        if self.not_ready:
+            raise Unavailable(f"the server does not answer: {self.not_ready}")
+
+    def _note_call(self) -> None:
+        """Keep the call's task for `drain`; it ends when gRPC has sent the answer."""
+        task = asyncio.current_task()
+        assert task
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     async def _embed(self, images: Iterable[bytes]) -> list[Result]:
         """Submit all, wait for all; when the caller leaves or one breaks, drop what has not begun."""

@@ -1,0 +1,144 @@
+"""Messages and status codes say what the values and errors said."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+
+from extractor import errors, wire
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor._pb.penultimate.v1 import penultimate_pb2_grpc
+from extractor.errors import PenultimateError
+from extractor.results import Result
+
+ROOT = Path(__file__).parents[2]
+IMAGE_ERRORS = (errors.InvalidImage, errors.UnsupportedFormat, errors.ImageTooLarge)
+
+
+class Failure(grpc.RpcError):
+    """What a client gets when a call ends with a status."""
+
+    def __init__(
+        self, code: grpc.StatusCode, details: str, trailers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.code = lambda: code
+        self.details = lambda: details
+        self.trailing_metadata = lambda: trailers
+
+
+def call_errors() -> Iterator[PenultimateError]:
+    """One of every kind, but for those that travel in an image's result."""
+    kinds = list(PenultimateError.__subclasses__())
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if issubclass(kind, errors.InvalidImage):
+            continue
+        if kind is errors.FingerprintMismatch:
+            yield kind("the head", expected="a" * 64, found="b" * 64)
+        else:
+            yield kind("what was wrong")
+
+
+@pytest.mark.parametrize("error", list(call_errors()), ids=lambda error: type(error).__name__)
+def test_every_error_arrives_as_it_was_raised(error: PenultimateError) -> None:
+    """A call that fails by an error of the tree fails by the same error at the client."""
+    failure = Failure(*wire.status_of(error))
+    assert type(wire.error_of(failure, "host:1", "b" * 64)) is type(error)
+
+
+@pytest.mark.parametrize("code", list(grpc.StatusCode))
+def test_every_status_becomes_an_error_of_the_tree(code: grpc.StatusCode) -> None:
+    """Whatever status a server or a proxy gives, the client raises a PenultimateError."""
+    assert isinstance(wire.error_of(Failure(code, ""), "host:1"), PenultimateError)
+
+
+def test_an_overloaded_server_says_when_to_try_again() -> None:
+    """`retry_after` arrives, by the trailer that gRPC's own retries obey."""
+    failure = Failure(*wire.status_of(errors.Overloaded("full", retry_after=2.5)))
+    assert dict(failure.trailing_metadata())["grpc-retry-pushback-ms"] == "2500"
+    error = wire.error_of(failure, "host:1")
+    assert isinstance(error, errors.Overloaded)
+    assert error.retry_after == 2.5
+
+
+def test_a_mismatch_names_both_fingerprints() -> None:
+    """The client's error has its own fingerprint and the server's."""
+    raised = errors.FingerprintMismatch("the caller's", expected="a" * 64, found="b" * 64)
+    error = wire.error_of(Failure(*wire.status_of(raised)), "host:1", "b" * 64)
+    assert isinstance(error, errors.FingerprintMismatch)
+    assert (error.expected, error.found) == ("a" * 64, "b" * 64)
+
+
+@pytest.mark.parametrize("kind", [*IMAGE_ERRORS, errors.InternalError])
+def test_an_image_error_keeps_its_kind_and_reason(kind: type[PenultimateError]) -> None:
+    """What was wrong with one image arrives in its result."""
+    sent = Result(None, kind("what was wrong"), b"d" * 32, False, "f")
+    (got,) = wire.unpack_results(wire.pack_results([sent], "f", "cpu/fp32", 3), 1)
+    assert type(got.error) is kind
+    assert str(got.error) == "what was wrong"
+    assert got.digest == b"d" * 32
+    assert not got.ok
+
+
+def test_every_code_has_an_error() -> None:
+    """Each code of the contract is some error's, and a code of a later version is an internal error."""
+    for code in (*pb.ImageError.Code.values(), 99):
+        message = pb.ImageResult(error=pb.ImageError(code=code, reason="why"))
+        (result,) = wire.unpack_results(pb.EmbedResponse(results=[message]), 1)
+        known = code in (
+            pb.ImageError.INVALID_IMAGE,
+            pb.ImageError.IMAGE_TOO_LARGE,
+            pb.ImageError.UNSUPPORTED_FORMAT,
+        )
+        assert isinstance(result.error, errors.InvalidImage if known else errors.InternalError)
+
+
+@given(arrays(np.float32, (2, 5)))
+def test_vectors_arrive_bit_by_bit(vectors: np.ndarray) -> None:
+    """Infinities, NaNs and signs of zero included; what arrives is the caller's to write to."""
+    sent = [Result(row, None, b"d" * 32, True, "f") for row in vectors]
+    got = wire.unpack_results(wire.pack_results(sent, "f", "cpu/fp32", 5), 2)
+    for row, result in zip(vectors, got, strict=True):
+        assert result.embedding is not None
+        assert result.embedding.tobytes() == row.tobytes()
+        assert result.embedding.flags.writeable
+        assert result.cached
+        assert result.fingerprint == "f"
+
+
+def test_answers_that_do_not_fit_are_refused() -> None:
+    """Too few results, or a vector of another width, is the server's error and not a crash."""
+    message = wire.pack_results([Result(np.zeros(3, np.float32), None, None, False, "f")], "f", "n", 3)
+    with pytest.raises(errors.InternalError, match="2 images with 1 results"):
+        wire.unpack_results(message, 2)
+    message.dim = 4
+    with pytest.raises(errors.InternalError, match="4 numbers came as 12 bytes"):
+        wire.unpack_results(message, 1)
+
+
+def test_info_survives_the_trip() -> None:
+    """Every field of `Info` arrives."""
+    info = wire.Info("1.2", "net", "ab", 1280, "cpu/fp32", (224, 240), 1, 2, 3, 4)
+    assert wire.unpack_info(wire.pack_info(info)) == info
+
+
+def test_generated_code_runs_on_the_oldest_libraries_allowed() -> None:
+    """The generator was no newer than the lower bounds in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = dict(line.split(">=") for line in project["dependencies"])
+    code = Path(pb.__file__).read_text()
+    generator = next(line.split(": ")[1] for line in code.splitlines() if "Protobuf Python Version" in line)
+    assert _version(generator) <= (*_version(bounds["protobuf"]), 99)
+    assert _version(penultimate_pb2_grpc.GRPC_GENERATED_VERSION) <= (*_version(bounds["grpcio"]), 99)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))

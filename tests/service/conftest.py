@@ -1,0 +1,196 @@
+"""Servers for the tests: the real one as a process, ours over a stand-in, and scripted ones."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor._pb.penultimate.v1.penultimate_pb2_grpc import (
+    ExtractorServicer,
+    ExtractorStub,
+    add_ExtractorServicer_to_server,
+)
+from extractor.results import Result
+from extractor.server import Server
+from extractor.settings import DataFolder, Limits
+
+PATIENCE_S = 60
+
+
+class ServerProcess:
+    """`penultimate serve` as a process; ready when made."""
+
+    def __init__(self, data: DataFolder, log: Path, *options: str, address: str = "127.0.0.1:0") -> None:
+        self.log = log
+        command = [sys.executable, "-m", "extractor.cli", "serve", "--address", address]
+        command += ["--data", str(data.root), *options]
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        assert self.process.stdout
+        self.line = self.process.stdout.readline()  # empty when the process ended instead
+        assert self.line.startswith("listening on "), log.read_text()
+        self.address = self.line.split()[2]
+
+    def end(self) -> int:
+        """Tell it to stop; its exit code."""
+        self.process.terminate()
+        return self.wait()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(timeout=PATIENCE_S)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def serve(data: DataFolder, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts real servers on this test's data folder; ends those that still run."""
+    started: list[ServerProcess] = []
+
+    def start(*options: str, address: str = "127.0.0.1:0") -> ServerProcess:
+        log = tmp_path / f"server-{len(started)}.log"
+        started.append(ServerProcess(data, log, *options, address=address))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.returncode is None:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def server_address(exported_data: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a real server listens, as long as the tests last."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "backbones").symlink_to(exported_data.backbones)
+    server = ServerProcess(DataFolder(folder), folder / "server.log")
+    yield server.address
+    assert server.end() == 0
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """Makes PNG files of noise: another for every seed."""
+
+    def make(seed: int, size: int = 64) -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        return stream.getvalue()
+
+    return make
+
+
+class StandIn:
+    """Has what the service needs of an embedder; the test settles the futures."""
+
+    dim = 3
+    fingerprint = "ab" * 32
+    numerics = "stand/in"
+    limits = Limits()
+    bundle: Any = SimpleNamespace(
+        manifest=SimpleNamespace(backbone="stand-in", preprocessing=SimpleNamespace(height=5, width=7))
+    )
+
+    def __init__(self) -> None:
+        self.submitted: list[Future[Result]] = []
+        self.on_submit: Callable[[bytes, Future[Result]], None] = lambda image, future: self.settle(
+            future, len(image)
+        )
+
+    def warm(self) -> None:
+        pass
+
+    def submit(self, image: bytes) -> Future[Result]:
+        future: Future[Result] = Future()
+        self.on_submit(image, future)
+        self.submitted.append(future)
+        return future
+
+    def settle(self, future: Future[Result], value: float) -> None:
+        vector = np.full(self.dim, value, np.float32)
+        future.set_result(Result(vector, None, b"d" * 32, False, self.fingerprint))
+
+
+@pytest.fixture
+def stand_in() -> StandIn:
+    return StandIn()
+
+
+@pytest_asyncio.fixture
+async def cold_server(stand_in: StandIn) -> AsyncIterator[Server]:
+    """Our server over the stand-in, in this process, before its warm-up."""
+    server = Server(stand_in, "127.0.0.1:0")
+    await server.start()
+    yield server
+    await server.stop(grace=0)
+
+
+@pytest_asyncio.fixture
+async def channel(cold_server: Server) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(cold_server.address) as channel:
+        yield channel
+
+
+@pytest_asyncio.fixture
+async def stub(cold_server: Server, channel: grpc.aio.Channel) -> ExtractorStub:
+    """Calls our server over the stand-in, after its warm-up."""
+    await cold_server.warm()
+    return ExtractorStub(channel)
+
+
+class Scripted(ExtractorServicer):
+    """A server whose answers are the test's; notes the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[pb.EmbedRequest] = []
+        self.info = pb.GetInfoResponse(fingerprint="ab" * 32, dim=1, numerics="scripted")
+        self.info.limits.MergeFrom(
+            pb.Limits(message_bytes=2**26, items_per_call=1024, image_bytes=2**25, image_pixels=10**8)
+        )
+        self.before: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
+
+    def GetInfo(self, request: pb.GetInfoRequest, context: grpc.ServicerContext) -> pb.GetInfoResponse:  # noqa: N802
+        return self.info
+
+    def Embed(self, request: pb.EmbedRequest, context: grpc.ServicerContext) -> pb.EmbedResponse:  # noqa: N802
+        self.requests.append(request)
+        self.before(len(self.requests), context)
+        results = [
+            pb.ImageResult(digest=b"d" * 32, embedding=np.array([len(image)], "<f4").tobytes())
+            for image in request.images
+        ]
+        return pb.EmbedResponse(fingerprint=request.fingerprint, dim=1, results=results)
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server at `scripted.address` whose vectors are the images' lengths."""
+    servicer = Scripted()
+    server = grpc.server(
+        ThreadPoolExecutor(4),
+        options=[("grpc.max_receive_message_length", 2**26), ("grpc.so_reuseport", 0)],
+    )
+    add_ExtractorServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield servicer
+    server.stop(grace=None).wait()

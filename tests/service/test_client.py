@@ -1,0 +1,232 @@
+"""What the clients send, keep and try again; both kinds do the same."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from PIL import Image
+
+from extractor import errors
+from extractor.client import REQUEST_IMAGES, REQUESTS_UNDER_WAY, AsyncClient, Client
+from extractor.results import Result
+
+PATIENCE_S = 60
+
+Embed = Callable[..., list[Result]]
+
+
+def blocking(address: str, images: Iterable[Any], **options: Any) -> list[Result]:
+    with Client(address, **options) as client:
+        return client.embed(images)
+
+
+def awaiting(address: str, images: Iterable[Any], **options: Any) -> list[Result]:
+    async def embed() -> list[Result]:
+        async with AsyncClient(address, **options) as client:
+            return await client.embed(images)
+
+    return asyncio.run(embed())
+
+
+@pytest.fixture(params=[blocking, awaiting])
+def embed(request: pytest.FixtureRequest) -> Embed:
+    """Embeds by a new client of either kind."""
+    return request.param
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """An address where nobody listens."""
+    with socket.socket() as taken:  # bound, but not listening: nobody else gets it
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def fail(code: grpc.StatusCode, times: int, *trailers: tuple[str, str]) -> Callable[..., None]:
+    """Makes a scripted server fail its first calls."""
+
+    def before(number: int, context: grpc.ServicerContext) -> None:
+        if number <= times:
+            context.set_trailing_metadata(trailers)
+            context.abort(code, "not now")
+
+    return before
+
+
+def test_results_are_in_order(embed: Embed, scripted: Any) -> None:
+    """Over many requests, each image gets its own vector."""
+    images = [b"x" * size for size in range(300)]
+    results = embed(scripted.address, images)
+    assert [result.embedding[0] for result in results if result.ok] == list(range(300))
+    assert 300 / REQUEST_IMAGES <= len(scripted.requests) < 300
+
+
+def test_nothing_gives_nothing(embed: Embed, scripted: Any) -> None:
+    """No images, no results, no call."""
+    assert embed(scripted.address, []) == []
+    assert not scripted.requests
+
+
+def test_an_image_is_bytes_a_path_or_a_picture(embed: Embed, scripted: Any, tmp_path: Path) -> None:
+    """All three reach the server as an image file's bytes."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (3, 2)).save(path)
+    embed(scripted.address, [path.read_bytes(), path, str(path), Image.open(path)])
+    (request,) = scripted.requests
+    assert request.images[0] == request.images[1] == request.images[2]
+    assert all(image.startswith(b"\x89PNG") for image in request.images)
+
+
+def test_a_file_that_is_not_there_fails_alone(embed: Embed, scripted: Any, tmp_path: Path) -> None:
+    """It is never sent, and its neighbours keep their places."""
+    first, missing, last = embed(scripted.address, [b"a", tmp_path / "no.jpg", b"bbb"])
+    assert isinstance(missing.error, errors.NotFound)
+    assert str(tmp_path / "no.jpg") in str(missing.error)
+    assert (first.embedding[0], last.embedding[0]) == (1, 3)
+    assert len(scripted.requests[0].images) == 2
+
+
+def test_an_image_over_the_limit_fails_alone(embed: Embed, scripted: Any) -> None:
+    """It is not sent; the error names its size and the limit."""
+    scripted.info.limits.image_bytes = 1000
+    good, large = embed(scripted.address, [b"a", b"x" * 1001])
+    assert good.ok
+    assert isinstance(large.error, errors.ImageTooLarge)
+    assert "1,001" in str(large.error)
+    assert "1,000" in str(large.error)
+
+
+def test_an_image_over_the_message_limit_fails_alone(embed: Embed, scripted: Any) -> None:
+    """Even where the server would take larger images than fit into a message."""
+    scripted.info.limits.image_bytes = 2**40
+    good, large = embed(scripted.address, [b"a", bytes(2**26)])
+    assert good.ok
+    assert isinstance(large.error, errors.ImageTooLarge)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+def test_what_passes_is_tried_again(embed: Embed, scripted: Any, code: grpc.StatusCode) -> None:
+    """Also a request that is too large for gRPC's default retry buffer."""
+    scripted.before = fail(code, 2, ("grpc-retry-pushback-ms", "1"))
+    (result,) = embed(scripted.address, [bytes(2**20)])
+    assert result.ok
+    assert len(scripted.requests) == 3
+
+
+def test_tries_are_bounded(embed: Embed, scripted: Any) -> None:
+    """A server that stays full is an error, with the server's own sentence."""
+    scripted.before = fail(grpc.StatusCode.RESOURCE_EXHAUSTED, 99, ("grpc-retry-pushback-ms", "1"))
+    with pytest.raises(errors.Overloaded, match="not now"):
+        embed(scripted.address, [b"a"], retries=3)
+    assert len(scripted.requests) == 4
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL])
+def test_what_stays_wrong_is_not_tried_again(embed: Embed, scripted: Any, code: grpc.StatusCode) -> None:
+    """One call, one error."""
+    scripted.before = fail(code, 99)
+    with pytest.raises((errors.InvalidArgument, errors.InternalError), match="not now"):
+        embed(scripted.address, [b"a"])
+    assert len(scripted.requests) == 1
+
+
+def test_no_server_is_one_clear_sentence(embed: Embed, nowhere: str) -> None:
+    """It names the address and the command that starts one."""
+    with pytest.raises(errors.Unavailable, match=f"{nowhere}.*penultimate serve --address {nowhere}"):
+        embed(nowhere, [b"a"], retries=1)
+
+
+def test_a_server_that_never_answers_is_given_up(embed: Embed, scripted: Any) -> None:
+    """`timeout` bounds each request."""
+    given_up = threading.Event()
+    scripted.before = lambda number, context: bool(given_up.wait(PATIENCE_S))
+    with pytest.raises(errors.DeadlineExceeded, match="timeout"):
+        embed(scripted.address, [b"a"], timeout=0.3)
+    given_up.set()
+
+
+def test_every_request_names_the_first_backbone(embed: Embed, scripted: Any) -> None:
+    """So that a server with another can refuse."""
+    embed(scripted.address, [b"a"])
+    assert scripted.requests[0].fingerprint == scripted.info.fingerprint
+
+
+def test_another_backbone_is_a_mismatch(embed: Embed, scripted: Any) -> None:
+    """The error has both fingerprints, and nothing is tried again."""
+    scripted.before = fail(grpc.StatusCode.FAILED_PRECONDITION, 99, ("penultimate-fingerprint", "cd" * 32))
+    with pytest.raises(errors.FingerprintMismatch) as caught:
+        embed(scripted.address, [b"a"])
+    assert (caught.value.expected, caught.value.found) == ("cd" * 32, "ab" * 32)
+    assert len(scripted.requests) == 1
+
+
+def test_images_are_drawn_as_they_are_needed(scripted: Any) -> None:
+    """An endless iterable works, and no more is read than the window holds."""
+    drawn = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            drawn.append(None)
+            yield b"abc"
+
+    with Client(scripted.address) as client:
+        results = client.stream(endless())
+        for _ in range(1000):
+            next(results)
+        results.close()
+    assert len(drawn) <= 1000 + REQUEST_IMAGES * (REQUESTS_UNDER_WAY + 2)
+
+
+def test_leaving_early_cancels_what_is_under_way(scripted: Any) -> None:
+    """Closing the stream lets the server drop its requests."""
+    arrived, cancelled, held = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(number: int, context: grpc.ServicerContext) -> None:
+        if scripted.requests[number - 1].images[0] == b"later":
+            context.add_callback(cancelled.set)
+            arrived.set()
+            held.wait(PATIENCE_S)
+
+    scripted.before = hold
+    with Client(scripted.address) as client:
+        results = client.stream([b"first"] * REQUEST_IMAGES + [b"later"] * REQUEST_IMAGES)
+        next(results)
+        assert arrived.wait(PATIENCE_S)
+        results.close()
+        assert cancelled.wait(PATIENCE_S)
+        held.set()
+
+
+def test_async_properties_say_what_is_missing() -> None:
+    """Before the server was asked, the async client says how to ask."""
+
+    async def ask() -> None:
+        client = AsyncClient("127.0.0.1:1")
+        with pytest.raises(errors.InvalidArgument, match=r"await client\.info\(\)"):
+            _ = client.fingerprint
+        await client.close()
+
+    asyncio.run(ask())
+
+
+def test_retries_have_a_range() -> None:
+    """gRPC silently cuts more than four."""
+    with pytest.raises(errors.InvalidArgument, match="retries is 5"):
+        Client(retries=5)
+
+
+def test_the_client_is_light() -> None:
+    """A machine that only sends images needs no runtime, and loads no imaging library for bytes."""
+    heavy = "onnxruntime", "torch", "PIL"
+    code = f"import sys; import extractor.client; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,222 @@
+"""The real server as a process: real weights, real signals, real ports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extractor import errors, server
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
+from extractor.client import Client
+from extractor.embedder import Embedder
+from extractor.settings import DataFolder
+
+PATIENCE_S = 60
+
+
+def start_and_fail(*options: str) -> tuple[int, str]:
+    """Exit code and standard error of a server that cannot start."""
+    command = [sys.executable, "-m", "extractor.cli", "serve", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_the_service_gives_the_embedders_vectors(
+    server_address: str, exported_data: DataFolder, pictures: list[Path]
+) -> None:
+    """Real pictures, through the wire and in process: the same vectors and the same errors."""
+    with (
+        Client(server_address) as client,
+        Embedder(data=exported_data, cache=None, precision=client.numerics.split("/")[1]) as embedder,
+    ):
+        assert (client.fingerprint, client.dim) == (embedder.fingerprint, embedder.dim)
+        images = [*pictures, b"no picture", "nowhere.jpg"]
+        for there, here in zip(client.stream(images), embedder.stream(images), strict=True):
+            assert type(there.error) is type(here.error)
+            assert str(there.error) == str(here.error)
+            assert there.digest == here.digest
+            if here.embedding is not None:
+                np.testing.assert_allclose(there.embedding, here.embedding, rtol=1e-3, atol=1e-3)
+
+
+def test_what_was_computed_is_remembered(server_address: str, picture: Callable[..., bytes]) -> None:
+    """The second time the vector comes from the cache, and is the same."""
+    with Client(server_address) as client:
+        (first,), (second,) = client.embed([picture(1)]), client.embed([picture(1)])
+    assert (first.cached, second.cached) == (False, True)
+    np.testing.assert_array_equal(first.embedding, second.embedding)
+
+
+@settings(max_examples=50, deadline=None)
+@given(images=st.lists(st.binary(max_size=300), max_size=5))
+def test_any_bytes_get_one_result_each(server_address: str, images: list[bytes]) -> None:
+    """What is no picture is its own error and never the server's fault."""
+    with Client(server_address) as client:
+        results = client.embed(images)
+    assert len(results) == len(images)
+    assert all(isinstance(result.error, errors.InvalidImage) for result in results)
+
+
+@settings(max_examples=50, deadline=None)
+@given(message=st.binary(max_size=300))
+def test_any_message_leaves_the_server_well(server_address: str, message: bytes) -> None:
+    """Bytes that are no message get a status, and the next call is answered."""
+    with grpc.insecure_channel(server_address) as channel:
+        call = channel.unary_unary("/penultimate.v1.Extractor/Embed").future(message, timeout=PATIENCE_S)
+        assert call.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        assert ExtractorStub(channel).GetInfo(pb.GetInfoRequest()).dim
+
+
+def test_health_and_reflection_answer(server_address: str) -> None:
+    """So that probes and tools like grpcurl work unchanged."""
+    with grpc.insecure_channel(server_address) as channel:
+        for service in ("", server.SERVICE):
+            reply = HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+            assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        names = ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert {server.SERVICE, "grpc.health.v1.Health"} <= set(names)
+        file = ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(server.SERVICE)
+        assert [method.name for method in file.service[0].method] == ["Embed", "GetInfo"]
+
+
+def test_a_client_that_leaves_harms_nobody(server_address: str, picture: Callable[..., bytes]) -> None:
+    """Calls dropped half-way, and then a good one is answered."""
+    with grpc.insecure_channel(server_address) as channel:
+        images = [picture(seed) for seed in range(100, 140)]
+        calls = [ExtractorStub(channel).Embed.future(pb.EmbedRequest(images=images)) for _ in range(5)]
+        for call in calls:
+            call.cancel()
+    with Client(server_address) as client:
+        assert client.embed([picture(99)])[0].ok
+
+
+def test_the_ready_line_says_what_is_served(serve: Callable[..., Any]) -> None:
+    """One line with address, backbone, fingerprint and numerics; after it, the server answers."""
+    running = serve()
+    facts = dict(word.split("=") for word in running.line.split()[3:])
+    with Client(running.address, retries=0) as client:
+        info = client.info()
+    assert facts == {"backbone": info.backbone, "fingerprint": info.fingerprint, "numerics": info.numerics}
+    assert running.end() == 0
+    assert running.process.stdout.closed
+
+
+def test_without_cache_nothing_is_remembered(
+    serve: Callable[..., Any], picture: Callable[..., bytes]
+) -> None:
+    """`--no-cache` computes every time and writes nothing."""
+    running = serve("--no-cache")
+    with Client(running.address) as client:
+        assert not any(client.embed([picture(1)])[0].cached for _ in range(2))
+
+
+def test_a_port_in_use_is_one_clear_sentence(server_address: str, exported_data: DataFolder) -> None:
+    """The second server ends with 1 and the first goes on: a port is never shared silently."""
+    code, text = start_and_fail("--address", server_address, "--data", str(exported_data.root))
+    assert code == 1
+    assert text.splitlines()[-1].startswith(
+        f"Error: cannot listen on {server_address}: address already in use"
+    )
+    assert "Traceback" not in text
+    with Client(server_address) as client:
+        assert client.info().dim
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.org:0"])
+def test_other_machines_are_kept_out(address: str, exported_data: DataFolder) -> None:
+    """An address that is not loopback needs --insecure."""
+    code, text = start_and_fail("--address", address, "--data", str(exported_data.root))
+    assert code == 1
+    assert text.startswith(f"Error: {address} can be reached from other machines")
+    assert "--insecure" in text
+
+
+def test_insecure_opens_the_door(serve: Callable[..., Any]) -> None:
+    """With --insecure it listens on every interface."""
+    running = serve("--insecure", address="0.0.0.0:0")
+    with Client(running.address.replace("0.0.0.0", "127.0.0.1")) as client:
+        assert client.info().dim
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:", "127.0.0.1:99999", "a b:1", "::1:50051"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    """With the value, and how to write one."""
+    with pytest.raises(errors.InvalidArgument, match=r"HOST:PORT"):
+        server.split_address(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost"])
+def test_loopback_is_recognised(host: str) -> None:
+    """IPv4, IPv6 and by name."""
+    assert server.is_loopback(host)
+
+
+def test_a_missing_backbone_is_one_clear_sentence(tmp_path: Path) -> None:
+    """It names the command that makes one."""
+    code, text = start_and_fail("--data", str(tmp_path), "--address", "127.0.0.1:0")
+    assert code == 1
+    assert "penultimate export" in text
+    assert "Traceback" not in text
+
+
+def test_sigterm_under_load_answers_what_was_accepted(
+    serve: Callable[..., Any], picture: Callable[..., bytes]
+) -> None:
+    """Every accepted image is answered, watchers see NOT_SERVING first, exit code 0."""
+    running = serve("--no-cache")
+    with grpc.insecure_channel(running.address) as channel, ThreadPoolExecutor(1) as pool:
+        stub, health = ExtractorStub(channel), HealthStub(channel)
+        watched = health.Watch(health_pb2.HealthCheckRequest(service=server.SERVICE))
+        assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+        images = [picture(seed, size=16) for seed in range(40)]
+        calls = [stub.Embed.future(pb.EmbedRequest(images=images)) for _ in range(8)]
+        calls[0].result(timeout=PATIENCE_S)
+        ended = pool.submit(running.end)
+        assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        late = [call for call in calls if not call.done()]
+        answered = [call.result() for call in late if call.code() is grpc.StatusCode.OK]
+        assert answered
+        assert all(
+            result.WhichOneof("outcome") == "embedding" for reply in answered for result in reply.results
+        )
+        # What had not arrived in time is refused, and so may be sent to another server.
+        assert {call.code() for call in late} <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+        assert ended.result(timeout=PATIENCE_S) == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_clients_outlive_a_killed_server(serve: Callable[..., Any], picture: Callable[..., bytes]) -> None:
+    """kill -9 in the middle of a stream, a new server at the same address: every image is answered."""
+    running = serve("--no-cache")
+    address = running.address
+    images = [picture(seed) for seed in range(400)]
+    killed = threading.Event()
+
+    def restart() -> None:
+        running.kill()
+        killed.set()
+        serve("--no-cache", address=address)
+
+    with Client(address) as client, ThreadPoolExecutor(1) as pool:
+        results = client.stream(images)
+        first = next(results)
+        restarted = pool.submit(restart)
+        assert killed.wait(PATIENCE_S)
+        assert all(result.ok for result in [first, *results])
+        restarted.result()
