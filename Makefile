@@ -38,9 +38,10 @@ $(VENV)/.runtime: $(VENV)/bin/python extractor/backbones/runtimes.py
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.runtime pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$$(cat $<),export,demo]"
+	@echo "Installing into $(VENV), once: the runtime, and PyTorch to export the network with."
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[$$(cat $<),export,demo]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$$(cat $(VENV)/.runtime),export,demo,test]"
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[$$(cat $(VENV)/.runtime),export,demo,test]"
 	@touch $@

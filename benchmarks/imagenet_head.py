@@ -3,8 +3,8 @@
     python -m benchmarks.imagenet_head [--data DIR] [--photos DIR]
 
 The known pictures ship in scikit-image and scikit-learn. With `--photos`, every image below DIR whose name,
-or whose folder's name, begins with a WordNet id (`n01440764_tench.jpg`) is labelled, and top-1 is printed with
-its 95 % interval beside the 88 % that it must reach on a sample of the thousand classes.
+or whose folder's name, begins with a WordNet id (`n01440764_tench.jpg`) is labelled, and top-1 is printed
+with its 95 % interval beside the 88 % that it must reach on a sample of the thousand classes.
 """
 
 from __future__ import annotations
