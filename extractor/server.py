@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health
@@ -68,7 +69,7 @@ class Server:
         self.address = address
         self.service = ExtractorService(embedder)
         self._embedder = embedder
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
 
     async def start(self) -> None:
         """Listen; answer health checks with NOT_SERVING until `warm` is done.
@@ -97,8 +98,8 @@ class Server:
         """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds."""
         await self._health.enter_graceful_shutdown()
         await self.service.drain(grace)
-        # gRPC would wait the whole grace for those who watch our health, who never end by themselves.
-        await self._grpc.stop(grace=0.2)
+        await self._health.send_watchers_away()
+        await self._grpc.stop(grace=1)
 
     def _bind(self) -> int:
         address = f"{self._host}:{self._port}"
@@ -113,6 +114,32 @@ class Server:
     async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE):
             await self._health.set(name, status)
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc]
+    """The standard health service, whose watchers can be sent away: gRPC would wait for them to leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Future[None]] = set()
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - named by the contract
+        watch = asyncio.ensure_future(super().Watch(request, context))
+        self._watches.add(watch)
+        try:
+            await asyncio.wait({watch})
+            if not watch.cancelled():
+                await watch
+        finally:
+            self._watches.discard(watch)
+            watch.cancel()
+
+    async def send_watchers_away(self) -> None:
+        """End every watch, once it has had a moment to tell the last status."""
+        if self._watches:
+            _, staying = await asyncio.wait(self._watches, timeout=0.2)
+            for watch in staying:
+                watch.cancel()
 
 
 def run(server: Server, ready: Callable[[], None], *, grace: float = GRACE) -> None:
