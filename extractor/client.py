@@ -24,9 +24,9 @@ from extractor.results import ImageLike, Result
 from extractor.settings import DEFAULT_ADDRESS, MAX_MESSAGE_BYTES
 from extractor.wire import Info
 
-REQUEST_IMAGES = 8
-REQUEST_BYTES = 2**20
-REQUESTS_UNDER_WAY = 16
+REQUEST_IMAGES = 16
+REQUEST_BYTES = 2 * 2**20
+REQUESTS_UNDER_WAY = 8
 
 Pack: TypeAlias = list[bytes | PenultimateError]
 """What goes into one request: images to send, and in their places why others cannot be sent."""
