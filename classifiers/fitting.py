@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from classifiers.penalty import Penalty, choose_penalty
-from classifiers.recipes import Kind, Recipe, Scale, checked, quiet_single_threads
+from classifiers.recipes import Effort, Kind, Recipe, Scale, checked, quiet_single_threads
 
-ITERATIONS: dict[Kind, int] = {"logistic": 2000, "linear-svm": 20000}
+EFFORT: dict[Kind, Effort] = {"logistic": Effort(2000, 1e-4), "linear-svm": Effort(20000, 1e-4)}
 
 
 def fit_head(
@@ -76,7 +76,7 @@ def fit(X: ArrayLike, y: ArrayLike, recipe: Recipe, penalty: Penalty) -> tuple[P
         Whether the fit converged.
     """
     X, y = checked(X, y)
-    scaler, classifier = recipe.scaler(), recipe.classifier(ITERATIONS)
+    scaler, classifier = recipe.scaler(), recipe.classifier(EFFORT)
     classifier.C = 1 / (penalty.strength * len(y))
     with quiet_single_threads():
         classifier.fit(scaler.fit_transform(X), y)

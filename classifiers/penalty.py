@@ -7,7 +7,6 @@ of rows changes; C does not.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from scipy.special import log_softmax  # type: ignore[import-untyped]
 
-from classifiers.recipes import Kind, Recipe, checked, quiet_single_threads
+from classifiers.recipes import Effort, Kind, Recipe, checked, quiet_single_threads
 from classifiers.splits import folds
 from extractor.results import Vector
+from extractor.settings import cores
 
-EXPONENTS = range(3, -9, -1)
+EXPONENTS = range(2, -9, -1)
 """Of the strengths that are tried, as powers of ten; the search ends once it is past the best."""
 
 DEFAULT_STRENGTH = 0.1
@@ -31,7 +31,7 @@ DEFAULT_STRENGTH = 0.1
 HOLD_OUT_ABOVE = 5000
 """Rows above which one held-out fifth says as much as five folds, in a fifth of the time."""
 
-ITERATIONS: dict[Kind, int] = {"logistic": 100, "linear-svm": 50}
+EFFORT: dict[Kind, Effort] = {"logistic": Effort(100, 1e-3), "linear-svm": Effort(50, 0.1)}
 """Enough to rank the strengths; the chosen one is fitted until it converges."""
 
 
@@ -91,7 +91,7 @@ def choose_penalty(X: ArrayLike, y: ArrayLike, recipe: Recipe, groups: ArrayLike
     numbers = range(held.max() + 1)[: 1 if len(y) > HOLD_OUT_ABOVE else None]
     if not numbers:
         return Penalty(DEFAULT_STRENGTH)
-    with quiet_single_threads(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with quiet_single_threads(), ThreadPoolExecutor(cores()) as pool:
         parts = list(pool.map(lambda number: _Fold(X, y, held == number, recipe), numbers))
         truth = np.searchsorted(np.unique(y), np.concatenate([part.truth for part in parts]))
 
@@ -118,7 +118,7 @@ class _Fold:
         self._y = y[~held]
         self._held = scaler.transform(X[held])
         self.truth = y[held]
-        self._classifier = recipe.classifier(ITERATIONS)
+        self._classifier = recipe.classifier(EFFORT)
         if recipe.kind == "logistic":
             self._classifier.warm_start = True
 

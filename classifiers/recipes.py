@@ -19,6 +19,14 @@ Scale: TypeAlias = Literal["standardise", "normalise"]
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """When a fit ends: after so many iterations, or when its gradient is as small as the tolerance."""
+
+    iterations: int
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a head is fitted.
 
@@ -50,15 +58,18 @@ class Recipe:
 
         return StandardScaler() if self.scale == "standardise" else Normalizer()
 
-    def classifier(self, iterations: dict[Kind, int]) -> Any:
-        """The classifier, not fitted yet, with at most so many iterations for its kind."""
+    def classifier(self, efforts: dict[Kind, Effort]) -> Any:
+        """The classifier, not fitted yet, that makes the effort of its kind."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.svm import LinearSVC
 
+        effort = efforts[self.kind]
         if self.kind == "logistic":
-            return LogisticRegression(max_iter=iterations[self.kind])
+            # Rows of unit length have gradients that are smaller by the root of the width.
+            tolerance = effort.tolerance / (1 if self.scale == "standardise" else 30)
+            return LogisticRegression(max_iter=effort.iterations, tol=tolerance)
         # The primal solver takes ten times as long on a thousand columns.
-        return LinearSVC(dual=True, max_iter=iterations[self.kind], random_state=self.seed)
+        return LinearSVC(dual=True, max_iter=effort.iterations, tol=effort.tolerance, random_state=self.seed)
 
 
 def checked(X: ArrayLike, y: ArrayLike) -> tuple[Vector, NDArray[Any]]:
