@@ -133,3 +133,35 @@ class Batcher(Generic[T, R]):
         half = len(batch) // 2
         self._answer(batch[:half])
         self._answer(batch[half:])
+
+
+class Direct(Generic[T, R]):
+    """Runs each item at once, in the thread that submits it.
+
+    For a processor on which a batch of one is as fast as any: no thread hands
+    over to another. As many run at once as there are submitting threads.
+
+    Parameters
+    ----------
+    run : callable
+        As for `Batcher`.
+    """
+
+    def __init__(self, run: Callable[[Sequence[T]], Sequence[R]]) -> None:
+        self._run = run
+
+    def submit(self, item: T, wanted: Callable[[], bool] = lambda: True) -> Future[R]:
+        """Run one item; parameters as for `Batcher.submit`. The future is done."""
+        future: Future[R] = Future()
+        if not wanted():
+            future.cancel()
+            return future
+        try:
+            (output,) = self._run([item])
+            future.set_result(output)
+        except Exception as error:  # noqa: BLE001 - as in Batcher: an item's failure is its own
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        """Nothing runs but in `submit`."""

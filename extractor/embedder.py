@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from extractor import caches, images, sources
 from extractor.backbones.bundle import Bundle
-from extractor.batching import Batcher
+from extractor.batching import Batcher, Direct
 from extractor.caches import Cache, Row
 from extractor.caches.memory import MemoryCache
-from extractor.errors import InternalError, Overloaded, PenultimateError, Unavailable
+from extractor.errors import InternalError, InvalidArgument, Overloaded, PenultimateError, Unavailable
+from extractor.inflight import Admission, Flights
 from extractor.results import ImageLike, Result, Vector
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, Limits, cores
 
@@ -79,7 +80,8 @@ class Embedder:
         self._provider = provider
         self._precision = precision
         self._cache = _disk_cache(folder) if cache == "disk" else cache
-        self._pending = _Pending(max_pending, max_pending_bytes)
+        self._admission = Admission(max_pending, max_pending_bytes)
+        self._flights: Flights[Result] = Flights()
         self._computed = _Counter()
         self._network: _Network | None = None
         self._loading = threading.Lock()
@@ -135,9 +137,9 @@ class Embedder:
             When too many images, or bytes, are pending.
         """
         size = len(image) if isinstance(image, bytes) else 0
-        self._pending.enter(size)
+        self._admission.enter(size)
         future: Future[Result] = Future()
-        future.add_done_callback(lambda _: self._pending.leave(size))
+        future.add_done_callback(lambda _: self._admission.leave(size))
         try:
             self._pool.submit(self._begin, image, future)
         except RuntimeError:
@@ -166,7 +168,7 @@ class Embedder:
         room = 4 * cores() + 64
         try:
             for image in images:
-                window.append(self.submit(image))
+                yield from self._make_room(image, window)
                 if len(window) >= room:
                     yield window.popleft().result()
             while window:
@@ -174,6 +176,17 @@ class Embedder:
         finally:
             for future in window:
                 future.cancel()
+
+    def _make_room(self, image: ImageLike, window: deque[Future[Result]]) -> Iterator[Result]:
+        """Submit `image`, giving out the oldest results while too much is pending."""
+        while True:
+            try:
+                window.append(self.submit(image))
+                return
+            except Overloaded:
+                if not window:
+                    raise
+            yield window.popleft().result()
 
     def close(self) -> None:
         """Finish what was submitted and release threads and files."""
@@ -193,7 +206,7 @@ class Embedder:
         self.close()
 
     def _begin(self, image: ImageLike, future: Future[Result]) -> None:
-        """Read, digest, look up, decode: one image, in a thread of the pool."""
+        """Read, digest, look up: one image, in a thread of the pool."""
         digest: bytes | None = None
         try:
             if future.cancelled():
@@ -201,38 +214,51 @@ class Embedder:
             data = sources.read(image)
             digest = hashlib.sha256(data).digest()
             known = self._recall(digest)
-            if known is not None:
-                _settle(future, self._result(digest, embedding=known, cached=True))
-                return
-            pixels = images.decode(data, self.bundle.manifest.preprocessing, self.limits)
         except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
             _settle(future, self._result(digest, error=_deliberate(error)))
             return
-        self._enqueue(pixels, digest, future)
+        if known is not None:
+            _settle(future, self._result(digest, embedding=known, cached=True))
+        elif self._flights.board(digest, future):
+            self._compute(data, digest)
 
-    def _enqueue(self, pixels: NDArray[np.uint8], digest: bytes, future: Future[Result]) -> None:
+    def _compute(self, data: bytes, digest: bytes) -> None:
+        """Decode and run, for all who wait for this digest."""
+        try:
+            pixels = images.decode(data, self.bundle.manifest.preprocessing, self.limits)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._answer(digest, error=_deliberate(error))
+            return
         try:
             network = self._loaded()
-            inner = network.batcher.submit(pixels, wanted=lambda: not future.cancelled())
-        except PenultimateError as error:  # not this image's fault: no image can be embedded
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+            inner = network.batcher.submit(pixels, wanted=lambda: self._flights.wanted(digest))
+        except Exception as error:  # noqa: BLE001 - not this image's fault: no image can be embedded
+            for future in self._flights.land(digest):
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
             return
-        inner.add_done_callback(lambda done: self._finish(done, network.numerics, digest, future))
+        inner.add_done_callback(lambda done: self._finish(done, network.numerics, digest))
 
-    def _finish(self, done: Future[Vector], numerics: str, digest: bytes, future: Future[Result]) -> None:
+    def _finish(self, done: Future[Vector], numerics: str, digest: bytes) -> None:
         """Remember and answer, in the thread that ran the network."""
-        if done.cancelled():
+        if done.cancelled():  # nobody waits
             return
         error = done.exception()
         if error is not None:
-            _settle(future, self._result(digest, error=_deliberate(error)))
+            self._answer(digest, error=_deliberate(error))
             return
         vector = done.result()
         self._computed.add()
         if self._cache:
             self._cache.put_many({caches.key(self.fingerprint, digest): Row(numerics, vector)})
-        _settle(future, self._result(digest, embedding=vector))
+        self._answer(digest, embedding=vector)
+
+    def _answer(
+        self, digest: bytes, *, embedding: Vector | None = None, error: PenultimateError | None = None
+    ) -> None:
+        result = self._result(digest, embedding=embedding, error=error)
+        for future in self._flights.land(digest):
+            _settle(future, result)
 
     def _recall(self, digest: bytes) -> Vector | None:
         if not self._cache:
@@ -264,13 +290,13 @@ class _Network:
     """The proved session and the batcher in front of it."""
 
     def __init__(self, bundle: Bundle, provider: str, precision: str) -> None:
-        from extractor.backbones.session import open_session
-
-        session: Session
+        open_session = _runtime()
         session, self.golden_cosine = open_session(bundle, provider, precision)
         self.numerics = str(session.numerics)
-        self.batcher: Batcher[NDArray[np.uint8], Vector] = Batcher(
-            session.run, max_batch=session.max_batch, workers=session.parallel
+        self.batcher: Batcher[NDArray[np.uint8], Vector] | Direct[NDArray[np.uint8], Vector] = (
+            Batcher(session.run, max_batch=session.max_batch, workers=session.parallel)
+            if session.max_batch > 1
+            else Direct(session.run)
         )
         log.info(
             "%s runs on %s, smallest golden cosine %.5f",
@@ -280,29 +306,16 @@ class _Network:
         )
 
 
-class _Pending:
-    """Counts what is under way, and refuses what is too much."""
-
-    def __init__(self, max_items: int, max_bytes: int) -> None:
-        self._max_items, self._max_bytes = max_items, max_bytes
-        self._items = self._bytes = 0
-        self._lock = threading.Lock()
-
-    def enter(self, size: int) -> None:
-        with self._lock:
-            # One image is always let in, or one over the limit could never be answered.
-            if self._items and (self._items >= self._max_items or self._bytes + size > self._max_bytes):
-                raise Overloaded(
-                    f"{self._items} images with {self._bytes:,} bytes are pending (at most "
-                    f"{self._max_items} and {self._max_bytes:,}): try again in a second"
-                )
-            self._items += 1
-            self._bytes += size
-
-    def leave(self, size: int) -> None:
-        with self._lock:
-            self._items -= 1
-            self._bytes -= size
+def _runtime() -> Callable[[Bundle, str, str], tuple[Session, float]]:
+    """What opens a session; imported here, since only an image that is not remembered needs it."""
+    try:
+        from extractor.backbones.session import open_session
+    except ImportError as error:
+        raise InvalidArgument(
+            f"ONNX Runtime cannot be imported ({error}): install one of penultimate[cpu], "
+            "penultimate[openvino], penultimate[gpu]"
+        ) from error
+    return open_session
 
 
 class _Counter:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractor.batching import Batcher
+from extractor.batching import Batcher, Direct
 from extractor.errors import Unavailable
 
 
@@ -105,3 +105,13 @@ def test_after_close_nothing_is_accepted() -> None:
     assert accepted.result(0) == 10
     with pytest.raises(Unavailable, match="closed"):
         batcher.submit(6)
+
+
+def test_direct_answers_as_a_batcher_does() -> None:
+    """In the caller's thread: its own answer, its own error, nothing for nobody."""
+    recorder = Recorder()
+    direct: Direct[int, int] = Direct(recorder)
+    assert direct.submit(4).result(0) == 8
+    assert isinstance(direct.submit(-1).exception(0), ArithmeticError)
+    assert direct.submit(5, wanted=lambda: False).cancelled()
+    assert recorder.sizes == [1, 1]

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,46 @@ def test_too_much_at_once_is_refused(exported_data: DataFolder, monkeypatch: pyt
         gate.set()
         assert all(future.result(10).ok for future in futures)
         assert embedder.submit(photo("green")).result(10).ok
+
+
+def test_identical_images_under_way_are_computed_once(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many callers send the same bytes at once, and whichever of them leave."""
+    with Embedder(data=exported_data, provider="cpu", cache=MemoryCache()) as embedder:
+        embedder.warm()
+        gate = threading.Event()
+        run = embedder._network.batcher._run  # type: ignore[union-attr]
+        monkeypatch.setattr(
+            embedder._network.batcher,  # type: ignore[union-attr]
+            "_run",
+            lambda pixels: gate.wait(10) and run(pixels),
+        )
+        futures = [embedder.submit(photo("red")) for _ in range(20)]
+        assert futures[0].cancel()
+        other = embedder.submit(photo("blue"))
+        gate.set()
+        vectors = [future.result(10).embedding for future in futures[1:]]
+        assert other.result(10).ok
+    assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
+        assert embedder.computed == 2
+
+
+def test_a_small_allowance_slows_a_stream_but_loses_nothing(exported_data: DataFolder) -> None:
+    """In this process nobody sees the limit on pending work: the stream waits."""
+    with Embedder(data=exported_data, provider="cpu", cache=None, max_pending=3) as embedder:
+        results = embedder.embed([photo("red", 20 + number) for number in range(40)])
+    assert all(result.ok for result in results)
+
+
+def test_a_missing_runtime_is_said(exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ONNX Runtime the error names the three extras, and nothing hangs."""
+    monkeypatch.setitem(sys.modules, "extractor.backbones.session", None)
+    with (
+        Embedder(data=exported_data, cache=None) as embedder,
+        pytest.raises(InvalidArgument, match=r"install one of penultimate\[cpu\]"),
+    ):
+        embedder.embed([photo("red")])
 
 
 def test_a_cancelled_image_is_not_computed(
