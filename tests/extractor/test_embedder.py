@@ -179,7 +179,7 @@ def test_identical_images_under_way_are_computed_once(
         vectors = [future.result(10).embedding for future in futures[1:]]
         assert other.result(10).ok
     assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
-        assert embedder.computed == 2
+    assert embedder.computed == 2
 
 
 def test_a_small_allowance_slows_a_stream_but_loses_nothing(exported_data: DataFolder) -> None:
