@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from extractor.backbones.bundle import Bundle
 from extractor.batching import Batcher, Direct
 from extractor.caches import Cache, Row
 from extractor.caches.memory import MemoryCache
-from extractor.errors import InternalError, InvalidArgument, Overloaded, PenultimateError, Unavailable
+from extractor.errors import InternalError, InvalidArgument, PenultimateError, Unavailable
 from extractor.inflight import Admission, Flights
 from extractor.results import ImageLike, Result, Vector
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, Limits, cores
@@ -80,6 +81,7 @@ class Embedder:
         self._provider = provider
         self._precision = precision
         self._cache = _disk_cache(folder) if cache == "disk" else cache
+        self._process = os.getpid()
         self._admission = Admission(max_pending, max_pending_bytes)
         self._flights: Flights[Result] = Flights()
         self._computed = _Counter()
@@ -136,8 +138,15 @@ class Embedder:
         Overloaded
             When too many images, or bytes, are pending.
         """
-        size = len(image) if isinstance(image, bytes) else 0
-        self._admission.enter(size)
+        return self._submit(image, patient=False)
+
+    def _submit(self, image: ImageLike, *, patient: bool) -> Future[Result]:
+        if os.getpid() != self._process:
+            raise Unavailable(
+                "this embedder was made before a fork, its threads are elsewhere: make a new one"
+            )
+        size = len(image) if isinstance(image, bytes | bytearray) else 0
+        self._admission.enter(size, patient=patient)
         future: Future[Result] = Future()
         future.add_done_callback(lambda _: self._admission.leave(size))
         try:
@@ -168,7 +177,7 @@ class Embedder:
         room = 4 * cores() + 64
         try:
             for image in images:
-                yield from self._make_room(image, window)
+                window.append(self._submit(image, patient=True))
                 if len(window) >= room:
                     yield window.popleft().result()
             while window:
@@ -176,17 +185,6 @@ class Embedder:
         finally:
             for future in window:
                 future.cancel()
-
-    def _make_room(self, image: ImageLike, window: deque[Future[Result]]) -> Iterator[Result]:
-        """Submit `image`, giving out the oldest results while too much is pending."""
-        while True:
-            try:
-                window.append(self.submit(image))
-                return
-            except Overloaded:
-                if not window:
-                    raise
-            yield window.popleft().result()
 
     def close(self) -> None:
         """Finish what was submitted and release threads and files."""
@@ -211,9 +209,9 @@ class Embedder:
         try:
             if future.cancelled():
                 return
-            data = sources.read(image)
+            data = sources.read(image, self.limits)
             digest = hashlib.sha256(data).digest()
-            known = self._recall(digest)
+            (known,) = self.lookup([digest])
         except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
             _settle(future, self._result(digest, error=_deliberate(error)))
             return
@@ -224,6 +222,8 @@ class Embedder:
 
     def _compute(self, data: bytes, digest: bytes) -> None:
         """Decode and run, for all who wait for this digest."""
+        if not self._flights.wanted(digest):
+            return
         try:
             pixels = images.decode(data, self.bundle.manifest.preprocessing, self.limits)
         except Exception as error:  # noqa: BLE001 - as above
@@ -248,10 +248,19 @@ class Embedder:
             self._answer(digest, error=_deliberate(error))
             return
         vector = done.result()
+        vector.flags.writeable = False  # the cache and all who wait share it
         self._computed.add()
-        if self._cache:
-            self._cache.put_many({caches.key(self.fingerprint, digest): Row(numerics, vector)})
-        self._answer(digest, embedding=vector)
+        try:
+            self._remember(digest, Row(numerics, vector))
+        finally:
+            self._answer(digest, embedding=vector)
+
+    def _remember(self, digest: bytes, row: Row) -> None:
+        try:
+            if self._cache:
+                self._cache.put_many({caches.key(self.fingerprint, digest): row})
+        except Exception:
+            log.exception("the cache failed; the image will be computed again")
 
     def _answer(
         self, digest: bytes, *, embedding: Vector | None = None, error: PenultimateError | None = None
@@ -260,14 +269,22 @@ class Embedder:
         for future in self._flights.land(digest):
             _settle(future, result)
 
-    def _recall(self, digest: bytes) -> Vector | None:
-        if not self._cache:
-            return None
-        (row,) = self._cache.get_many([caches.key(self.fingerprint, digest)])
-        if row is None or len(row.vector) != self.dim:
-            return None
+    def lookup(self, digests: Sequence[bytes]) -> list[Vector | None]:
+        """What is remembered for the images with these SHA-256 digests; None for what is not.
+
+        Nothing is computed. A cache that fails remembers nothing.
+        """
+        try:
+            keys = [caches.key(self.fingerprint, digest) for digest in digests]
+            rows = self._cache.get_many(keys) if self._cache else [None] * len(keys)
+        except Exception:
+            log.exception("the cache failed; images will be computed again")
+            return [None] * len(digests)
+        return [row.vector if row and self._fits(row) else None for row in rows]
+
+    def _fits(self, row: Row) -> bool:
         exact_enough = self._precision != "fp32" or row.numerics.endswith("/fp32")
-        return row.vector if exact_enough else None
+        return exact_enough and len(row.vector) == self.dim
 
     def _result(
         self,

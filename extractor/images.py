@@ -7,22 +7,42 @@ How any picture becomes RGB: the first frame; turned upright as its EXIF says;
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import struct
+import threading
+from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
-from extractor.backbones.bundle import Preprocessing
 from extractor.errors import ImageTooLarge, InvalidImage, UnsupportedFormat
+from extractor.preprocessing import Preprocessing
 from extractor.settings import Limits
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Pillow's names of the accepted formats (JPEG holds MPO, several pictures in one file)."""
 
-# Pillow registers these only when it meets an unknown file, and then loads every plugin it has.
-_REGISTERED = (TiffImagePlugin, WebPImagePlugin)
+_REGISTERED = (
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+"""Importing them enters them into `Image.OPEN`."""
 
 _ACCEPTED = "accepted are JPEG, PNG, WebP, GIF, BMP and TIFF"
 
@@ -43,6 +63,9 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+_LARGE_PIXELS = 12_000_000
+_LARGE = threading.Lock()
 
 _WIDEST_FILTER = 3
 """Pixels to each side that Lanczos, the widest filter, looks at."""
@@ -79,21 +102,33 @@ def decode(data: bytes, spec: Preprocessing, limits: Limits | None = None) -> ND
 
 def open_upright(data: bytes, limits: Limits) -> Image.Image:
     """Open and fully read one image: upright, mode L or RGB; errors as in `decode`."""
-    if len(data) > limits.image_bytes:
-        raise ImageTooLarge(f"the file has {len(data):,} bytes; at most {limits.image_bytes:,} are accepted")
+    limits.check_bytes(len(data))
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _open(data) as image:
             _check_size(image, limits)
-            image.load()
-            return _to_grey_or_rgb(_upright(image))
+            with _one_large(image):
+                image.load()
+                return _to_grey_or_rgb(_upright(image))
     except InvalidImage:
         raise
-    except UnidentifiedImageError:
-        raise _unidentified(data) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge(f"the picture is too large: {error}") from None
     except Exception as error:  # decoders raise anything on damaged bytes
         raise InvalidImage(f"the picture is damaged or cut short: {error or type(error).__name__}") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """As `Image.open`, whose own limit on pixels is process-wide, and warns and refuses without a size."""
+    for format in FORMATS:
+        opener, accepts = Image.OPEN[format]
+        if accepts is None or accepts(data[:16]) is True:
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return opener(io.BytesIO(data), "")
+    raise _unidentified(data)
+
+
+def _one_large(image: Image.Image) -> AbstractContextManager[object]:
+    """A large picture takes a gigabyte while it is decoded: one at a time."""
+    large = image.width * image.height > _LARGE_PIXELS
+    return _LARGE if large else contextlib.nullcontext()
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:
@@ -146,18 +181,22 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _narrowed(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise UnsupportedFormat(
             f"pixel values from {values.min()} to {values.max()} fit no 16-bit picture: save it as 8-bit RGB"
         )
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    narrow = np.empty(values.shape, np.uint8)
+    for row, wide in zip(narrow, values, strict=True):  # row by row, for the sake of memory
+        row[:] = (wide.astype(np.int32) + 128) // 257
+    return Image.fromarray(narrow)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    picture = image.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
+    picture = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
 
 
 def _to_input(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:

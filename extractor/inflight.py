@@ -17,10 +17,16 @@ class Admission:
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self._max_items, self._max_bytes = max_items, max_bytes
         self._items = self._bytes = 0
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
-    def enter(self, size: int) -> None:
+    def enter(self, size: int, *, patient: bool = False) -> None:
         """Count one item of `size` bytes in.
+
+        Parameters
+        ----------
+        size : int
+        patient : bool
+            Wait for room instead of raising.
 
         Raises
         ------
@@ -28,8 +34,10 @@ class Admission:
             When there are too many already. A single item is always let in,
             or one over the limit on bytes could never be answered.
         """
-        with self._lock:
-            if self._items and (self._items >= self._max_items or self._bytes + size > self._max_bytes):
+        with self._changed:
+            if patient:
+                self._changed.wait_for(lambda: self._has_room(size))
+            if not self._has_room(size):
                 raise Overloaded(
                     f"{self._items} images with {self._bytes:,} bytes are pending (at most "
                     f"{self._max_items} and {self._max_bytes:,}): try again in a second"
@@ -39,9 +47,14 @@ class Admission:
 
     def leave(self, size: int) -> None:
         """Count one item out."""
-        with self._lock:
+        with self._changed:
             self._items -= 1
             self._bytes -= size
+            self._changed.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        fits = self._items < self._max_items and self._bytes + size <= self._max_bytes
+        return fits or not self._items
 
 
 class Flights(Generic[R]):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractor.errors import InvalidArgument
+from extractor.errors import ImageTooLarge, InvalidArgument
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -34,6 +34,11 @@ class Limits:
     image_bytes: int = 32 * 2**20
     image_pixels: int = 89_000_000
     min_side: int = 2
+
+    def check_bytes(self, size: int) -> None:
+        """Raise ImageTooLarge for a file of more than `image_bytes`."""
+        if size > self.image_bytes:
+            raise ImageTooLarge(f"the file has {size:,} bytes; at most {self.image_bytes:,} are accepted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.folders import publish_folder
+from extractor.preprocessing import Preprocessing
 from extractor.results import Vector
 from extractor.settings import DataFolder, checked_name
 
@@ -39,23 +40,6 @@ _NEEDED = (
     "golden/vectors.npy",
     *(f"classifier/{name}" for name in ("weights.npy", "bias.npy", "classes.json")),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How a picture becomes the network's input.
-
-    `resize_shorter` is the length in pixels of the shorter side after the
-    resize; a centre crop of `height` x `width` follows. `mean` and `std` are
-    in units of the 0..1 pixel range, and are inside the ONNX graph already.
-    """
-
-    height: int
-    width: int
-    resize_shorter: int
-    interpolation: Literal["bilinear", "bicubic", "lanczos"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +138,20 @@ class Bundle:
         DamagedFile
             When a file is missing, changed or half-written; names the file.
         """
-        if not path.is_dir():
-            raise NotFound(f"no exported backbone at {path}")
+        while path.is_dir():
+            folder = path.stat().st_ino
+            try:
+                return cls._checked(path)
+            except DamagedFile:
+                if path.is_dir() and path.stat().st_ino == folder:
+                    raise  # else an export put another folder there while this one was read
+        raise NotFound(f"no exported backbone at {path}")
+
+    @classmethod
+    def _checked(cls, path: Path) -> Bundle:
         bundle = cls(path, _read_manifest(path / MANIFEST))
-        for name, expected in bundle.manifest.files.items():
-            if _sha256(path / name) != expected:
-                raise _damaged(path / name, "its SHA-256 is not the one in the manifest")
+        for name in bundle.manifest.files:
+            bundle.read(name)
         return bundle
 
     @classmethod
@@ -178,30 +170,46 @@ class Bundle:
         """See `Manifest.fingerprint`."""
         return self.manifest.fingerprint
 
+    def read(self, name: str) -> bytes:
+        """The content of one of the bundle's files, as the manifest knows it.
+
+        Raises
+        ------
+        DamagedFile
+            When it is missing or another: damaged, or of a bundle that took
+            this one's place since it was opened.
+        """
+        file = self.path / name
+        try:
+            content = file.read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise _damaged(file, "it is missing") from None
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[name]:
+            raise _damaged(file, "its SHA-256 is not the one in the manifest")
+        return content
+
     @property
     def model(self) -> Path:
-        """The ONNX file."""
+        """Where the ONNX file is; `read(MODEL)` is its checked content."""
         return self.path / MODEL
 
     def golden(self) -> list[Golden]:
         """The pictures of the self-test with their vectors."""
-        vectors = np.load(self.path / "golden" / "vectors.npy", allow_pickle=False)
-        images = [self.path / name for name in sorted(self.manifest.files) if name.endswith(".jpg")]
+        names = [name for name in sorted(self.manifest.files) if name.endswith(".jpg")]
+        vectors = self._array("golden/vectors.npy")
         return [
-            Golden(image.name, image.read_bytes(), vector)
-            for image, vector in zip(images, vectors, strict=True)
+            Golden(Path(name).name, self.read(name), row) for name, row in zip(names, vectors, strict=True)
         ]
 
     def classifier(self) -> Classifier:
         """The backbone's own classifier."""
-        folder = self.path / "classifier"
-        names = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        return Classifier(
-            weights=np.load(folder / "weights.npy", allow_pickle=False),
-            bias=np.load(folder / "bias.npy", allow_pickle=False),
-            classes=names["classes"],
-            synsets=names["synsets"],
-        )
+        names = json.loads(self.read("classifier/classes.json"))
+        weights, bias = self._array("classifier/weights.npy"), self._array("classifier/bias.npy")
+        return Classifier(weights, bias, names["classes"], names["synsets"])
+
+    def _array(self, name: str) -> Vector:
+        array: Vector = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+        return array
 
 
 def publish(manifest: Manifest, write: Callable[[Path], None], path: Path) -> Bundle:
@@ -268,11 +276,8 @@ def _damaged(file: Path, reason: str) -> DamagedFile:
 
 
 def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise _damaged(file, "it is missing") from None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _text_sha256(facts: object) -> str:

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractor.backbones.bundle import Preprocessing
 from extractor.errors import NotFound
+from extractor.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, slots=True)

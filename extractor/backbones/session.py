@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from extractor import images
-from extractor.backbones.bundle import Bundle
+from extractor.backbones.bundle import MODEL, Bundle
 from extractor.backbones.runtimes import has_bf16
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
@@ -103,13 +103,18 @@ class Session:
         Raises
         ------
         Unavailable
-            When it is under the bound of the manifest.
+            When the network cannot be run, or the cosine is under the bound
+            of the manifest.
         """
         golden = bundle.golden()
         pixels = [images.decode(item.image, bundle.manifest.preprocessing) for item in golden]
-        for size in self._sizes:
-            self.run(pixels[:1] * size)
-        cosines = [_cosine(row, item.vector) for row, item in zip(self.run(pixels), golden, strict=True)]
+        try:
+            for size in self._sizes:
+                self.run(pixels[:1] * size)
+            rows = self.run(pixels)
+        except Exception as error:  # onnxruntime raises its own kinds, as when a GPU's memory is full
+            raise Unavailable(f"{self.numerics} cannot run the network: {error}") from error
+        cosines = [_cosine(row, item.vector) for row, item in zip(rows, golden, strict=True)]
         bound = bundle.manifest.min_cosine[self.numerics.precision]
         smallest = min(cosines)
         if not smallest >= bound:  # also when it is NaN
@@ -184,14 +189,15 @@ def _open(bundle: Bundle, numerics: Numerics, sizes: tuple[int, ...]) -> ort.Inf
     if numerics.provider == "cuda":
         ort.preload_dlls()
     name = _ONNX_NAMES[numerics.provider]
+    model = bundle.read(MODEL)  # the very bytes that the fingerprint speaks of
     try:
         session = ort.InferenceSession(
-            str(bundle.model),
+            model,
             _session_options(numerics, sizes),
             providers=[(name, _provider_options(numerics))],
         )
     except Exception as error:  # onnxruntime raises its own kinds, with no common base
-        raise Unavailable(f"{numerics} cannot load {bundle.model}: {error}") from error
+        raise Unavailable(f"{numerics} cannot load the network of {bundle.path}: {error}") from error
     if session.get_providers()[0] != name:
         raise Unavailable(
             f"{numerics} was asked for, but ONNX Runtime runs the network on {session.get_providers()[0]}; "

@@ -9,6 +9,7 @@ whole at any moment.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 # Only address space: the file grows with what is written. A fixed size, because a map that grows must
 # not do so while another thread or process reads.
 _MAP_BYTES = 2**40
+_MAX_READERS = 1024
+_LOCK_BYTES = 128 * (_MAX_READERS + 2)
 _MAX_WAITING_ROWS = 4096
 
 
@@ -41,6 +44,7 @@ class LmdbCache:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._closed = False
         try:
             self._env = _Environment.of(folder)
         except (lmdb.Error, OSError) as error:
@@ -59,8 +63,10 @@ class LmdbCache:
         self._env.flush()
 
     def close(self) -> None:
-        """See `Cache`."""
-        self._env.release()
+        """See `Cache`; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._env.release()
 
 
 class _Environment:
@@ -147,10 +153,10 @@ class _Environment:
             with self._env.begin(write=True) as transaction:
                 for key, row in rows.items():
                     transaction.put(key, row.to_bytes())
-        except lmdb.Error as error:
+        except Exception as error:  # noqa: BLE001 - the writer outlives it, or all would wait for ever
             self._complain("write to", error)
 
-    def _complain(self, what: str, error: lmdb.Error) -> None:
+    def _complain(self, what: str, error: Exception) -> None:
         """Say it once a minute, not once an image."""
         if time.monotonic() - self._failed_at > 60:
             self._failed_at = time.monotonic()
@@ -174,11 +180,30 @@ def _open_or_begin_anew(folder: Path) -> lmdb.Environment:
 
 
 def _open_checked(folder: Path) -> lmdb.Environment:
-    env = lmdb.open(str(folder), map_size=_MAP_BYTES, max_readers=1024)
-    pages = env.info()["last_pgno"] + 1
-    size = (folder / "data.mdb").stat().st_size
-    if size and size < pages * env.stat()["psize"]:
-        env.close()  # reading behind the file's end would be a bus error, not an exception
-        raise lmdb.CorruptedError(f"data.mdb has {size:,} bytes where {pages:,} pages were written")
+    _reserve_lock_file(folder / "lock.mdb")
+    env = lmdb.open(str(folder), map_size=_MAP_BYTES, max_readers=_MAX_READERS)
+    written = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    file = folder / "data.mdb"
+    if 0 < file.stat().st_size < written:
+        # Reading behind a file's end is a bus error, not an exception. Lengthened, a file that was cut
+        # shows itself by pages that are none; one whose last pages were never used is whole.
+        os.truncate(file, written)
+        try:
+            _read_through(env)
+        except lmdb.Error:
+            env.close()
+            raise
     env.reader_check()  # frees the places of readers that were killed
     return env
+
+
+def _reserve_lock_file(file: Path) -> None:
+    """Give the lock file its room now: on a full disk LMDB, which maps it, would end in a bus error."""
+    with file.open("ab") as lock:
+        os.posix_fallocate(lock.fileno(), 0, _LOCK_BYTES)
+
+
+def _read_through(env: lmdb.Environment) -> None:
+    with env.begin() as transaction:
+        for _ in transaction.cursor():
+            pass

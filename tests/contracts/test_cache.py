@@ -160,3 +160,53 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Unavailable, match="file/cache cannot be opened"):
         LmdbCache(tmp_path / "file" / "cache")
+
+
+def test_closing_twice_leaves_others_alone(tmp_path: Path) -> None:
+    """A second close of one never closes the cache under another."""
+    first, second = LmdbCache(tmp_path / "cache"), LmdbCache(tmp_path / "cache")
+    first.close()
+    first.close()
+    second.put_many({key(FINGERPRINT, digest(1)): row(1)})
+    second.flush()
+    assert second.get_many([key(FINGERPRINT, digest(1))]) != [None]
+    second.close()
+
+
+def test_a_full_disk_is_an_error_not_a_bus_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock file's room is taken before LMDB maps it."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(Unavailable, match="No space left on device"):
+        LmdbCache(tmp_path / "cache")
+
+
+def test_a_row_that_cannot_be_written_never_stops_the_writer(tmp_path: Path) -> None:
+    """Whatever goes wrong in one commit, flush returns and the next rows are kept."""
+    cache = LmdbCache(tmp_path / "cache")
+    cache.put_many({b"x" * 600: row(1)})  # longer than any key of LMDB
+    cache.flush()
+    cache.put_many({key(FINGERPRINT, digest(1)): Row("x" * 300, row(1).vector)})  # no such numerics
+    cache.flush()
+    cache.put_many({key(FINGERPRINT, digest(2)): row(2)})
+    cache.flush()
+    assert cache.get_many([key(FINGERPRINT, digest(2))]) != [None]
+    cache.close()
+
+
+def test_pages_that_were_never_used_are_no_damage(tmp_path: Path) -> None:
+    """A whole file that ends before its last page number says is kept."""
+    cache = LmdbCache(tmp_path / "cache")
+    cache.put_many({key(FINGERPRINT, digest(1)): row(1)})
+    cache.close()
+    file = tmp_path / "cache" / "data.mdb"
+    whole = file.read_bytes()
+    file.write_bytes(whole.rstrip(b"\0"))
+    cache = LmdbCache(tmp_path / "cache")
+    (found,) = cache.get_many([key(FINGERPRINT, digest(1))])
+    cache.close()
+    assert found is not None
+    assert not list(tmp_path.glob("cache-damaged-*"))

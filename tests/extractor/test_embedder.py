@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,10 +14,19 @@ import pytest
 from PIL import Image
 
 from extractor import Embedder
+from extractor.backbones.bundle import Bundle, publish
 from extractor.backbones.session import Session, open_session, wanted
 from extractor.caches import Row, key
 from extractor.caches.memory import MemoryCache
-from extractor.errors import InvalidArgument, InvalidImage, NotFound, Overloaded, Unavailable
+from extractor.errors import (
+    DamagedFile,
+    ImageTooLarge,
+    InvalidArgument,
+    InvalidImage,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
 from extractor.results import Result
 from extractor.settings import DataFolder
 
@@ -218,6 +229,118 @@ def test_a_cancelled_image_is_not_computed(
         kept: list[Result] = [future.result(10) for future in futures if not future.cancelled()]
     assert len(cancelled) == 12
     assert embedder.computed == len(kept) == 8
+
+
+def test_results_cannot_be_changed_in_place(data: DataFolder) -> None:
+    """What a caller does with its vector never reaches the cache, nor another caller."""
+    with Embedder(data=data, provider="cpu") as embedder:
+        for _ in range(2):  # computed, then remembered
+            (result,) = embedder.embed([photo("red")])
+            with pytest.raises(ValueError, match="read-only"):
+                result.embedding /= 2  # type: ignore[misc]
+
+
+class RaisingCache(MemoryCache):
+    """Every call fails in its own way."""
+
+    def get_many(self, keys):
+        raise ArithmeticError("cannot get")
+
+    def put_many(self, rows):
+        raise ZeroDivisionError("cannot put")
+
+
+def test_a_cache_that_raises_only_slows(exported_data: DataFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """Every image is answered, and the log has the traces."""
+    with Embedder(data=exported_data, provider="cpu", cache=RaisingCache()) as embedder:
+        assert all(result.ok for result in embedder.embed([photo("red"), photo("blue"), photo("red")]))
+    assert "cannot get" in caplog.text
+    assert "cannot put" in caplog.text
+
+
+def test_lookup_gives_what_is_remembered_and_computes_nothing(data: DataFolder) -> None:
+    """By digest, in order, None for what is not there."""
+    with Embedder(data=data, provider="cpu") as embedder:
+        (red,) = embedder.embed([photo("red")])
+        found = embedder.lookup([b"\0" * 32, red.digest])
+        assert embedder.computed == 1
+    assert found[0] is None
+    np.testing.assert_array_equal(found[1], red.embedding)
+
+
+def test_another_network_never_runs_under_this_fingerprint(exported_data: DataFolder, tmp_path: Path) -> None:
+    """A bundle that was exchanged between opening and loading is refused."""
+    data = DataFolder(tmp_path)
+    shutil.copytree(exported_data.backbones, data.backbones)
+    path = data.backbones / "efficientnet_lite0"
+    with Embedder(data=data, provider="cpu", cache=None) as embedder:
+        other = tmp_path / "other"
+        path.rename(other)
+        old = Bundle.open(other)
+
+        def write(draft: Path) -> None:
+            for name in old.manifest.files:
+                (draft / name).parent.mkdir(exist_ok=True)
+                (draft / name).write_bytes(old.read(name) + (b"\0" if name.endswith(".onnx") else b""))
+
+        publish(old.manifest, write, path)
+        with pytest.raises(DamagedFile, match=r"model\.onnx"):
+            embedder.embed([photo("red")])
+
+
+def test_a_provider_that_fails_when_it_runs_is_passed_over(bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU whose memory is full: its own kind of error becomes one of ours, and names the provider."""
+    monkeypatch.setattr(Session, "run", lambda self, pixels: 1 / 0)
+    with pytest.raises(Unavailable, match="cpu/fp32 cannot run the network: division by zero"):
+        open_session(bundle, "cpu")
+
+
+def test_after_a_fork_it_says_so(exported_data: DataFolder) -> None:
+    """Its threads are in the parent: the child gets an error, not silence."""
+    script = (
+        "import os, sys; from extractor import Embedder; from extractor.errors import Unavailable\n"
+        "embedder = Embedder(data=sys.argv[1], cache=None); embedder.embed([b''])\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "  try: embedder.embed([b''])\n"
+        "  except Unavailable: os._exit(7)\n"
+        "  os._exit(1)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7"
+    )
+    subprocess.run([sys.executable, "-c", script, str(exported_data.root)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr", "HSV", "F", "I;16", "1", "P", "LA"])
+def test_pil_images_of_any_mode_are_answered(embedder: Embedder, mode: str) -> None:
+    """A mode is embedded, or fails alone with a sentence; it never breaks the job."""
+    odd = Image.new(mode, (40, 40))
+    first, result, last = embedder.embed([photo("red"), odd, photo("blue")])
+    assert first.ok
+    assert last.ok
+    assert result.ok != (mode in {"LAB", "F"}), result.error
+    assert result.ok or isinstance(result.error, InvalidImage)
+
+
+def test_a_turned_pil_image_is_embedded_upright(embedder: Embedder, pictures: list[Path]) -> None:
+    """The orientation in its EXIF travels with it."""
+    file = next(file for file in pictures if file.name == "rocket.jpg")
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(file) as image:
+        image.save(stream, "PNG", exif=exif)
+    as_bytes, as_pil = embedder.embed([stream.getvalue(), Image.open(io.BytesIO(stream.getvalue()))])
+    np.testing.assert_array_equal(as_bytes.embedding, as_pil.embedding)
+
+
+def test_a_file_over_the_limit_is_not_read(exported_data: DataFolder, tmp_path: Path) -> None:
+    """A sparse file of a terabyte is refused at once."""
+    file = tmp_path / "huge.jpg"
+    with file.open("wb") as stream:
+        stream.truncate(2**40)
+    with Embedder(data=exported_data, cache=None) as embedder:
+        (result,) = embedder.embed([file])
+    assert isinstance(result.error, ImageTooLarge)
+    assert "1,099,511,627,776 bytes; at most 33,554,432" in str(result.error)
 
 
 def test_a_broken_cache_only_slows(data: DataFolder, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,8 +48,8 @@ def test_each_file_comes_once(folder: Path) -> None:
 
 def test_a_dash_reads_paths_from_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One path a line; spaces belong to the name."""
-    monkeypatch.setattr("sys.stdin", io.StringIO("one file.jpg\n\ntwo.jpg\r\n"))
-    assert list(find(["-"])) == ["one file.jpg", "two.jpg"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one file.jpg\n\ntwo.jpg\r\n\xff.jpg")))
+    assert list(find(["-"])) == ["one file.jpg", "two.jpg", "\udcff.jpg"]
 
 
 def test_a_name_with_glob_signs_is_a_name_when_it_exists(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_nothing_found_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         list(find([str(tmp_path)]))
     with pytest.raises(NotFound, match=r"nothing matches .*\*\.jpg"):
         list(find([f"{tmp_path}/*.jpg"]))
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     with pytest.raises(NotFound, match="standard input is empty"):
         list(find(["-"]))
 
@@ -84,17 +84,61 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     """A missing path, a folder, and a wrong type."""
     with pytest.raises(NotFound, match=r"no such file: .*gone\.jpg"):
         read(tmp_path / "gone.jpg")
-    with pytest.raises(UnreadableFile, match="Is a directory"):
+    with pytest.raises(UnreadableFile, match="holds no image"):
         read(tmp_path)
+    with pytest.raises(UnreadableFile, match="null byte"):
+        read("a\0b")
+    with pytest.raises(UnreadableFile, match="File name too long"):
+        read("x" * 5000)
     with pytest.raises(InvalidArgument, match="not int"):
         read(7)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
-    """The reason is the system's."""
-    file = tmp_path / "secret.jpg"
-    file.write_bytes(b"x")
-    file.chmod(0)
-    with pytest.raises(UnreadableFile, match="Permission denied"):
-        read(file)
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    """It fails at once; opening it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (found,) = find([str(tmp_path)])
+    with pytest.raises(UnreadableFile, match="pipe or a device"):
+        read(found)
+
+
+def test_a_barren_name_among_others_fails_alone(folder: Path) -> None:
+    """It comes last, as it is, and reading it says why."""
+    (folder / "empty").mkdir()
+    found = list(find([str(folder / "empty"), str(folder / "b.jpg"), f"{folder}/*.bmp"]))
+    assert names(found, folder) == ["b.jpg", "empty", "*.bmp"]
+    with pytest.raises(UnreadableFile, match="empty holds no image"):
+        read(found[1])
+
+
+def test_linked_folders_are_searched_and_circles_end(folder: Path, tmp_path_factory) -> None:
+    """No image is passed over without a word, and none is found for ever."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "far.jpg").write_bytes(b"x")
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "circle").symlink_to(folder)
+    assert names(find([str(folder)]), folder) == ["a.PNG", "b.jpg", "deep/er/c.webp", "link/far.jpg"]
+
+
+def test_a_folder_that_cannot_be_listed_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its path comes as an item, which fails with the system's reason."""
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("er"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert names(find([str(folder)]), folder) == ["a.PNG", "b.jpg", "deep/er"]
+
+
+def test_a_file_that_may_not_be_read_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is the system's, whoever runs the test."""
+
+    def closed(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", closed)
+    with pytest.raises(UnreadableFile, match=r"cannot read '.*b\.jpg': Permission denied"):
+        read(folder / "b.jpg")

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractor.backbones.bundle import Bundle, Manifest, Preprocessing, exclusive, publish
+from extractor.backbones.bundle import Bundle, Manifest, exclusive, publish
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
+from extractor.preprocessing import Preprocessing
 from extractor.settings import DataFolder
 
 FILES = (
