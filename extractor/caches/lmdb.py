@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -160,7 +161,14 @@ class _Environment:
         """Say it once a minute, not once an image."""
         if time.monotonic() - self._failed_at > 60:
             self._failed_at = time.monotonic()
-            log.warning("cannot %s the cache %s, so images are computed again: %s", what, self._folder, error)
+            free = shutil.disk_usage(self._folder).free / 2**20
+            log.warning(
+                "cannot %s the cache %s (%.0f MiB are free there), so images are computed again: %s",
+                what,
+                self._folder,
+                free,
+                error,
+            )
 
 
 def _whole(record: bytes | None) -> Row | None:
