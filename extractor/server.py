@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import re
@@ -19,7 +20,6 @@ from grpc_reflection.v1alpha import reflection
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
-from extractor._pb.penultimate.v1.penultimate_pb2_grpc import add_ExtractorServicer_to_server
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.service import ExtractorService, Submits
 
@@ -80,7 +80,7 @@ class Server:
             When the address cannot be had, as when another server is there.
         """
         self._grpc = grpc.aio.server(options=_OPTIONS)
-        add_ExtractorServicer_to_server(self.service, self._grpc)  # type: ignore[no-untyped-call]
+        self._grpc.add_registered_method_handlers(SERVICE, self.service.methods())
         add_HealthServicer_to_server(self._health, self._grpc)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc)
@@ -102,14 +102,39 @@ class Server:
         await self._grpc.stop(grace=1)
 
     def _bind(self) -> int:
-        address = f"{self._host}:{self._port}"
+        """Listen on every address that the host's name stands for, all on one port.
+
+        Left to itself, gRPC is content with one of them: two servers could
+        listen under one name.
+        """
+        port, bound, missing = self._port, 0, OSError("it has no address")
+        for host in self._hosts():
+            try:
+                port = self._grpc.add_insecure_port(f"{host}:{port}")
+                bound += 1
+            except RuntimeError:
+                missing = _why_not(host, port)
+                if missing.errno != errno.EADDRNOTAVAIL:  # a name may stand for more than this machine has
+                    raise self._cannot_listen(missing) from missing
+        if not bound:
+            raise self._cannot_listen(missing) from missing
+        return port
+
+    def _hosts(self) -> list[str]:
+        """The addresses of `self._host`, each as gRPC writes it."""
         try:
-            return self._grpc.add_insecure_port(address)
-        except RuntimeError as error:
-            raise Unavailable(
-                f"cannot listen on {address}: {_why_not(self._host, self._port)}. "
-                "Choose another --address, or stop what listens there"
-            ) from error
+            found = socket.getaddrinfo(self._host.strip("[]"), None, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise self._cannot_listen(error) from error
+        return [
+            f"[{where[0]}]" if family is socket.AF_INET6 else str(where[0]) for family, *_, where in found
+        ]
+
+    def _cannot_listen(self, reason: OSError) -> Unavailable:
+        return Unavailable(
+            f"cannot listen on {self._host}:{self._port}: {(reason.strerror or str(reason)).lower()}. "
+            "Choose another --address, or stop what listens there"
+        )
 
     async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE):
@@ -215,14 +240,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _why_not(host: str, port: int) -> str:
+def _why_not(host: str, port: int) -> OSError:
     """What the system says to binding; gRPC keeps it to itself."""
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(where)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host.strip("[]"), port))
     except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return "the address is in use"
+        return error
+    return OSError(errno.EADDRINUSE, "the address is in use")

@@ -7,19 +7,21 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from importlib import metadata
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
-from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorServicer
 from extractor.backbones.bundle import Bundle
 from extractor.errors import (
     FingerprintMismatch,
     InternalError,
     InvalidArgument,
+    Overloaded,
     PenultimateError,
     Unavailable,
 )
@@ -28,10 +30,16 @@ from extractor.settings import MAX_ITEMS_PER_CALL, MAX_MESSAGE_BYTES, Limits
 
 log = logging.getLogger(__name__)
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-Handler = Callable[[Any, Request], Awaitable[Response]]
-Guarded = Callable[[Any, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]]
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Request = TypeVar("Request", bound=Message)
+Handler = Callable[["ExtractorService", Request], Awaitable[Message]]
+Guarded = Callable[["ExtractorService", object, Context], Awaitable[bytes]]
+
+MESSAGE_BYTES_AT_ONCE = 256 * 2**20
+"""Bytes of requests that may be in memory at once, those included that are being received."""
+
+PATIENCE = 0.2
+"""Seconds that a call waits for others to be received before it is refused."""
 
 
 class Submits(Protocol):
@@ -52,30 +60,89 @@ class Submits(Protocol):
     def submit(self, image: bytes) -> Future[Result]: ...  # noqa: D102
 
 
-def answers(handler: Handler[Request, Response]) -> Guarded[Request, Response]:
-    """Give the handler's answer, or its error as a status.
+class Door:
+    """Bounds the bytes of all requests in memory, before they are received.
+
+    gRPC holds a message back until it is asked for. So each call has to say
+    how much room it needs, and is refused at once when that is taken.
+    """
+
+    def __init__(self, limit: int = MESSAGE_BYTES_AT_ONCE) -> None:
+        self._limit = limit
+        self._coming = self._here = 0
+        self._changed = asyncio.Event()
+
+    async def receive(self, context: Any, room: int) -> bytes:
+        """The call's message, for which there is `room`; it counts until `release`.
+
+        Raises
+        ------
+        Overloaded
+            When there is not.
+        """
+        await self._wait_for(room)
+        self._coming += room
+        try:
+            message = await context.read()
+        finally:
+            self._coming -= room
+            self._changed.set()
+        if message is grpc.aio.EOF:
+            raise InvalidArgument("the call ended before it had sent a message")
+        self._here += len(message)
+        return bytes(message)
+
+    def release(self, size: int) -> None:
+        """The message of `size` bytes has been answered."""
+        self._here -= size
+        self._changed.set()
+
+    async def _wait_for(self, room: int) -> None:
+        """Wait a moment where others only said what they need: that is often too much, and soon known."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self._coming and self._here + room <= self._limit < self._here + self._coming + room:
+                    self._changed.clear()
+                    await self._changed.wait()
+        taken = self._here + self._coming
+        if taken and taken + room > self._limit:
+            raise Overloaded(f"requests of {taken:,} bytes are under way (at most {self._limit:,})")
+
+
+def answers(kind: type[Request], room: int) -> Callable[[Handler[Request]], Guarded]:
+    """Receive the request; give the handler's answer, or its error as a status.
 
     An error that nobody raised on purpose is logged with its trace; the
     caller gets a plain sentence.
+
+    Parameters
+    ----------
+    kind : type of message
+        The request's.
+    room : int
+        How many bytes to expect of a request that says nothing of its size.
     """
 
-    @functools.wraps(handler)
-    async def guarded(
-        self: Any, request: Request, context: grpc.aio.ServicerContext[Request, Response]
-    ) -> Response:
-        try:
-            return await handler(self, request)
-        except PenultimateError as error:
-            failure = error
-        except Exception as error:
-            log.exception("%s failed through our own fault", handler.__name__)
-            failure = InternalError(f"an internal error ({type(error).__name__}); the server's log has more")
-        return await context.abort(*wire.status_of(failure))
+    def decorate(handler: Handler[Request]) -> Guarded:
+        @functools.wraps(handler)
+        async def guarded(self: ExtractorService, _: object, context: Context) -> bytes:
+            try:
+                return await self.answer(handler, kind, context, wire.said_size(context, room))
+            except PenultimateError as error:
+                failure = error
+            except Exception as error:
+                log.exception("%s failed through our own fault", handler.__name__)
+                failure = InternalError(
+                    f"an internal error ({type(error).__name__}); the server's log has more"
+                )
+            return await context.abort(*wire.status_of(failure))
 
-    return guarded
+        return guarded
+
+    return decorate
 
 
-class ExtractorService(ExtractorServicer):
+class ExtractorService:
     """Answers for one embedder.
 
     Parameters
@@ -86,23 +153,52 @@ class ExtractorService(ExtractorServicer):
     ----------
     not_ready : str
         Why calls fail with Unavailable; empty once the embedder is warm.
+    door : Door
+        What every request's bytes pass.
     """
 
     def __init__(self, embedder: Submits) -> None:
         self.not_ready = "it is starting: its network is being loaded and tested"
         self._embedder = embedder
+        self.door = Door()
         self._calls: set[asyncio.Task[Any]] = set()
 
-    @answers
+    def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """What gRPC calls for each method.
+
+        Requests are streams to it, though of one message, so that it lets us
+        say when to receive them; on the wire there is no difference.
+        """
+        return {
+            handler.__name__: grpc.stream_unary_rpc_method_handler(handler)
+            for handler in (self.Embed, self.GetInfo)
+        }
+
+    async def answer(
+        self, handler: Handler[Request], kind: type[Request], context: Context, room: int
+    ) -> bytes:
+        """Receive the call's request and handle it, keeping no other copy of its bytes."""
+        message = await self.door.receive(context, room)
+        size = len(message)
+        try:
+            answer = handler(self, wire.parse(kind, message))
+            del message
+            return (await answer).SerializeToString()
+        finally:
+            self.door.release(size)
+
+    @answers(pb.EmbedRequest, room=MAX_MESSAGE_BYTES)
     async def Embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:  # noqa: N802 - named by the contract
         """One result per image, in order."""
         self._admit(request)
         self._note_call()
-        results = await self._embed(request.images)
+        images = list(request.images)
+        del request  # the same bytes once more
+        results = await self._embed(images)
         embedder = self._embedder
         return wire.pack_results(results, embedder.fingerprint, embedder.numerics, embedder.dim)
 
-    @answers
+    @answers(pb.GetInfoRequest, room=0)
     async def GetInfo(self, _request: pb.GetInfoRequest) -> pb.GetInfoResponse:  # noqa: N802
         """What is being served, and on what."""
         self._check_ready()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError, Message
 
 from extractor import errors
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
@@ -15,11 +16,16 @@ from extractor.errors import PenultimateError
 from extractor.results import Result, Vector
 from extractor.settings import MAX_MESSAGE_BYTES
 
+M = TypeVar("M", bound=Message)
+
 FINGERPRINT = "penultimate-fingerprint"
 """The trailer that names the server's backbone when the caller wants another."""
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """The trailer by which gRPC clients know when to try again."""
+
+SIZE = "penultimate-request-bytes"
+"""The header by which a caller may say how large its request is, so that room for it is found sooner."""
 
 MESSAGE_LIMITS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -142,6 +148,29 @@ def unpack_results(message: pb.EmbedResponse, count: int) -> list[Result]:
     if len(message.results) != count:
         raise errors.InternalError(f"the server answered {count} images with {len(message.results)} results")
     return [_unpack_result(result, message.fingerprint, message.dim) for result in message.results]
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """The message in `data`.
+
+    Raises
+    ------
+    InvalidArgument
+        When it holds something else.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise errors.InvalidArgument(
+            f"the request's {len(data):,} bytes are no {kind.DESCRIPTOR.full_name}: "
+            "generate the caller's code from proto/penultimate/v1"
+        ) from None
+
+
+def said_size(context: Any, otherwise: int) -> int:
+    """The request's size as its header says, or `otherwise`."""
+    said = dict(context.invocation_metadata()).get(SIZE, "")
+    return min(int(said), MAX_MESSAGE_BYTES) if said.isdecimal() and len(said) < 12 else otherwise
 
 
 def status_of(error: PenultimateError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:

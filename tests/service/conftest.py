@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -161,6 +162,7 @@ class Scripted(ExtractorServicer):
     """A server whose answers are the test's; notes the requests."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.requests: list[pb.EmbedRequest] = []
         self.info = pb.GetInfoResponse(fingerprint="ab" * 32, dim=1, numerics="scripted")
         self.info.limits.MergeFrom(
@@ -172,8 +174,10 @@ class Scripted(ExtractorServicer):
         return self.info
 
     def Embed(self, request: pb.EmbedRequest, context: grpc.ServicerContext) -> pb.EmbedResponse:  # noqa: N802
-        self.requests.append(request)
-        self.before(len(self.requests), context)
+        with self.lock:  # calls come in several threads
+            self.requests.append(request)
+            number = len(self.requests)
+        self.before(number, context)
         results = [
             pb.ImageResult(digest=b"d" * 32, embedding=np.array([len(image)], "<f4").tobytes())
             for image in request.images

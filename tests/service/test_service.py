@@ -17,6 +17,7 @@ from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
 from extractor.results import Result
 from extractor.server import SERVICE, Server
+from extractor.service import Door
 from extractor.settings import MAX_ITEMS_PER_CALL
 from extractor.wire import unpack_results
 
@@ -114,6 +115,87 @@ async def test_a_full_queue_refuses_the_call(stub: Any, stand_in: Any) -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "500"
     assert [future.cancelled() for future in stand_in.submitted] == [True]
+
+
+async def test_when_requests_fill_the_memory_the_next_is_refused_at_once(
+    cold_server: Server, stub: Any, channel: grpc.aio.Channel, stand_in: Any
+) -> None:
+    """Before it is received; health and info are answered, and there is room again afterwards."""
+    cold_server.service.door = Door(1000)
+    stand_in.on_submit = lambda image, future: None
+    first = stub.Embed(pb.EmbedRequest(images=[bytes(700)]))
+    await submitted(stand_in, 1)
+    for header in ((), (("penultimate-request-bytes", "400"),)):
+        error = await failure(stub.Embed(pb.EmbedRequest(images=[bytes(390)]), metadata=header))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "at most 1,000" in error.details()
+        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+    assert len(stand_in.submitted) == 1
+    assert (await stub.GetInfo(pb.GetInfoRequest())).dim
+    assert (await HealthStub(channel).Check(health_pb2.HealthCheckRequest())).status
+    small = stub.Embed(pb.EmbedRequest(images=[bytes(200)]), metadata=(("penultimate-request-bytes", "210"),))
+    await submitted(stand_in, 2)
+    for future in stand_in.submitted:
+        stand_in.settle(future, 1)
+    assert [len((await call).results) for call in (first, small)] == [1, 1]
+    stand_in.on_submit = lambda image, future: stand_in.settle(future, 1)
+    assert len((await stub.Embed(pb.EmbedRequest(images=[bytes(990)]))).results) == 1
+
+
+class Sender:
+    """A caller whose message comes when the test says so."""
+
+    def __init__(self) -> None:
+        self.message: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def read(self) -> Any:
+        return await self.message
+
+
+async def test_room_that_is_only_kept_is_waited_for() -> None:
+    """A call that said too much hinders others no longer than until its message is here."""
+    door, slow, quick = Door(100), Sender(), Sender()
+    first = asyncio.ensure_future(door.receive(slow, 100))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(door.receive(quick, 50))
+    slow.message.set_result(bytes(10))
+    quick.message.set_result(bytes(50))
+    assert [len(await first), len(await second)] == [10, 50]
+
+
+async def test_room_that_is_kept_for_long_is_a_full_server() -> None:
+    """A caller that never sends holds others up for a moment; when it leaves, its room is free."""
+    door, never, quick = Door(100), Sender(), Sender()
+    quick.message.set_result(bytes(50))
+    first = asyncio.ensure_future(door.receive(never, 100))
+    await asyncio.sleep(0)
+    with pytest.raises(errors.Overloaded):
+        await door.receive(quick, 50)
+    first.cancel()
+    await asyncio.wait([first])
+    assert len(await door.receive(quick, 50)) == 50
+
+
+async def test_a_message_larger_than_the_room_comes_in_alone() -> None:
+    """Or it could never be answered."""
+    door, sender = Door(100), Sender()
+    sender.message.set_result(bytes(200))
+    assert len(await door.receive(sender, 200)) == 200
+    with pytest.raises(errors.Overloaded):
+        await door.receive(sender, 1)
+    door.release(200)
+    assert len(await door.receive(sender, 1)) == 200
+
+
+async def test_what_is_no_message_is_the_callers_mistake(stub: Any, channel: grpc.aio.Channel) -> None:
+    """Bytes that are none, and a call that ends without any."""
+    error = await failure(channel.unary_unary("/penultimate.v1.Extractor/Embed")(b"no message"))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "10 bytes are no penultimate.v1.EmbedRequest" in error.details()
+    nothing = channel.stream_unary("/penultimate.v1.Extractor/Embed")(iter(()))
+    error = await failure(nothing)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "before it had sent a message" in error.details()
 
 
 async def test_our_own_fault_is_logged_here_and_plain_there(
