@@ -203,7 +203,7 @@ async def _run(server: Server, ready: Callable[[], None], grace: float) -> None:
 
 
 def _stop_signal() -> asyncio.Future[None]:
-    """Done at the first SIGTERM or SIGINT, which then mean again what they always do."""
+    """Done at the first SIGTERM or SIGINT; the next of either ends the process on the spot."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[None] = loop.create_future()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -211,6 +211,7 @@ def _stop_signal() -> asyncio.Future[None]:
     def stop() -> None:
         for number in signals:
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # Python's own for SIGINT would wait for threads
         stopped.set_result(None)
 
     for number in signals:

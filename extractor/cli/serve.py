@@ -21,7 +21,7 @@ Examples:
 \b
 When it is ready it prints one line on standard output:
   listening on 127.0.0.1:50051 backbone=... fingerprint=... numerics=...
-SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0.
+SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one ends it at once.
 """
 )
 @click.option(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,7 @@ def test_the_ready_line_says_what_is_served(serve: Callable[..., Any]) -> None:
     """One line with address, backbone, fingerprint and numerics; after it, the server answers."""
     running = serve()
     facts = dict(word.split("=") for word in running.line.split()[3:])
-    with Client(running.address, retries=0) as client:
+    with Client(running.address) as client:
         info = client.info()
     assert facts == {"backbone": info.backbone, "fingerprint": info.fingerprint, "numerics": info.numerics}
     assert running.end() == 0
@@ -235,45 +237,98 @@ def test_a_missing_backbone_is_one_clear_sentence(tmp_path: Path) -> None:
 def test_sigterm_under_load_answers_what_was_accepted(
     serve: Callable[..., Any], picture: Callable[..., bytes]
 ) -> None:
-    """Every accepted image is answered, watchers see NOT_SERVING first, exit code 0."""
+    """What is answered is right, what is not is refused and may be sent elsewhere, exit code 0."""
     running = serve("--no-cache")
-    with grpc.insecure_channel(running.address) as channel, ThreadPoolExecutor(1) as pool:
-        stub, health = ExtractorStub(channel), HealthStub(channel)
-        watched = health.Watch(health_pb2.HealthCheckRequest(service=server.SERVICE))
-        assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+    with grpc.insecure_channel(running.address) as channel:
         images = [picture(seed, size=16) for seed in range(40)]
-        calls = [stub.Embed.future(pb.EmbedRequest(images=images)) for _ in range(16)]
+        calls = [ExtractorStub(channel).Embed.future(pb.EmbedRequest(images=images)) for _ in range(16)]
         calls[0].result(timeout=PATIENCE_S)
-        late = [call for call in calls if not call.done()]
-        ended = pool.submit(running.end)
-        assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        answered = [call.result() for call in late if call.code() is grpc.StatusCode.OK]
-        assert answered
+        assert running.end() == 0
+        replies = [call.result() for call in calls if call.code() is grpc.StatusCode.OK]
         assert all(
-            result.WhichOneof("outcome") == "embedding" for reply in answered for result in reply.results
+            result.WhichOneof("outcome") == "embedding" for reply in replies for result in reply.results
         )
-        # What had not arrived in time is refused, and so may be sent to another server.
-        assert {call.code() for call in late} <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
-        assert ended.result(timeout=PATIENCE_S) == 0
+        assert {call.code() for call in calls} <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     assert "ERROR" not in running.log.read_text()
+
+
+class Gated:
+    """A server process that has accepted calls which wait for the test to let them go."""
+
+    def __init__(self, calls: int) -> None:
+        command = [sys.executable, "-m", "tests.service.gated_server"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdin
+        assert self.process.stdout
+        self.channel = grpc.insecure_channel(self.process.stdout.readline().strip())
+        self.stub = ExtractorStub(self.channel)
+        self.calls = [self.stub.Embed.future(pb.EmbedRequest(images=[b"a"])) for _ in range(calls)]
+        for _ in self.calls:
+            assert self.process.stdout.readline() == "submitted\n"
+        self.watched = HealthStub(self.channel).Watch(health_pb2.HealthCheckRequest(service=server.SERVICE))
+        assert next(self.watched).status == health_pb2.HealthCheckResponse.SERVING
+
+    def stop(self, number: signal.Signals) -> None:
+        """Send the signal, and wait until the server has noticed."""
+        self.process.send_signal(number)
+        assert next(self.watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+    def let_go(self) -> None:
+        print(file=self.process.stdin, flush=True)
+
+    def end(self) -> int:
+        code = self.process.wait(PATIENCE_S)
+        self.channel.close()
+        self.process.communicate()
+        return code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_when_what_was_accepted_is_answered(number: signal.Signals) -> None:
+    """Watchers see NOT_SERVING first, a new call is refused, every accepted one answered, exit code 0."""
+    gated = Gated(calls=5)
+    gated.stop(number)
+    with pytest.raises(grpc.RpcError) as refused:
+        gated.stub.GetInfo(pb.GetInfoRequest())
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert not any(call.done() for call in gated.calls)
+    gated.let_go()
+    assert [len(call.result(PATIENCE_S).results) for call in gated.calls] == [1] * 5
+    assert gated.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
+    """Whatever is still to be answered; the first one waits, so only the second can have ended it."""
+    gated = Gated(calls=1)
+    gated.stop(signal.SIGTERM)
+    assert not gated.calls[0].done()
+    begun = time.monotonic()
+    gated.process.send_signal(number)
+    assert gated.calls[0].code() is grpc.StatusCode.UNAVAILABLE
+    assert gated.end() == -number
+    assert time.monotonic() - begun < server.GRACE / 2
 
 
 def test_clients_outlive_a_killed_server(serve: Callable[..., Any], picture: Callable[..., bytes]) -> None:
     """kill -9 in the middle of a stream, a new server at the same address: every image is answered."""
     running = serve("--no-cache")
-    address = running.address
-    images = [picture(seed) for seed in range(400)]
     killed = threading.Event()
+
+    def images() -> Iterator[bytes]:
+        for seed in range(400):
+            if seed == 200:  # from here on, there is nobody for a while
+                assert killed.wait(PATIENCE_S)
+            yield picture(seed)
 
     def restart() -> None:
         running.kill()
         killed.set()
-        serve("--no-cache", address=address)
+        serve("--no-cache", address=running.address)
 
-    with Client(address) as client, ThreadPoolExecutor(1) as pool:
-        results = client.stream(images)
+    with Client(running.address) as client, ThreadPoolExecutor(1) as pool:
+        results = client.stream(images())
         first = next(results)
         restarted = pool.submit(restart)
-        assert killed.wait(PATIENCE_S)
-        assert all(result.ok for result in [first, *results])
+        assert [result.ok for result in [first, *results]] == [True] * 400
         restarted.result()
