@@ -1,25 +1,29 @@
 """Clients of the service: `Client` blocks, `AsyncClient` is for asyncio; both have the same names.
 
 Images travel several in a request, with a bounded number of requests under
-way. What can fail for the moment (no server yet, a full queue) is tried again
-by gRPC itself, by the policy in `_options`.
+way. What can fail for the moment (no server, a full queue) is tried again for
+as long as `timeout` says: `_Patience`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import functools
+import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import Message
 
 from extractor import sources, wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
-from extractor.errors import ImageTooLarge, InvalidArgument, PenultimateError
+from extractor.errors import ImageTooLarge, InvalidArgument, PenultimateError, Unavailable, UnreadableFile
 from extractor.results import ImageLike, Result
 from extractor.settings import DEFAULT_ADDRESS, MAX_MESSAGE_BYTES
 from extractor.wire import Info
@@ -28,8 +32,20 @@ REQUEST_IMAGES = 16
 REQUEST_BYTES = 2 * 2**20
 REQUESTS_UNDER_WAY = 8
 
+FIRST_CONTACT = 2.0
+"""Seconds after which a server that never answered is given up, so that a wrong address is seen soon."""
+
 Pack: TypeAlias = list[bytes | PenultimateError]
 """What goes into one request: images to send, and in their places why others cannot be sent."""
+
+Images: TypeAlias = Iterable[ImageLike] | AsyncIterable[ImageLike]
+
+_OPTIONS = [
+    *wire.MESSAGE_LIMITS,
+    ("grpc.enable_retries", 0),  # we try again by ourselves, and for longer
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
 
 
 class Client:
@@ -43,17 +59,17 @@ class Client:
     address : str
         `HOST:PORT` of the server.
     timeout : float
-        Seconds that one request may take, waiting and tries included.
-    retries : int
-        How often a request is tried again, with growing pauses, when the
-        server is not there or its queue is full: 0 to 4.
+        Seconds that the answer to one request is waited for. While the server
+        is full, restarting or gone, the request is tried again until then.
+        Only the first contact is given up after two seconds without a server.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout: float = 60.0, retries: int = 4) -> None:
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout: float = 60.0) -> None:
         self.address = address
-        self._timeout = timeout
-        self._channel = grpc.insecure_channel(address, _options(retries))
+        self._timeout = _checked(timeout)
+        self._channel = grpc.insecure_channel(address, _OPTIONS)
         self._stub = ExtractorStub(self._channel)  # type: ignore[no-untyped-call]
+        self._closed = threading.Event()
         self._first: Info | None = None
 
     def info(self) -> Info:
@@ -64,10 +80,11 @@ class Client:
         Unavailable
             When no server is there, or it has not started yet.
         """
-        try:
-            info = wire.unpack_info(self._stub.GetInfo(pb.GetInfoRequest(), timeout=self._timeout))
-        except grpc.RpcError as failure:
-            raise wire.error_of(failure, self.address) from failure
+        patience = _Patience(min(FIRST_CONTACT, self._timeout))
+        answer = None
+        while answer is None:
+            answer = self._wait(self._send(self._stub.GetInfo, pb.GetInfoRequest(), self._timeout), patience)
+        info = wire.unpack_info(answer)
         self._first = self._first or info
         return info
 
@@ -106,20 +123,21 @@ class Client:
             When the server now serves another backbone than at first.
         """
         info = self._known()
-        window: deque[tuple[Pack, Any]] = deque()
+        window: deque[_Sent] = deque()
         try:
             for pack in packs(images, info):
-                window.append((pack, self._stub.Embed.future(_request(pack, info), timeout=self._timeout)))
-                while window and (len(window) >= REQUESTS_UNDER_WAY or window[0][1].done()):
-                    yield from self._answer(*window.popleft())
+                window.append(_Sent(pack, self._embed(pack, self._timeout)))
+                while window and (len(window) >= REQUESTS_UNDER_WAY or window[0].call.done()):
+                    yield from self._answer(window)
             while window:
-                yield from self._answer(*window.popleft())
+                yield from self._answer(window)
         finally:
-            for _, call in window:
-                call.cancel()
+            for sent in window:
+                sent.call.cancel()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; calls under way fail with Unavailable."""
+        self._closed.set()
         self._channel.close()
 
     def __enter__(self) -> Client:
@@ -133,12 +151,37 @@ class Client:
     def _known(self) -> Info:
         return self._first or self.info()
 
-    def _answer(self, pack: Pack, call: Any) -> list[Result]:
-        fingerprint = self._known().fingerprint
+    def _answer(self, window: deque[_Sent]) -> list[Result]:
+        """The results of the oldest request; whatever failed in the meantime is tried again with it."""
+        patience = _Patience(self._timeout)
+        oldest = window[0]
+        while (answer := self._wait(oldest.call, patience)) is None:
+            for sent in window:
+                if sent.failed():
+                    sent.call = self._embed(sent.pack, patience.left())
+        window.popleft()
+        return _results(oldest.pack, answer, self._known().fingerprint)
+
+    def _embed(self, pack: Pack, seconds: float) -> Any:
+        return self._send(self._stub.Embed, _request(pack, self._known()), seconds)
+
+    def _send(self, method: Any, request: Message, seconds: float) -> Any:
+        if self._closed.is_set():
+            raise _closed(self.address)
+        return method.future(request, timeout=seconds, metadata=_size(request))
+
+    def _wait(self, call: Any, patience: _Patience) -> Any:
+        """The call's answer; None, after a pause, when it is worth another try."""
         try:
-            return _results(pack, call.result(), fingerprint)
+            return call.result()
         except grpc.RpcError as failure:
-            raise wire.error_of(failure, self.address, fingerprint) from failure
+            pause = patience.pause(failure)
+            if self._closed.is_set():
+                raise _closed(self.address) from failure
+            if pause is None:
+                raise wire.error_of(failure, self.address, _fingerprint(self._first)) from failure
+        self._closed.wait(pause)
+        return None
 
 
 class AsyncClient:
@@ -148,19 +191,18 @@ class AsyncClient:
     `async with` has been awaited. Parameters as for `Client`.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout: float = 60.0, retries: int = 4) -> None:
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout: float = 60.0) -> None:
         self.address = address
-        self._timeout = timeout
-        self._channel = grpc.aio.insecure_channel(address, _options(retries))
+        self._timeout = _checked(timeout)
+        self._channel = grpc.aio.insecure_channel(address, _OPTIONS)
         self._stub = ExtractorStub(self._channel)  # type: ignore[no-untyped-call]
+        self._closed = False
         self._first: Info | None = None
 
     async def info(self) -> Info:
         """What the server serves now; errors as in `Client.info`."""
-        try:
-            info = wire.unpack_info(await self._stub.GetInfo(pb.GetInfoRequest(), timeout=self._timeout))
-        except grpc.RpcError as failure:
-            raise wire.error_of(failure, self.address) from failure
+        patience = _Patience(min(FIRST_CONTACT, self._timeout))
+        info = wire.unpack_info(await self._ask(self._stub.GetInfo, pb.GetInfoRequest(), patience))
         self._first = self._first or info
         return info
 
@@ -179,34 +221,36 @@ class AsyncClient:
         """What computes there, such as `cpu/fp32`."""
         return self._asked().numerics
 
-    async def embed(self, images: Iterable[ImageLike]) -> list[Result]:
+    async def embed(self, images: Images) -> list[Result]:
         """One result for each image, in order; errors as in `Client.stream`."""
         return [result async for result in self.stream(images)]
 
-    async def stream(self, images: Iterable[ImageLike]) -> AsyncIterator[Result]:
+    async def stream(self, images: Images) -> AsyncIterator[Result]:
         """Like `embed`, lazily, with a bounded number of images in memory; errors as in `Client.stream`.
 
-        `images` is drawn from in a worker thread, so that reading files does
-        not hold up the event loop.
+        `images` may be an asynchronous iterable. One that is not is drawn from
+        in a worker thread, where all files are read, so that nothing holds up
+        the event loop.
         """
         info = self._first or await self.info()
-        ready = packs(images, info)
-        window: deque[tuple[Pack, Any]] = deque()
+        window: deque[asyncio.Task[list[Result]]] = deque()
         try:
-            while (pack := await asyncio.to_thread(next, ready, None)) is not None:
-                window.append((pack, self._stub.Embed(_request(pack, info), timeout=self._timeout)))
-                while window and (len(window) >= REQUESTS_UNDER_WAY or window[0][1].done()):
-                    for result in await self._answer(*window.popleft()):
+            async for pack in _packs(images, info):
+                window.append(asyncio.ensure_future(self._embed(pack, info)))
+                while window and (len(window) >= REQUESTS_UNDER_WAY or window[0].done()):
+                    for result in await window.popleft():
                         yield result
             while window:
-                for result in await self._answer(*window.popleft()):
+                for result in await window.popleft():
                     yield result
         finally:
-            for _, call in window:
-                call.cancel()
+            for task in window:
+                task.cancel()
+            await asyncio.gather(*window, return_exceptions=True)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; calls under way fail with Unavailable."""
+        self._closed = True
         await self._channel.close()
 
     async def __aenter__(self) -> AsyncClient:
@@ -223,12 +267,78 @@ class AsyncClient:
             raise InvalidArgument("the server has not been asked yet: `await client.info()` first")
         return self._first
 
-    async def _answer(self, pack: Pack, call: Any) -> list[Result]:
-        fingerprint = self._asked().fingerprint
-        try:
-            return _results(pack, await call, fingerprint)
-        except grpc.RpcError as failure:
-            raise wire.error_of(failure, self.address, fingerprint) from failure
+    async def _embed(self, pack: Pack, info: Info) -> list[Result]:
+        answer = await self._ask(self._stub.Embed, _request(pack, info), _Patience(self._timeout))
+        return _results(pack, answer, info.fingerprint)
+
+    async def _ask(self, method: Any, request: Message, patience: _Patience) -> Any:
+        """The answer, after as many tries as it takes."""
+        seconds = self._timeout
+        while not self._closed:
+            try:
+                return await method(request, timeout=seconds, metadata=_size(request))
+            except grpc.RpcError as failure:
+                pause = patience.pause(failure)
+                if pause is None:
+                    raise wire.error_of(failure, self.address, _fingerprint(self._first)) from failure
+            except asyncio.CancelledError:
+                if not self._closed:
+                    raise
+                break
+            await asyncio.sleep(pause)
+            seconds = patience.left()
+        raise _closed(self.address)
+
+
+class _Patience:
+    """When a request is tried again, and until when: one policy for both clients."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._tries = 0
+
+    def left(self) -> float:
+        """Seconds that are left for another try."""
+        return self._end - time.monotonic()
+
+    def pause(self, failure: grpc.RpcError) -> float | None:
+        """Seconds to wait before another try; None to give up."""
+        pause = wire.pause(failure, self._tries)
+        self._tries += 1
+        return pause if pause is not None and pause < self.left() else None
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A request under way."""
+
+    pack: Pack
+    call: Any
+
+    def failed(self) -> bool:
+        return self.call.done() and self.call.code() is not grpc.StatusCode.OK
+
+
+async def _packs(images: Images, info: Info) -> AsyncIterator[Pack]:
+    """`packs` for an event loop."""
+    if isinstance(images, AsyncIterable):
+        async for some in _chunks(images):
+            for pack in await asyncio.to_thread(list, packs(some, info)):
+                yield pack
+    else:
+        draw = functools.partial(next, packs(images, info), None)
+        while (pack := await asyncio.to_thread(draw)) is not None:
+            yield pack
+
+
+async def _chunks(images: AsyncIterable[ImageLike]) -> AsyncIterator[list[ImageLike]]:
+    some: list[ImageLike] = []
+    async for image in images:
+        some.append(image)
+        if len(some) == REQUEST_IMAGES:
+            yield some
+            some = []
+    yield some
 
 
 def packs(images: Iterable[ImageLike], info: Info) -> Iterator[Pack]:
@@ -252,6 +362,8 @@ def _read(image: ImageLike, info: Info) -> bytes | PenultimateError:
         data = sources.read(image)
     except PenultimateError as error:
         return error
+    except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
+        return UnreadableFile(f"an image cannot be read ({type(error).__name__}: {error})")
     # A kibibyte for what is around the image in the message.
     limit = min(info.image_bytes, info.message_bytes - 1024, MAX_MESSAGE_BYTES - 1024)
     if len(data) > limit:
@@ -274,38 +386,19 @@ def _results(pack: Pack, response: pb.EmbedResponse, fingerprint: str) -> list[R
     ]
 
 
-def _options(retries: int) -> list[tuple[str, Any]]:
-    """How a channel behaves.
-
-    A first contact gives up soon, so that a wrong address is seen at once;
-    work under way waits some 20 s for a server that is being restarted.
-    """
-    service = "penultimate.v1.Extractor"
-    methods = [
-        _retrying({"service": service, "method": "GetInfo"}, min(retries, 2), first=0.2),
-        _retrying({"service": service, "method": "Embed"}, retries, first=0.5),
-    ]
-    return [
-        *wire.MESSAGE_LIMITS,
-        ("grpc.service_config", json.dumps({"methodConfig": [method for method in methods if method]})),
-        ("grpc.enable_retries", 1),
-        # Requests are kept for another try as long as they fit in here: 256 KiB if not said.
-        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-        ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-    ]
+def _checked(timeout: float) -> float:
+    if not timeout > 0:
+        raise InvalidArgument(f"timeout is {timeout}, and has to be more than 0 seconds")
+    return timeout
 
 
-def _retrying(name: dict[str, str], retries: int, first: float) -> dict[str, Any] | None:
-    if not 0 <= retries <= 4:
-        raise InvalidArgument(f"retries is {retries}, and gRPC takes 0 to 4")
-    if not retries:
-        return None
-    policy = {
-        "maxAttempts": retries + 1,
-        "initialBackoff": f"{first}s",
-        "maxBackoff": "20s",
-        "backoffMultiplier": 3,
-        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-    }
-    return {"name": [name], "retryPolicy": policy}
+def _size(request: Message) -> tuple[tuple[str, str]]:
+    return ((wire.SIZE, str(request.ByteSize())),)
+
+
+def _fingerprint(info: Info | None) -> str:
+    return info.fingerprint if info else ""
+
+
+def _closed(address: str) -> Unavailable:
+    return Unavailable(f"the client of {address} is closed: open a new one")

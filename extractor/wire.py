@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ FINGERPRINT = "penultimate-fingerprint"
 """The trailer that names the server's backbone when the caller wants another."""
 
 PUSHBACK = "grpc-retry-pushback-ms"
-"""The trailer by which gRPC clients know when to try again."""
+"""The trailer by which clients, and gRPC's own retries, know when to try again."""
 
 SIZE = "penultimate-request-bytes"
 """The header by which a caller may say how large its request is, so that room for it is found sooner."""
@@ -45,6 +46,8 @@ _STATUS: list[tuple[type[PenultimateError], grpc.StatusCode]] = [
     (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
 ]
+
+_PASSING = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 # What is wrong with one image; leaves stand before their base.
 _CODES: list[tuple[type[PenultimateError], pb.ImageError.Code]] = [
@@ -197,6 +200,8 @@ def error_of(failure: grpc.RpcError, address: str, fingerprint: str = "") -> Pen
         The backbone whose vectors the caller has so far, if any.
     """
     code, details, trailers = failure.code(), failure.details() or "", _trailers(failure)
+    if _too_large(failure):
+        return errors.InvalidArgument(f"a request to {address} was too large for it or on its way: {details}")
     match code:
         case grpc.StatusCode.FAILED_PRECONDITION:
             return errors.FingerprintMismatch(
@@ -214,12 +219,34 @@ def error_of(failure: grpc.RpcError, address: str, fingerprint: str = "") -> Pen
                 f"no answer from {address} ({reason}): start a server with "
                 f"`penultimate serve --address {address}`, or wait until it has started"
             )
+        case grpc.StatusCode.CANCELLED:
+            return errors.Unavailable(f"the call to {address} was cancelled")
         case grpc.StatusCode.UNIMPLEMENTED:
             return errors.Unavailable(f"what listens on {address} is another service ({details})")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.DeadlineExceeded(f"no answer from {address} in time: allow a longer `timeout`")
     kind = next((kind for kind, known in _STATUS if known is code), errors.InternalError)
     return kind(details or f"{address} answered {code}")
+
+
+def pause(failure: grpc.RpcError, tries: int) -> float | None:
+    """Seconds to wait before a call that failed is worth another try; None when none is.
+
+    What the server asks for and up to a quarter more, or else twice as long
+    each time: callers that failed together shall not come again together.
+    """
+    if failure.code() not in _PASSING or _too_large(failure):
+        return None
+    said = _trailers(failure).get(PUSHBACK)
+    seconds = float(said) / 1000 if said else min(0.1 * 2**tries, 2.0)
+    return seconds * random.uniform(1, 1.25) if seconds >= 0 else None
+
+
+def _too_large(failure: grpc.RpcError) -> bool:
+    """Whether gRPC itself refused a message for its size: for that it has the status of a full queue."""
+    return failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (
+        failure.details() or ""
+    )
 
 
 def _trailers(failure: grpc.RpcError) -> dict[str, str]:
@@ -252,4 +279,6 @@ def _unpack_error(message: pb.ImageError) -> PenultimateError:
 def _vector(data: bytes, dim: int) -> Vector:
     if len(data) != 4 * dim:
         raise errors.InternalError(f"a vector of {dim} numbers came as {len(data)} bytes")
-    return np.frombuffer(data, dtype="<f4").astype(np.float32)  # a copy: writable, native byte order
+    vector = np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+    vector.flags.writeable = False  # as an embedder's, which its cache shares with all callers
+    return vector

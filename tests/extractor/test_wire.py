@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -69,6 +70,31 @@ def test_an_overloaded_server_says_when_to_try_again() -> None:
     assert error.retry_after == 2.5
 
 
+@pytest.mark.parametrize(
+    ("code", "details", "trailers", "bounds"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "gone", (), (0.1, 0.125)),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "full", (("grpc-retry-pushback-ms", "4000"),), (4, 5)),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "full", (("grpc-retry-pushback-ms", "-1"),), None),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (2 vs. 1)", (), None),
+        (grpc.StatusCode.UNIMPLEMENTED, "another service", (), None),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "", (), None),
+    ],
+)
+def test_what_is_worth_another_try_and_when(code: Any, details: str, trailers: Any, bounds: Any) -> None:
+    """Only what passes, never before the server's hint, and with some spread."""
+    pause = wire.pause(Failure(code, details, trailers), tries=0)
+    assert (pause is None) == (bounds is None)
+    assert pause is None or bounds[0] <= pause <= bounds[1]
+
+
+def test_pauses_grow_to_a_bound() -> None:
+    """Where the server gives no hint."""
+    gone = Failure(grpc.StatusCode.UNAVAILABLE, "gone")
+    assert 0.8 <= wire.pause(gone, tries=3) <= 1
+    assert 2 <= wire.pause(gone, tries=1000) <= 2.5
+
+
 def test_a_mismatch_names_both_fingerprints() -> None:
     """The client's error has its own fingerprint and the server's."""
     raised = errors.FingerprintMismatch("the caller's", expected="a" * 64, found="b" * 64)
@@ -103,13 +129,13 @@ def test_every_code_has_an_error() -> None:
 
 @given(arrays(np.float32, (2, 5)))
 def test_vectors_arrive_bit_by_bit(vectors: np.ndarray) -> None:
-    """Infinities, NaNs and signs of zero included; what arrives is the caller's to write to."""
+    """Infinities, NaNs and signs of zero included; what arrives cannot be changed in place."""
     sent = [Result(row, None, b"d" * 32, True, "f") for row in vectors]
     got = wire.unpack_results(wire.pack_results(sent, "f", "cpu/fp32", 5), 2)
     for row, result in zip(vectors, got, strict=True):
         assert result.embedding is not None
         assert result.embedding.tobytes() == row.tobytes()
-        assert result.embedding.flags.writeable
+        assert not result.embedding.flags.writeable
         assert result.cached
         assert result.fingerprint == "f"
 

@@ -7,7 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,27 @@ def test_a_file_that_is_not_there_fails_alone(embed: Embed, scripted: Any, tmp_p
     assert len(scripted.requests[0].images) == 2
 
 
+def test_whatever_an_image_does_it_fails_alone(embed: Embed, scripted: Any) -> None:
+    """A path that cannot be one, a picture that cannot be written, things that are no image."""
+
+    class Broken:
+        def __fspath__(self) -> str:
+            raise RuntimeError("torn")
+
+    bad = ["a\0b", Broken(), object(), None]
+    results = embed(scripted.address, [b"a", *bad, b"bbb"])
+    assert [result.ok for result in results] == [True, *[False] * len(bad), True]
+    assert "torn" in str(results[2].error)
+    assert results[-1].embedding[0] == 3
+
+
+def test_an_embedding_cannot_be_changed_in_place(embed: Embed, scripted: Any) -> None:
+    """As one of an `Embedder`, which its cache shares with all callers."""
+    (result,) = embed(scripted.address, [b"a"])
+    with pytest.raises(ValueError, match="read-only"):
+        result.embedding /= 2
+
+
 def test_an_image_over_the_limit_fails_alone(embed: Embed, scripted: Any) -> None:
     """It is not sent; the error names its size and the limit."""
     scripted.info.limits.image_bytes = 1000
@@ -122,12 +146,56 @@ def test_what_passes_is_tried_again(embed: Embed, scripted: Any, code: grpc.Stat
     assert len(scripted.requests) == 3
 
 
-def test_tries_are_bounded(embed: Embed, scripted: Any) -> None:
-    """A server that stays full is an error, with the server's own sentence."""
-    scripted.before = fail(grpc.StatusCode.RESOURCE_EXHAUSTED, 99, ("grpc-retry-pushback-ms", "1"))
+def test_a_busy_server_is_waited_for(embed: Embed, scripted: Any) -> None:
+    """As often as the server refuses, the client comes again: a long job does not die of a busy hour."""
+    scripted.before = fail(grpc.StatusCode.RESOURCE_EXHAUSTED, 40, ("grpc-retry-pushback-ms", "5"))
+    results = embed(scripted.address, [b"x" * size for size in range(10 * REQUEST_IMAGES)])
+    assert [result.embedding[0] for result in results] == list(range(10 * REQUEST_IMAGES))
+
+
+def test_the_server_says_when_to_come_again(embed: Embed, scripted: Any) -> None:
+    """No try comes earlier than that."""
+    times = []
+
+    def before(number: int, context: grpc.ServicerContext) -> None:
+        times.append(time.monotonic())
+        fail(grpc.StatusCode.RESOURCE_EXHAUSTED, 2, ("grpc-retry-pushback-ms", "300"))(number, context)
+
+    scripted.before = before
+    embed(scripted.address, [b"a"])
+    assert len(times) == 3
+    assert all(later - earlier >= 0.3 for earlier, later in pairwise(times))
+
+
+def test_waiting_is_bounded(embed: Embed, scripted: Any) -> None:
+    """A server that stays full for all of `timeout` is an error, with the server's own sentence."""
+    scripted.before = fail(grpc.StatusCode.RESOURCE_EXHAUSTED, 10**6, ("grpc-retry-pushback-ms", "200"))
+    begun = time.monotonic()
     with pytest.raises(errors.Overloaded, match="not now"):
-        embed(scripted.address, [b"a"], retries=3)
-    assert len(scripted.requests) == 4
+        embed(scripted.address, [b"a"], timeout=1)
+    assert 0.5 < time.monotonic() - begun < PATIENCE_S
+    assert 3 <= len(scripted.requests) <= 5
+
+
+def test_a_request_too_large_for_a_proxy_is_not_tried_again(embed: Embed, scripted: Any) -> None:
+    """gRPC gives it the status of a full queue, but it would never pass."""
+
+    def refuse(number: int, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 8)")
+
+    scripted.before = refuse
+    with pytest.raises(errors.InvalidArgument, match=r"9 vs\. 8"):
+        embed(scripted.address, [b"a"])
+    assert len(scripted.requests) == 1
+
+
+def test_a_request_says_how_large_it_is(embed: Embed, scripted: Any) -> None:
+    """So that the server keeps no more room than it needs."""
+    said = []
+    scripted.before = lambda number, context: said.append(dict(context.invocation_metadata()))
+    embed(scripted.address, [b"a" * 1000])
+    (headers,) = said
+    assert int(headers["penultimate-request-bytes"]) == scripted.requests[0].ByteSize()
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL])
@@ -142,7 +210,7 @@ def test_what_stays_wrong_is_not_tried_again(embed: Embed, scripted: Any, code: 
 def test_no_server_is_one_clear_sentence(embed: Embed, nowhere: str) -> None:
     """It names the address and the command that starts one."""
     with pytest.raises(errors.Unavailable, match=f"{nowhere}.*penultimate serve --address {nowhere}"):
-        embed(nowhere, [b"a"], retries=1)
+        embed(nowhere, [b"a"])
 
 
 def test_a_server_that_never_answers_is_given_up(embed: Embed, scripted: Any) -> None:
@@ -191,16 +259,18 @@ def test_leaving_early_cancels_what_is_under_way(scripted: Any) -> None:
     arrived, cancelled, held = threading.Event(), threading.Event(), threading.Event()
 
     def hold(number: int, context: grpc.ServicerContext) -> None:
-        if scripted.requests[number - 1].images[0] == b"later":
-            context.add_callback(cancelled.set)
-            arrived.set()
-            held.wait(PATIENCE_S)
+        if scripted.requests[number - 1].images[0] == b"first":
+            arrived.wait(PATIENCE_S)
+            return
+        context.add_callback(cancelled.set)
+        arrived.set()
+        held.wait(PATIENCE_S)
 
     scripted.before = hold
     with Client(scripted.address) as client:
         results = client.stream([b"first"] * REQUEST_IMAGES + [b"later"] * REQUEST_IMAGES)
         next(results)
-        assert arrived.wait(PATIENCE_S)
+        assert arrived.is_set()
         results.close()
         assert cancelled.wait(PATIENCE_S)
         held.set()
@@ -218,10 +288,104 @@ def test_async_properties_say_what_is_missing() -> None:
     asyncio.run(ask())
 
 
-def test_retries_have_a_range() -> None:
-    """gRPC silently cuts more than four."""
-    with pytest.raises(errors.InvalidArgument, match="retries is 5"):
-        Client(retries=5)
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_timeout_is_positive(kind: Any, timeout: float) -> None:
+    """Anything else is refused with the value."""
+    with pytest.raises(errors.InvalidArgument, match=f"timeout is {timeout}"):
+        kind(timeout=timeout)
+
+
+def test_a_closed_client_says_so(scripted: Any) -> None:
+    """One sentence, whichever of its methods is called."""
+    client = Client(scripted.address)
+    client.embed([b"a"])
+    client.close()
+    for call in (client.info, lambda: client.embed([b"a"])):
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            call()
+
+    async def embed() -> None:
+        client = AsyncClient(scripted.address)
+        await client.embed([b"a"])
+        await client.close()
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            await client.info()
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            await client.embed([b"a"])
+
+    asyncio.run(embed())
+
+
+def test_closing_ends_what_is_under_way(scripted: Any) -> None:
+    """Calls fail as unavailable, and nothing is tried again."""
+    arrived, held = threading.Event(), threading.Event()
+
+    def hold(number: int, context: grpc.ServicerContext) -> None:
+        arrived.set()
+        held.wait(PATIENCE_S)
+
+    scripted.before = hold
+    client = Client(scripted.address)
+    with ThreadPoolExecutor(1) as pool:
+        results = pool.submit(client.embed, [b"a"])
+        assert arrived.wait(PATIENCE_S)
+        client.close()
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            results.result(PATIENCE_S)
+
+    async def embed() -> None:
+        arrived.clear()
+        client = AsyncClient(scripted.address)
+        results = asyncio.ensure_future(client.embed([b"a"]))
+        await asyncio.to_thread(arrived.wait, PATIENCE_S)
+        await client.close()
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            await results
+
+    asyncio.run(embed())
+    held.set()
+
+
+def test_the_async_client_takes_async_iterables(scripted: Any) -> None:
+    """As from a queue or a camera; more than fit into one request, and none."""
+
+    async def camera(count: int) -> AsyncIterator[bytes]:
+        for size in range(count):
+            await asyncio.sleep(0)
+            yield b"x" * size
+
+    async def embed(count: int) -> list[Result]:
+        async with AsyncClient(scripted.address) as client:
+            return await client.embed(camera(count))
+
+    assert asyncio.run(embed(0)) == []
+    results = asyncio.run(embed(3 * REQUEST_IMAGES + 1))
+    assert [result.embedding[0] for result in results] == list(range(3 * REQUEST_IMAGES + 1))
+
+
+def test_an_async_stream_that_is_left_early_cancels_its_requests(scripted: Any) -> None:
+    """What is under way is dropped, and nobody is told of failures that nobody waits for."""
+    arrived, cancelled, held = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(number: int, context: grpc.ServicerContext) -> None:
+        if scripted.requests[number - 1].images[0] == b"first":
+            arrived.wait(PATIENCE_S)
+            return
+        context.add_callback(cancelled.set)
+        arrived.set()
+        held.wait(PATIENCE_S)
+
+    async def leave() -> None:
+        async with AsyncClient(scripted.address) as client:
+            results = client.stream([b"first"] * REQUEST_IMAGES + [b"later"] * REQUEST_IMAGES)
+            await anext(results)
+            await results.aclose()
+            assert await asyncio.to_thread(cancelled.wait, PATIENCE_S)
+
+    scripted.before = hold
+    asyncio.run(leave())
+    held.set()
 
 
 def test_the_client_is_light() -> None:
