@@ -15,8 +15,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from extractor import sources
 from extractor.errors import InvalidArgument, PenultimateError
+from extractor.folders import publishing, refusals
 from extractor.images import open_upright
 from extractor.settings import Limits
+from extractor.text import printable
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -81,17 +83,16 @@ def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns
     Raises
     ------
     InvalidArgument
-        When there are no rows, or the suffix is another.
-    OSError
-        When the file cannot be written.
+        When there are no rows, the suffix is another, or the file cannot be
+        written.
     """
     checked_suffix(path)
     if not rows:
         raise InvalidArgument("a sheet needs at least one query")
     stream = io.BytesIO()
     _sheet(rows, title, columns).save(stream, format=Image.registered_extensions()[path.suffix.lower()])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(stream.getvalue())
+    with refusals(path, "--sheet"), publishing(path) as draft:
+        draft.write_bytes(stream.getvalue())
 
 
 def checked_suffix(path: Path) -> Path:
@@ -174,6 +175,7 @@ def _write(
     pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: str, width: int
 ) -> None:
     """One line of text, cut at the front when too long: the end of a name tells files apart."""
+    text = printable(text)
     font = ImageFont.load_default(size)
     cut = 0
     while cut < len(text) and pen.textlength(_cut(text, cut), font) > width:

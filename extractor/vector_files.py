@@ -1,28 +1,34 @@
 """Files of embeddings for other tools: NumPy `.npz` and Parquet.
 
 Both hold, in the order the images were given: `ids`, `digests` (hex, empty
-when the file could not be read), `ok`, `error` (empty when ok), `embeddings`
-(float32, a row of NaN where not ok), and the fingerprint of the backbone.
+when the file could not be read), `ok`, `error` (empty when ok, cut when very
+long), `embeddings` (float32, a row of NaN where not ok), and the fingerprint
+of the backbone. Ids and errors are on one line, see `printable`.
 Rows go to disk as they come; the file appears under its name only when whole.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+from numpy.lib.format import write_array_header_1_0
 
 from extractor.errors import InvalidArgument
+from extractor.folders import publishing, refusals
 from extractor.results import Result, Vector
+from extractor.text import printable
 
 SUFFIXES = (".npz", ".parquet")
 
-_PARQUET_GROUP = 4096
+LONGEST_ERROR = 200
+"""Characters of a reason that are kept: NumPy makes every row of a column as wide as its longest."""
+
+_GROUP = 4096
 
 
 class Writer(Protocol):
@@ -48,21 +54,17 @@ def writing(path: Path, *, fingerprint: str, dim: int) -> Iterator[Writer]:
     Raises
     ------
     InvalidArgument
-        When the suffix is neither `.npz` nor `.parquet`.
+        When the suffix is neither `.npz` nor `.parquet`, the disk is full, or
+        the place cannot be written.
     """
     kind = _kind(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        draft = Path(folder) / path.name
+    with refusals(path, "--out"), publishing(path) as draft:
         writer = kind(draft, fingerprint, dim)
         try:
             yield writer
             writer.finish()
         finally:
             writer.close()
-        with draft.open("rb") as stream:
-            os.fsync(stream.fileno())
-        draft.replace(path)
 
 
 def checked_suffix(path: Path) -> None:
@@ -89,10 +91,13 @@ class _Columns:
         self.ids.append(printable(id))
         self.digests.append(result.digest.hex() if result.digest else "")
         self.ok.append(result.ok)
-        self.error.append(str(result.error) if result.error else "")
+        self.error.append(printable(result.error or "")[:LONGEST_ERROR])
+
+    def texts(self) -> dict[str, list[str]]:
+        return {"ids": self.ids, "digests": self.digests, "error": self.error}
 
     def as_dict(self) -> dict[str, list[Any]]:
-        return {"ids": self.ids, "digests": self.digests, "ok": self.ok, "error": self.error}
+        return {**self.texts(), "ok": self.ok}
 
 
 class _NpzWriter:
@@ -109,18 +114,30 @@ class _NpzWriter:
 
     def finish(self) -> None:
         self._vectors.flush()
-        columns: dict[str, Any] = {name: np.array(rows) for name, rows in self._columns.as_dict().items()}
         shape = (len(self._columns.ids), self._dim)
         embeddings = np.memmap(self._vectors, "<f4", "r", shape=shape) if shape[0] else np.empty(shape, "<f4")
         np.savez(
             self._draft,
-            **columns,
+            ok=np.array(self._columns.ok, bool),
             embeddings=embeddings,
             fingerprint=np.array(self._fingerprint),
         )
+        with ZipFile(self._draft, "a", ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, rows in self._columns.texts().items():
+                _write_texts(archive, name, rows)
 
     def close(self) -> None:
         self._vectors.close()
+
+
+def _write_texts(archive: ZipFile, name: str, rows: list[str]) -> None:
+    """Add an array of strings, all as wide as the longest; the blanks cost no disk, and here no memory."""
+    dtype = f"<U{max(map(len, rows), default=1) or 1}"
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+        facts = {"descr": dtype, "fortran_order": False, "shape": (len(rows),)}
+        write_array_header_1_0(stream, facts)
+        for start in range(0, len(rows), _GROUP):
+            stream.write(np.array(rows[start : start + _GROUP], dtype).tobytes())
 
 
 class _ParquetWriter:
@@ -147,7 +164,7 @@ class _ParquetWriter:
     def add(self, id: str, result: Result) -> None:
         self._columns.add(id, result)
         self._vectors.append(_row(result, self._dim))
-        if len(self._vectors) == _PARQUET_GROUP:
+        if len(self._vectors) == _GROUP:
             self._write()
 
     def finish(self) -> None:
@@ -170,8 +187,3 @@ def _row(result: Result, dim: int) -> Vector:
     if result.embedding is None:
         return np.full(dim, np.nan, np.float32)
     return result.embedding.astype("<f4", copy=False)
-
-
-def printable(path: str) -> str:
-    """A path as text that any file can hold, also when its name is not valid UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from extractor import folders
-from extractor.errors import InvalidArgument
-from extractor.folders import publish_folder
+from extractor.errors import DamagedFile, InvalidArgument
+from extractor.folders import publish_folder, read_folder
 
 
 def write(text: str):
@@ -81,3 +83,44 @@ def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidArgument, match="file/b"):
         publish_folder(tmp_path / "file/b", write("one"))
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """By the next writer of the same folder; those who still write keep their drafts."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from extractor.folders import publish_folder;"
+        "publish_folder(Path(sys.argv[1]), lambda draft: os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    assert subprocess.run([sys.executable, "-c", script, tmp_path / "b"], check=False).returncode == -9
+    assert len(visible(tmp_path)) == 1
+
+    def while_another_is_quicker(folder: Path) -> None:
+        publish_folder(tmp_path / "b", write("one"))
+        write("two")(folder)
+
+    publish_folder(tmp_path / "b", while_another_is_quicker)
+    assert visible(tmp_path) == ["b"]
+    assert (tmp_path / "b/deep/file").read_text() == "two"
+
+
+def test_a_folder_is_read_as_it_was_at_one_moment(tmp_path: Path) -> None:
+    """One that is exchanged between two of its files is read again; a damaged one is damaged."""
+
+    def both(text: str):
+        return lambda folder: [(folder / name).write_text(text) for name in ("a", "b")]
+
+    publish_folder(tmp_path / "f", both("one"))
+    texts = iter(("two", "three"))
+
+    def read(folder: Path) -> str:
+        first = (folder / "a").read_text()
+        if (text := next(texts, None)) is not None:
+            publish_folder(folder, both(text))
+        if (folder / "b").read_text() != first:
+            raise DamagedFile("they differ")
+        return first
+
+    assert read_folder(tmp_path / "f", read) == "three"
+    (tmp_path / "f/b").write_text("other")
+    with pytest.raises(DamagedFile, match="they differ"):
+        read_folder(tmp_path / "f", read)

@@ -1,6 +1,8 @@
 """Contact sheets: every picture in its place, the same bytes each time."""
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,26 @@ def test_a_sheet_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="at least one query"):
         neighbour_sheet([], tmp_path / "sheet.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_name_can_be_drawn(tmp_path: Path) -> None:
+    """Also one of two lines, and one that is not UTF-8."""
+    row = Row(Tile(picture("red"), "a\nb"), [Tile(picture("lime"), "\udcff\0", 0.1, "one\rtwo")])
+    drawn(tmp_path / "sheet.png", row, title="a\ntitle")
+
+
+def test_a_sheet_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path, the reason and the way out; the former sheet stays."""
+    sheet = tmp_path / "sheet.png"
+    sheet.write_bytes(b"the former one")
+
+    def full(draft: Path, data: bytes) -> int:
+        with draft.open("wb") as stream:
+            stream.write(data[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InvalidArgument, match=rf"cannot write {sheet}: No space left on device; .*--sheet$"):
+        neighbour_sheet([Row(Tile(None, "q"), [])], sheet)
+    assert sheet.read_bytes() == b"the former one"
+    assert list(tmp_path.iterdir()) == [sheet]

@@ -1,17 +1,16 @@
 """Files of vectors hold every row in order, appear whole or not at all, and say whose vectors they are."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from extractor.errors import InvalidArgument, InvalidImage
 from extractor.results import Result
-from extractor.vector_files import printable, writing
+from extractor.vector_files import LONGEST_ERROR, writing
 
 FINGERPRINT = "ab" * 32
 
@@ -95,8 +94,42 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
         pass
 
 
-@settings(max_examples=50)
-@given(st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name))
-def test_any_file_name_can_be_written(name: bytes) -> None:
-    """Also one that is not valid UTF-8."""
-    printable(name.decode("utf-8", "surrogateescape")).encode()
+def test_any_name_and_reason_can_be_written(file: Path) -> None:
+    """Also those of a file whose name is not UTF-8 and goes over two lines."""
+    name = b"a\xff\nb.png".decode("utf-8", "surrogateescape")
+    with writing(file, fingerprint=FINGERPRINT, dim=4) as rows:
+        rows.add(name, bad(f"no such file: {name}"))
+    found = read(file)
+    assert found["ids"].tolist() == [r"a\xff\nb.png"]
+    assert found["error"].tolist() == [r"no such file: a\xff\nb.png"]
+
+
+def test_one_long_reason_does_not_make_every_row_long(tmp_path: Path) -> None:
+    """It is cut, and the blanks of the other rows take no room on disk."""
+    file = tmp_path / "vectors.npz"
+    with writing(file, fingerprint=FINGERPRINT, dim=4) as rows:
+        for number in range(9000):
+            rows.add(f"{number}.jpg", good(number % 250))
+        rows.add("bad.jpg", bad("long " * 1000))
+    found = read(file)
+    assert found["error"][-1] == ("long " * 1000)[:LONGEST_ERROR]
+    assert found["ids"].tolist() == [*(f"{number}.jpg" for number in range(9000)), "bad.jpg"]
+    assert file.stat().st_size < 600_000 < found["error"].nbytes
+
+
+def test_a_full_disk_is_one_sentence(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the path that was asked for and the way out; what was there stays."""
+    file.parent.mkdir()
+    file.write_bytes(b"the former one")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "as some library puts it")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with (
+        pytest.raises(InvalidArgument, match=rf"cannot write {file}: No space left on device; .*--out$"),
+        writing(file, fingerprint=FINGERPRINT, dim=4) as rows,
+    ):
+        rows.add("a", good(1))
+    assert file.read_bytes() == b"the former one"
+    assert list(file.parent.iterdir()) == [file]
