@@ -9,9 +9,7 @@ from there, whichever process wrote.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +19,8 @@ import numpy as np
 
 from extractor.collections import sqlite
 from extractor.collections.item import FileStamp, Item
-from extractor.errors import AlreadyExists, InvalidArgument, PenultimateError
+from extractor.errors import AlreadyExists, InvalidArgument, PenultimateError, Unavailable
+from extractor.folders import locked, publishing, refusals, sync_folder
 from extractor.results import Vector
 
 SCHEMA_VERSION = 1
@@ -95,7 +94,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         with sqlite.translated(path):
-            self._db = sqlite.connect(path, "rw")
+            self._db, self._state = sqlite.connect_existing(path)
             try:
                 self.meta = self._read_meta()
             except BaseException:
@@ -110,17 +109,22 @@ class Store:
         ------
         AlreadyExists
             When the file is there, or another process was quicker.
+        InvalidArgument
+            When the disk is full or the place cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
-            draft = Path(folder) / path.name
-            with sqlite.translated(path), closing(sqlite.connect(draft, "rwc")) as db:
-                _write_schema(db, meta)
-            try:
-                os.link(draft, path)
-            except FileExistsError:
-                raise AlreadyExists(f"there is a collection {path.parent.name!r} already") from None
-        sqlite.sync_folder(path.parent)
+        with refusals(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Locked, so that nobody's file is replaced: hard links, which refuse that, are not everywhere.
+            with locked(path.parent.parent):
+                if path.exists():
+                    raise AlreadyExists(f"there is a collection {path.parent.name!r} already")
+                with (
+                    publishing(path) as draft,
+                    sqlite.translated(path),
+                    closing(sqlite.connect(draft, "rwc")) as db,
+                ):
+                    _write_schema(db, meta)
+            sync_folder(path.parent)
         return cls(path)
 
     @property
@@ -184,9 +188,25 @@ class Store:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """What is read inside is of one moment, whatever other processes write."""
-        with sqlite.translated(self._path), sqlite.transaction(self._db, "DEFERRED"):
-            yield
+        """What is read inside is of one moment, whatever other processes write.
+
+        Raises
+        ------
+        Unavailable
+            When the file can only be read here, and was written meanwhile.
+        """
+        try:
+            with sqlite.translated(self._path), sqlite.transaction(self._db, "DEFERRED"):
+                yield
+        finally:
+            self._check_unwritten()
+
+    def _check_unwritten(self) -> None:
+        if self._state and self._state != sqlite.FileState.of(self._path):
+            raise Unavailable(
+                f"the collection {self.name!r} is being written by another process, which cannot be followed "
+                "in a folder that is read-only here; try again when it is done"
+            )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

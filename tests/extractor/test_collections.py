@@ -1,5 +1,6 @@
 """Collections: what is added stays, what is deleted goes, and search sees both."""
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -272,6 +273,65 @@ def test_a_collection_is_made_once(data: DataFolder) -> None:
         Collection.create(data, "cats", fingerprint=ONE, dim=DIM, backbone="lite0")
     make(data).close()
     assert [file.name for file in store_file(data).parent.iterdir()] == ["items.sqlite"]
+
+
+def test_a_collection_is_made_where_hard_links_are_not(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some mounts refuse them."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    make(data).close()
+    with pytest.raises(AlreadyExists, match="'cats'"):
+        Collection.create(data, "cats", fingerprint=ONE, dim=DIM, backbone="lite0")
+
+
+def test_a_place_where_no_collection_can_be_made_is_said(data: DataFolder) -> None:
+    """Its path, the reason and the way out."""
+    data.root.touch()
+    with pytest.raises(InvalidArgument, match=r"cannot write .*/cats: Not a directory; .*--data$"):
+        Collection.create(data, "cats", fingerprint=ONE, dim=DIM, backbone="lite0")
+
+
+@pytest.fixture
+def unwritable(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> DataFolder:
+    """A collection `cats` that can only be read, as far as SQLite knows; `tests/cli` has a real one."""
+    with make(data) as collection:
+        collection.add([item("a", 1, 0, 0, 0), item("b", 0, 1, 0, 0)])
+    connect = sqlite.connect
+
+    def connect_to_read(path: Path, mode: str) -> sqlite3.Connection:
+        if mode != "rw":
+            return connect(path, mode)
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr(sqlite, "connect", connect_to_read)
+    return data
+
+
+def test_a_collection_that_can_only_be_read_is_searched(unwritable: DataFolder) -> None:
+    """Adding to it is refused in one sentence."""
+    with Collection.open(unwritable, "cats") as collection:
+        assert ids(collection, 1, 0, 0, 0) == ["a", "b"]
+        with pytest.raises(Unavailable, match=r"'cats' cannot be written here .*make the folder .* writable"):
+            collection.add([item("c", 1, 0, 0, 0)])
+
+
+def test_what_is_written_elsewhere_meanwhile_is_never_half_read(unwritable: DataFolder) -> None:
+    """Without locks nothing else can be promised; afterwards it is read as it then is."""
+    with Collection.open(unwritable, "cats") as collection:
+        with sqlite3.connect(store_file(unwritable)) as db:
+            db.execute("DELETE FROM items")
+        db.close()
+        with pytest.raises(Unavailable, match=r"being written by another process.*try again"):
+            collection.search([[1, 0, 0, 0]])
+    with Collection.open(unwritable, "cats") as collection:
+        assert ids(collection, 1, 0, 0, 0) == []
 
 
 def test_many_threads_make_the_same_collection(data: DataFolder) -> None:
