@@ -11,7 +11,7 @@ from typing import Any
 
 from classifiers.heads import IMAGENET, Head, HeadManifest, imagenet_head
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
-from extractor.folders import publish_folder
+from extractor.folders import publish_folder, read_folder
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, checked_name
 
 FORMAT = 1
@@ -89,18 +89,25 @@ def load_head(name: str, data: DataFolder | None = None, *, backbone: str = DEFA
     path = head_path(name, data)
     if not path.is_dir():
         raise NotFound(
-            f"there is no head {name!r} in {data.heads}: it has {_names(data)}; "
+            f"there is no head {name!r} in {data.heads}: it has {', '.join([IMAGENET, *head_names(data)])}; "
             f"fit one with `fit-head SOURCE --name {name}`"
         )
-    return _read(path)
+    manifest, stored = read_folder(path, _read)
+    return Head(manifest, _pipeline(path, stored, manifest))
 
 
-def _names(data: DataFolder) -> str:
-    fitted = (folder.name for folder in data.heads.glob("[!.]*") if folder.is_dir())
-    return ", ".join([IMAGENET, *sorted(fitted)])
+def check_head(name: str, data: DataFolder) -> None:
+    """Raise as `load_head` does, but for what only building the pipeline would show."""
+    read_folder(head_path(name, data), _read)
 
 
-def _read(path: Path) -> Head:
+def head_names(data: DataFolder) -> list[str]:
+    """The heads that were fitted, in order."""
+    return sorted(folder.name for folder in data.heads.glob("[!.]*") if folder.is_dir())
+
+
+def _read(path: Path) -> tuple[HeadManifest, bytes]:
+    """The manifest and the stored pipeline, which belong together."""
     try:
         facts = json.loads((path / "manifest.json").read_text())
         stored = (path / "head.skops").read_bytes()
@@ -110,7 +117,7 @@ def _read(path: Path) -> Head:
         raise _damaged(path, f"{Path(error.filename).name} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, f"manifest.json cannot be read: {type(error).__name__}: {error}") from error
-    return Head(manifest, _pipeline(path, stored, manifest))
+    return manifest, stored
 
 
 def _check(path: Path, facts: dict[str, Any], stored: bytes) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extractor.cli.main import SOME_FAILED, run
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
+from extractor.text import printable
 
 if TYPE_CHECKING:
-    from classifiers.dataset import Dataset
+    from classifiers.dataset import Dataset, Rejected
     from classifiers.features import Features
     from extractor.results import Embeds
 
@@ -106,9 +109,11 @@ def command(
         begun = time.perf_counter()
         features = _embed(embeds, datasets)
         seconds = {"embed": round(time.perf_counter() - begun, 3)}
-        used = _backbone(embeds)
-    _list_rejected(features)
+        used = backbone_of(embeds)
+    listed = [each for part in features for each in part.rejected]
+    _list(listed)
     training = train(name, *features, backbone=used, recipe=Recipe(kind, scale, seed), test_size=test_size)
+    _list(set(training.rejected) - set(listed))
     training = replace(training, seconds=seconds | training.seconds)
     replaced = path.exists()
     save_head(training.head, data)
@@ -119,35 +124,29 @@ def command(
 
 def _read(source: Path, test: Path | None) -> list[Dataset]:
     """The images to fit on, and those to test on when they are given."""
-    from classifiers.dataset import Dataset, check_classes
+    from classifiers.dataset import Dataset, check_classes, check_test
 
     datasets = [Dataset.read(each) for each in (source, test) if each]
     # What can never work is refused before hours of embedding.
     check_classes(datasets[0].labels, datasets[0].images)
+    if test:
+        known, unseen = datasets
+        check_test(known.labels, known.images, unseen.labels, unseen.images)
     return datasets
 
 
 def _embed(source: Embeds, datasets: list[Dataset]) -> list[Features]:
     from classifiers.features import embed
 
-    features = [
+    return [
         embed(source, dataset, partial(progress, total=len(dataset.images), doing="embed"))
         for dataset in datasets
     ]
-    first, *test = features
-    return [first.without(test[0]), *test] if test else features
 
 
-def _backbone(source: Any) -> str:
-    """The backbone's name: an embedder has the bundle, a client asks the server."""
-    name = source.bundle.manifest.backbone if hasattr(source, "bundle") else source.info().backbone
-    return str(name)
-
-
-def _list_rejected(features: list[Features]) -> None:
-    for part in features:
-        for each in part.rejected:
-            click.echo(f"left out: {each.image}: {each.reason}", err=True)
+def _list(rejected: Iterable[Rejected]) -> None:
+    for each in sorted(rejected, key=attrgetter("image")):
+        click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +89,33 @@ def check_classes(labels: Iterable[str], pictures: Iterable[str]) -> None:
                 f"the class {label!r} has only one usable image, too few to fit on one and test on another: "
                 "add images of it, or leave the class out"
             )
+
+
+def check_test(
+    labels: Iterable[str], pictures: Iterable[str], test_labels: Iterable[str], test_pictures: Iterable[str]
+) -> None:
+    """Refuse test images that say nothing of the training ones; row by row, as in `check_classes`.
+
+    Raises
+    ------
+    InvalidArgument
+        When they have a class of their own, or leave no picture to fit on.
+    """
+    check_known(test_labels, sorted(set(labels)))
+    if set(pictures) <= set(test_pictures):
+        raise InvalidArgument(
+            "every image to fit on is among the test images too, so none is left: give other test images, "
+            "or none, and a part of each class is held out"
+        )
+
+
+def check_known(labels: Iterable[str], classes: Sequence[str]) -> None:
+    """Raise InvalidArgument when a test image has a label that is none of the `classes`."""
+    if unknown := sorted(set(labels) - set(classes)):
+        raise InvalidArgument(
+            f"the test images have the class {unknown[0]!r}, which no training image has; "
+            f"the head knows {', '.join(classes[:10])}{', ...' if len(classes) > 10 else ''}"
+        )
 
 
 def _from_folder(source: Path) -> Dataset:

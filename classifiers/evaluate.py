@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from extractor.errors import InvalidArgument
+from classifiers.dataset import check_known
 
 Z95 = 1.959964
 """The normal quantile of a 95 % interval."""
@@ -115,12 +115,7 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
 
 
 def _confusion(classes: Sequence[str], truth: Any, answers: Any) -> Any:
-    unknown = sorted(set(truth.tolist()) - set(classes))
-    if unknown:
-        raise InvalidArgument(
-            f"the test images have the class {unknown[0]!r}, which no training image has; "
-            f"the head knows {', '.join(classes[:10])}{', ...' if len(classes) > 10 else ''}"
-        )
+    check_known(truth.tolist(), classes)
     order = np.argsort(classes)
     places = [order[np.searchsorted(np.asarray(classes)[order], each)] for each in (truth, answers)]
     counts = np.zeros((len(classes), len(classes)), dtype=int)

@@ -9,6 +9,7 @@ from typing import Any
 
 from classifiers.evaluate import Metrics
 from classifiers.training import Training
+from extractor.text import printable
 
 WIDEST_MATRIX = 10
 """Classes up to which the confusion matrix is printed whole."""
@@ -56,7 +57,7 @@ def to_text(training: Training, path: Path, replaced: bool) -> str:
         f"saved to {path}" + (" (in place of the earlier head of this name)" if replaced else ""),
         f"try it: penultimate classify {manifest.name} IMAGE...",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _split_line(fitting: dict[str, Any]) -> str:
@@ -75,17 +76,18 @@ def _summary(metrics: Metrics) -> Iterator[str]:
 
 
 def _class_table(metrics: Metrics) -> Iterator[str]:
-    width = max(len("class"), *(len(each.label) for each in metrics.classes))
+    labels = _labels(metrics)
+    width = max(map(len, ("class", *labels)))
     yield f"{'class':{width}}  precision  recall      F1  images"
-    for each in metrics.classes:
+    for label, each in zip(labels, metrics.classes, strict=True):
         yield (
-            f"{each.label:{width}}  {_percent(each.precision):>9}  {_percent(each.recall)}  "
+            f"{label:{width}}  {_percent(each.precision):>9}  {_percent(each.recall)}  "
             f"{_percent(each.f1)}  {each.support:6,}"
         )
 
 
 def _confusions(metrics: Metrics) -> Iterator[str]:
-    labels = [each.label for each in metrics.classes]
+    labels = _labels(metrics)
     if len(labels) > WIDEST_MATRIX:
         yield from _worst_confusions(labels, metrics.confusion)
         return
@@ -129,6 +131,10 @@ def _fit_lines(training: Training) -> Iterator[str]:
         known, total = fitting["train"], fitting["train"] + fitting["test"]
         yield f"note      the figures are of a head fitted on {known:,} images; the one that is saved was"
         yield f"          then fitted on all {total:,} with the same penalty"
+
+
+def _labels(metrics: Metrics) -> list[str]:
+    return [printable(each.label) for each in metrics.classes]
 
 
 def _percent(share: float | None) -> str:

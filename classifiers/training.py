@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from classifiers.dataset import Rejected, check_classes
+from classifiers.dataset import Rejected, check_classes, check_test
 from classifiers.evaluate import Metrics, evaluate
 from classifiers.features import Features
 from classifiers.fitting import fit
@@ -124,6 +124,7 @@ def _parts(
         return features.take(train_rows), features.take(test_rows)
     if test.fingerprint != features.fingerprint:
         raise FingerprintMismatch("the test set", features.fingerprint, test.fingerprint)
+    check_test(features.y.tolist(), features.digests.tolist(), test.y.tolist(), test.digests.tolist())
     known = features.without(test)
     check_classes(known.y.tolist(), known.digests.tolist())
     return known, test

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.cli.progress import progress
 from extractor.errors import PenultimateError
 from extractor.settings import DataFolder
+from extractor.text import printable
 
 if TYPE_CHECKING:
     from classifiers.heads import Answer, Head
@@ -59,10 +59,8 @@ def command(
     from extractor.sources import find
 
     fitted = load_head(head, data, backbone=backbone)
-    if click.get_current_context().get_parameter_source("backbone") is ParameterSource.DEFAULT:
-        backbone = fitted.manifest.backbone
     paths = list(find(images))
-    with open_source(data, backbone, server, provider, precision) as source:
+    with open_source(data, backbone, server, provider, precision, own=fitted.manifest.backbone) as source:
         answers = _answers(fitted, source, paths, top)
         outcomes = _print_json(answers) if as_json else _print_lines(answers)
     return _exit_code(outcomes)
@@ -95,16 +93,24 @@ def _print_lines(answers: Iterator[dict[str, Any]]) -> list[bool]:
     for answer in answers:
         outcomes.append("error" not in answer)
         if "error" in answer:
-            click.echo(f"failed: {answer['image']}: {answer['error']}", err=True)
+            click.echo(printable(f"failed: {answer['image']}: {answer['error']}"), err=True)
         else:
             click.echo(_line(answer))
     return outcomes
 
 
 def _line(answer: dict[str, Any]) -> str:
-    others = ", ".join(f"{each['label']} {100 * each['probability']:.1f} %" for each in answer["next"])
-    line = f"{answer['image']}\t{answer['label']}\t{100 * answer['probability']:.1f} %"
-    return line + (f"\t(next: {others})" if others else "")
+    others = ", ".join(map(_share, answer["next"]))
+    cells = [printable(answer["image"]), printable(answer["label"]), _percent(answer)]
+    return "\t".join(cells + ([f"(next: {others})"] if others else []))
+
+
+def _share(answer: dict[str, Any]) -> str:
+    return f"{printable(answer['label'])} {_percent(answer)}"
+
+
+def _percent(answer: dict[str, Any]) -> str:
+    return f"{100 * answer['probability']:.1f} %"
 
 
 def _exit_code(outcomes: list[bool]) -> int:

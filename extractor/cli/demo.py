@@ -24,6 +24,7 @@ import click
 from extractor.cli.options import data_option
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
+from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.sheets import Tile
@@ -191,7 +192,7 @@ def _summary(
     click.echo(f"solar-defect, {_PUBLISHED}")
     width = max(map(len, files))
     for what, file in files.items():
-        click.echo(f"{what:{width}}  {file}")
+        click.echo(f"{what:{width}}  {printable(file)}")
     click.echo(f"All of it took {seconds:.1f} s. Run it again: nothing is embedded twice.")
 
 

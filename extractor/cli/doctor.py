@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import click
 from extractor.cli.options import data_option, json_option, provider_options
 from extractor.errors import PenultimateError
 from extractor.settings import DataFolder, cores
+from extractor.text import printable
 
 _RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
 _PACKAGES = ("penultimate", *_RUNTIMES, "numpy", "pillow", "faiss-cpu", "scikit-learn", "grpcio", "lmdb")
@@ -44,10 +45,10 @@ Exit codes: 0 all is well, 1 something is wrong (marked with ✗).
 @data_option
 @json_option
 def command(data: DataFolder, as_json: bool, backbone: str, provider: str, precision: str) -> int:
-    """Check this installation: versions, providers, the golden test, the data folder and the disk."""
-    findings = [*_machine(), *_network(data, backbone, provider, precision), *_data(data)]
+    """Check this installation: versions, providers, the golden test, the disk, and what is kept."""
+    findings = [*_machine(), *_network(data, backbone, provider, precision), *_data(data), *_kept(data)]
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         _print(findings)
     return 1 if any(finding.wrong for finding in findings) else 0
@@ -57,9 +58,9 @@ def _print(findings: list[Finding]) -> None:
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
         mark = "✗" if finding.wrong else "✓"
-        click.echo(f"{mark} {finding.topic:{width}}  {finding.value}")
+        click.echo(f"{mark} {finding.topic:{width}}  {printable(finding.value)}")
         if finding.wrong:
-            click.echo(f"  {'':{width}}  {finding.wrong}")
+            click.echo(f"  {'':{width}}  {printable(finding.wrong)}")
 
 
 def _machine() -> Iterator[Finding]:
@@ -110,6 +111,26 @@ def _data(data: DataFolder) -> Iterator[Finding]:
     free = shutil.disk_usage(_nearest(data.root)).free
     low = f"less than {_LOW_DISK_BYTES / 2**30:.0f} GiB: make room" if free < _LOW_DISK_BYTES else ""
     yield Finding("free disk", f"{free / 2**30:.1f} GiB", low)
+
+
+def _kept(data: DataFolder) -> Iterator[Finding]:
+    from classifiers.bundle import check_head, head_names
+    from extractor.collections import Collection
+    from extractor.collections.collection import names
+
+    yield _checked("collections", names(data), lambda name: Collection.open(data, name).close())
+    yield _checked("heads", head_names(data), lambda name: check_head(name, data))
+
+
+def _checked(topic: str, names: list[str], check: Callable[[str], None]) -> Finding:
+    """All of a kind in one line, and what is wrong with some."""
+    wrong = []
+    for name in names:
+        try:
+            check(name)
+        except (PenultimateError, OSError) as error:
+            wrong.append(str(error))
+    return Finding(topic, ", ".join(names) or "none yet", "; ".join(wrong))
 
 
 def _write_trouble(folder: Path) -> str:

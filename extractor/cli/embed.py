@@ -13,6 +13,7 @@ from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
+from extractor.text import printable
 
 
 @click.command(
@@ -66,7 +67,7 @@ def command(
 
 
 def _embed(ids: list[str], source: Any, out: Path) -> dict[str, Any]:
-    from extractor.vector_files import printable, writing
+    from extractor.vector_files import writing
 
     begun = time.perf_counter()
     cached, failed = 0, []
@@ -76,7 +77,7 @@ def _embed(ids: list[str], source: Any, out: Path) -> dict[str, Any]:
             file.add(id, result)
             cached += result.cached
             if result.error:
-                failed.append({"id": printable(id), "error": str(result.error)})
+                failed.append({"id": printable(id), "error": printable(result.error)})
     return {
         "out": str(out),
         "fingerprint": source.fingerprint,
@@ -95,7 +96,7 @@ def _report(summary: dict[str, Any]) -> None:
     click.echo(
         f"{summary['images']} images: {summary['computed']} computed, {summary['cached']} remembered, "
         f"{len(summary['failed'])} failed, in {summary['seconds']:.1f} s ({rate:.0f} images/s); "
-        f"wrote {summary['out']}",
+        f"wrote {printable(summary['out'])}",
         err=True,
     )
 

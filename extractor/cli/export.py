@@ -9,6 +9,7 @@ import click
 
 from extractor.cli.options import data_option, json_option
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
+from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
@@ -85,4 +86,4 @@ def _print(report: dict[str, object]) -> None:
         else f"smallest cosine to the PyTorch network {cosine:.6f} (cpu/fp32)",
     }
     for topic, value in lines.items():
-        click.echo(f"{topic:12} {value}")
+        click.echo(f"{topic:12} {printable(value)}")

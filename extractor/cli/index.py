@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extractor.cli.main import SOME_FAILED
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder, checked_name
+from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection, Filed
@@ -49,6 +51,8 @@ def command(
     PATH is an image, a folder, a glob, or - for a list of paths on standard
     input. Each image becomes an item under its absolute path.
 
+    The backbone is the collection's own when none is named.
+
     Run it again to go on after an interruption, or to take in what is new:
     files of the same path, size and time are passed over unread, changed ones
     are replaced.
@@ -56,16 +60,16 @@ def command(
     from extractor.collections import Collection
     from extractor.sources import find
 
-    checked_name("collection", collection)
+    own = _backbone(data, checked_name("collection", collection))
     files = list(find(paths))
     with (
-        open_source(data, backbone, server, provider, precision) as source,
+        open_source(data, backbone, server, provider, precision, own=own) as source,
         Collection.open_or_create(
             data,
             collection,
             fingerprint=source.fingerprint,
             dim=source.dim,
-            backbone=_backbone(source, backbone),
+            backbone=backbone_of(source),
         ) as target,
     ):
         filed = _add(target, source, files)
@@ -76,10 +80,14 @@ def command(
     return _exit_code(summary)
 
 
-def _backbone(source: Embeds, wanted: str) -> str:
-    """The name to write into a new collection: a service runs the backbone of its own choice."""
-    info = getattr(source, "info", None)
-    return str(info().backbone) if info else wanted
+def _backbone(data: DataFolder, name: str) -> str | None:
+    """The backbone of the collection, when there is one."""
+    from extractor.collections import Collection
+    from extractor.errors import NotFound
+
+    with suppress(NotFound), Collection.open(data, name) as there:
+        return there.backbone
+    return None
 
 
 def _add(target: Collection, source: Embeds, files: list[str]) -> list[Filed]:
@@ -100,8 +108,6 @@ def _add(target: Collection, source: Embeds, files: list[str]) -> list[Filed]:
 
 
 def _summary(filed: list[Filed], target: Collection) -> dict[str, Any]:
-    from extractor.vector_files import printable
-
     counts = Counter(file.status for file in filed)
     return {
         "collection": target.name,
@@ -112,7 +118,9 @@ def _summary(filed: list[Filed], target: Collection) -> dict[str, Any]:
         "unchanged": counts["unchanged"],
         "cached": sum(file.cached for file in filed),
         "failed": [
-            {"id": printable(file.path), "error": file.error} for file in filed if file.status == "failed"
+            {"id": printable(file.path), "error": printable(file.error)}
+            for file in filed
+            if file.status == "failed"
         ],
     }
 

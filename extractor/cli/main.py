@@ -7,13 +7,16 @@ Subcommands are imported only when they are called or helped, so that
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from extractor.errors import PenultimateError
+from extractor.text import printable
 
 SOME_FAILED = 3
 """Exit code of a command that did its job but for some of its images."""
@@ -63,18 +66,32 @@ def penultimate() -> None:
 
 def run(command: click.Command, argv: list[str] | None = None) -> None:
     """Run `command` and exit: a deliberate error is one line on standard error, exit code 1."""
+    _print_anything()
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         code: Any = command.main(args=argv, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (PenultimateError, OSError) as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(error)}", err=True)
         code = 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         code = 130
     _leave(code if isinstance(code, int) else 0)
+
+
+def _print_anything() -> None:
+    """What a terminal cannot show is written as an escape; it never ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _terminated(*_: object) -> NoReturn:
+    """SIGTERM ends a command as Ctrl-C does: drafts are removed, and what was done is kept."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _leave(code: int) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from extractor.errors import InvalidArgument
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 if TYPE_CHECKING:
@@ -66,13 +68,61 @@ def source_options(command: F) -> F:
 
 
 def open_source(
-    data: DataFolder, backbone: str, server: str | None, provider: str, precision: str
+    data: DataFolder,
+    backbone: str,
+    server: str | None,
+    provider: str,
+    precision: str,
+    *,
+    own: str | None = None,
 ) -> Embedder | Client:
-    """Open what turns images into embeddings: a service when one is named, else this process."""
-    if server:
-        from extractor.client import Client
+    """Open what turns images into embeddings: a service when one is named, else this process.
 
-        return Client(server)
+    Parameters
+    ----------
+    own : str, optional
+        The backbone of the head or collection that is worked with; it is taken
+        unless the user named another.
+
+    Raises
+    ------
+    click.UsageError
+        When the user chose what a service chooses for itself.
+    InvalidArgument
+        When the service runs another backbone than the one that was named.
+    """
+    if server:
+        return _open_client(server, backbone)
     from extractor.embedder import Embedder
 
-    return Embedder(backbone, data=data, provider=provider, precision=precision)
+    wanted = backbone if own is None or _was_named("backbone") else own
+    return Embedder(wanted, data=data, provider=provider, precision=precision)
+
+
+def backbone_of(source: Embedder | Client) -> str:
+    """The name of the backbone that runs there."""
+    return source.info().backbone if hasattr(source, "info") else source.bundle.manifest.backbone
+
+
+def _open_client(server: str, backbone: str) -> Client:
+    from extractor.client import Client
+
+    for option in ("provider", "precision"):
+        if _was_named(option):
+            raise click.UsageError(
+                f"--{option} is for this process, and with --server the service has chosen its own: "
+                f"leave it out, or start `penultimate serve --{option} ...`"
+            )
+    client = Client(server)
+    if _was_named("backbone") and (served := backbone_of(client)) != backbone:
+        client.close()
+        raise InvalidArgument(
+            f"the service at {server} runs the backbone {served}, not {backbone}: leave "
+            f"--backbone out, or start `penultimate serve --backbone {backbone}`"
+        )
+    return client
+
+
+def _was_named(option: str) -> bool:
+    """Whether the user gave the option of the command that runs."""
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT

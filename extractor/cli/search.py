@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.settings import DataFolder
+from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection, Match
@@ -37,9 +37,7 @@ Examples:
 @source_options
 @data_option
 @json_option
-@click.pass_context
 def command(
-    ctx: click.Context,
     collection: str,
     image: str,
     k: int,
@@ -66,9 +64,7 @@ def command(
     picture = read(image)
     with Collection.open(data, collection) as target:
         _require_items(target)
-        if ctx.get_parameter_source("backbone") is ParameterSource.DEFAULT:
-            backbone = target.backbone
-        with open_source(data, backbone, server, provider, precision) as source:
+        with open_source(data, backbone, server, provider, precision, own=target.backbone) as source:
             target.require(source.fingerprint)
             (matches,) = target.search([_embed(source, image, picture)], k)
         if sheet:
@@ -98,7 +94,7 @@ def _embed(source: Embeds, image: str, picture: bytes) -> Vector:
 def _as_table(matches: Sequence[Match]) -> str:
     lines = [f"{'rank':>4}  {'score':>8}  {'distance':>8}  id"]
     lines += [
-        f"{rank:>4}  {match.score:>8.4f}  {match.distance:>8.4f}  {match.id}"
+        f"{rank:>4}  {match.score:>8.4f}  {match.distance:>8.4f}  {printable(match.id)}"
         for rank, match in enumerate(matches, 1)
     ]
     return "\n".join(lines)
@@ -126,4 +122,4 @@ def _draw(target: Collection, image: str, matches: Sequence[Match], sheet: Path)
     neighbour_sheet(
         [Row(Tile(image, image), neighbours)], sheet, title=f"Neighbours in the collection {target.name}"
     )
-    click.echo(f"wrote {sheet}", err=True)
+    click.echo(f"wrote {printable(sheet)}", err=True)

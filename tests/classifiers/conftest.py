@@ -108,7 +108,7 @@ def invoke(
 ) -> Command:
     """`invoke(command, *arguments)`: run it in this process on `pixels`; exit code, output, errors."""
     for module in ("classifiers.cli", "extractor.cli.classify"):
-        monkeypatch.setattr(f"{module}.open_source", lambda *_: pixels)
+        monkeypatch.setattr(f"{module}.open_source", lambda *_, **__: pixels)
 
     def invoke(command: click.Command, *arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

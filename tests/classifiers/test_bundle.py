@@ -53,6 +53,20 @@ def test_a_head_of_the_same_name_is_replaced_whole(store: DataFolder) -> None:
     assert [each.name for each in store.heads.iterdir() if each.is_dir()] == ["trees"]
 
 
+def test_a_head_is_read_whole_while_it_is_replaced(store: DataFolder, monkeypatch) -> None:
+    """Its two files are of one fit, also when another is saved between them."""
+    save_head(head(), store)
+    read = Path.read_bytes
+
+    def replaced_meanwhile(file: Path) -> bytes:
+        monkeypatch.undo()
+        save_head(head(pipeline=fit_head(-X, Y)), store)
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", replaced_meanwhile)
+    assert load_head("trees", store).predict(-X).tolist() == fit_head(-X, Y).predict(-X).tolist()
+
+
 @pytest.mark.parametrize("file", ["manifest.json", "head.skops"])
 @pytest.mark.parametrize("harm", ["flip", "half", "empty", "gone"])
 def test_damage_is_recognised_and_says_what_to_do(store: DataFolder, file: str, harm: str) -> None:

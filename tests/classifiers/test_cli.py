@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from classifiers.cli import command as fit_head
 from extractor.cli.classify import command as classify
+from extractor.cli.options import open_source
 from extractor.settings import DataFolder
 
 
@@ -169,11 +171,41 @@ def test_wrong_arguments_are_refused_before_anything_is_embedded(
     assert pixels.computed == 0
 
 
-def test_a_test_class_that_training_lacks_is_named(invoke, painted: Path, paint, tmp_path: Path) -> None:
+def test_a_test_class_that_training_lacks_is_named(
+    invoke, pixels, painted: Path, paint, tmp_path: Path
+) -> None:
     paint("test/green/1.png", (0, 200, 0), 1)
     code, _, err = invoke(fit_head, painted, "--name", "colours", "--test", tmp_path / "test")
     assert code == 1
     assert "'green', which no training image has; the head knows blue, red" in err
+    assert pixels.computed == 0
+
+
+def test_test_images_that_leave_none_to_fit_on_are_refused(invoke, pixels, painted: Path) -> None:
+    """Before anything is embedded."""
+    code, _, err = invoke(fit_head, painted, "--name", "colours", "--test", painted)
+    assert code == 1
+    assert "every image to fit on is among the test images too, so none is left" in err
+    assert pixels.computed == 0
+
+
+def test_copies_of_test_images_are_not_fitted_on(invoke, painted: Path, tmp_path: Path) -> None:
+    """They are listed, once; when all are such copies, nothing can be fitted."""
+    (tmp_path / "test/red").mkdir(parents=True)
+    (tmp_path / "test/red/copy.png").write_bytes((painted / "red/0.png").read_bytes())
+    (painted / "red/1.png").write_text("text")
+    code, out, err = invoke(fit_head, painted, "--name", "c", "--test", tmp_path / "test", "--json")
+    facts = json.loads(out)
+    assert code == 3
+    assert (facts["fitting"]["train"], len(facts["rejected"])) == (22, 2)
+    assert err.splitlines() == [
+        f"left out: {painted}/red/1.png: not a picture",
+        f"left out: {painted}/red/0.png: the same picture is among the test images",
+    ]
+    shutil.copytree(painted, tmp_path / "copies")
+    code, _, err = invoke(fit_head, painted, "--name", "c", "--test", tmp_path / "copies")
+    assert code == 1
+    assert "every image to fit on is among the test images too" in err
 
 
 def test_a_full_disk_leaves_the_earlier_head(invoke, fitted: Path, store: DataFolder, monkeypatch) -> None:
@@ -223,7 +255,8 @@ def test_nothing_labelled_is_a_failure(invoke, fitted: Path) -> None:
 
 def test_classify_uses_the_heads_own_backbone(invoke, fitted: Path, pixels, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr("extractor.cli.classify.open_source", lambda *a: asked.append(a[1]) or pixels)
+    monkeypatch.setattr("extractor.cli.classify.open_source", open_source)
+    monkeypatch.setattr("extractor.embedder.Embedder", lambda name, **_: asked.append(name) or pixels)
     invoke(classify, "colours", fitted / "red/1.png")
     invoke(classify, "colours", fitted / "red/1.png", "--backbone", "other")
     assert asked == ["pixels", "other"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +13,86 @@ import pytest
 from extractor.settings import DataFolder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+MODEST = """
+import ctypes, resource, signal, sys
+DROP_CAPABILITY, OVERRIDE_PERMISSIONS, READ_ANYTHING = 24, 1, 2
+for capability in (OVERRIDE_PERMISSIONS, READ_ANYTHING):
+    ctypes.CDLL(None).prctl(DROP_CAPABILITY, capability, 0, 0, 0)
+if largest := int(sys.argv[1]):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+import os
+os.execv(sys.executable, [sys.executable, "-m", "extractor.cli", *sys.argv[2:]])
+"""
+"""Runs a command that obeys permissions, also for root, and writes at most so many bytes into a file."""
+
+STUCK = """
+import sys, threading
+from extractor import sources
+from extractor.cli import main
+from extractor.embedder import Embedder
+
+read, close, closed = sources.read, Embedder.close, threading.Event()
+
+def stuck(image, *rest):
+    if str(image).endswith("stuck.png"):
+        print("stuck", flush=True)
+        closed.wait()
+    return read(image, *rest)
+
+def release(self):
+    closed.set()
+    close(self)
+
+sources.read, Embedder.close = stuck, release
+main()
+"""
+"""Runs a command that says "stuck" when it comes to the image stuck.png, and waits there to be stopped."""
 
 
 @pytest.fixture
-def penultimate(data: DataFolder, tmp_path: Path) -> Run:
-    """`penultimate(*arguments, input=None)`, on a data folder of this test's own, in `tmp_path`."""
+def environment(data: DataFolder) -> dict[str, str]:
+    """Ours, with a data folder of this test's own."""
+    return {**os.environ, "PENULTIMATE_DATA": str(data.root)}
 
-    def run(*arguments: str, input: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def penultimate(environment: dict[str, str], tmp_path: Path) -> Run:
+    """`penultimate(*arguments, input=None, largest=0)`, in `tmp_path`; files have at most `largest` bytes."""
+
+    def run(
+        *arguments: str | bytes, input: str | None = None, largest: int = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "extractor.cli", *arguments],
+            [sys.executable, "-c", MODEST, str(largest), *arguments],
             input=input,
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PENULTIMATE_DATA": str(data.root), **env},
+            env={**environment, **env},
             timeout=120,
         )
 
     return run
+
+
+@pytest.fixture
+def start_stuck(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """`start_stuck(*arguments)`: a job that has come to the image stuck.png, and stays there."""
+    jobs: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        job = subprocess.Popen(
+            [sys.executable, "-c", STUCK, *arguments], text=True, cwd=tmp_path, env=environment, **pipes
+        )
+        jobs.append(job)
+        assert job.stdout.readline() == "stuck\n", job.stderr.read()
+        return job
+
+    yield start
+    for job in jobs:
+        with job:
+            job.kill()

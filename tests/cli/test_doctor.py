@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from extractor.collections import Collection
 from extractor.settings import DataFolder
 
 
@@ -51,6 +52,23 @@ def test_a_flipped_byte_is_found(penultimate, data: DataFolder, exported_data: D
     done = penultimate("doctor", "--json")
     assert done.returncode == 1
     assert "model.onnx is damaged" in findings(done)["network"]["wrong"]
+
+
+def test_what_is_kept_is_checked(penultimate, data: DataFolder) -> None:
+    """Collections and heads that are not what was written are named; the others are listed."""
+    Collection.create(data, "good", fingerprint="f" * 64, dim=4, backbone="efficientnet_lite0").close()
+    (data.collections / "junk").mkdir()
+    (data.collections / "junk" / "items.sqlite").write_bytes(b"not a database" * 400)
+    (data.heads / "torn").mkdir(parents=True)
+    (data.heads / "torn" / "manifest.json").write_text("{")
+    done = penultimate("doctor", "--provider", "cpu", "--json")
+    assert done.returncode == 1
+    found = findings(done)
+    assert found["collections"]["value"] == "good, junk"
+    assert "the collection 'junk' is damaged" in found["collections"]["wrong"]
+    assert "'good'" not in found["collections"]["wrong"]
+    assert "heads/torn is damaged" in found["heads"]["wrong"]
+    assert "fit it again" in found["heads"]["wrong"]
 
 
 def test_a_provider_that_is_not_there_fails(penultimate) -> None:

@@ -2,13 +2,11 @@
 
 import io
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -112,51 +110,71 @@ def test_mistakes_are_one_sentence(penultimate, photos: Path, arguments, sentenc
     assert not list(photos.parent.glob("o.*"))
 
 
-def test_a_full_disk_is_said(penultimate, photos: Path, tmp_path: Path) -> None:
-    """A file that cannot be written: the system's reason, exit 1, no draft left."""
-    full = tmp_path / "full"
-    full.mkdir()
-    script = (
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "import sys; sys.argv[1:] = ['embed', 'photos', '--out', 'full/o.npz'];"
-        "from extractor.cli import main; main()"
-    )
+@pytest.mark.parametrize("name", ["o.npz", "o.parquet"])
+def test_a_full_disk_is_said(penultimate, photos: Path, tmp_path: Path, name: str) -> None:
+    """The path that was asked for, the system's reason and the way out; no draft is left."""
     penultimate("embed", "photos", "--out", "first.npz")  # so that only the output file must be written
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PENULTIMATE_DATA": str(tmp_path / "data")},
-        capture_output=True,
-        text=True,
-    )
+    done = penultimate("embed", "photos", "--out", f"full/{name}", largest=4096)
     assert done.returncode == 1
-    assert "File too large" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(full.iterdir()) == []
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: cannot write full/{name}: File too large; nothing was changed. "
+        "Free some space or make the folder writable, or choose another with --out"
+    )
+    assert list((tmp_path / "full").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(penultimate, photos: Path, tmp_path: Path) -> None:
+    """By the name that the user gave, not by that of a draft."""
+    (tmp_path / "closed").mkdir(mode=0o500)
+    done = penultimate("embed", "photos", "--out", "closed/o.npz")
+    assert done.returncode == 1
+    assert "Error: cannot write closed/o.npz: Permission denied; nothing was changed." in done.stderr
+
+
+def test_images_that_cannot_be_read_fail_alone(penultimate, photos: Path) -> None:
+    """A file without permission, and a folder that is called like a picture."""
+    (photos / "secret.png").write_bytes(b"x")
+    (photos / "secret.png").chmod(0)
+    (photos / "folder.jpg").mkdir()
+    done = penultimate("embed", "photos", "photos/folder.jpg", "--out", "o.npz", "--json")
+    assert done.returncode == 3
+    failed = {each["id"]: each["error"] for each in json.loads(done.stdout)["failed"]}
+    assert failed.keys() == {"photos/secret.png", "photos/folder.jpg"}
+    assert "Permission denied" in failed["photos/secret.png"]
+    assert "photos/folder.jpg holds no image" in failed["photos/folder.jpg"]
 
 
 def test_interrupted_it_goes_on_where_it_stopped(
-    data: DataFolder, pictures: list[Path], tmp_path: Path
+    penultimate, start_stuck, photos: Path, data: DataFolder, tmp_path: Path
 ) -> None:
     """`kill -9` in the middle: the next run computes only what was not done."""
-    folder = tmp_path / "many"
-    folder.mkdir()
-    with Image.open(next(file for file in pictures if file.name == "coffee.png")) as image:
-        for number in range(600):
-            image.crop((number // 30, number % 30, number // 30 + 300, number % 30 + 300)).save(
-                folder / f"{number:04}.bmp"
-            )
-    command = [sys.executable, "-m", "extractor.cli", "embed", str(folder), "--out", str(tmp_path / "o.npz")]
-    env = {**os.environ, "PENULTIMATE_DATA": str(data.root)}
-    child = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-    file = data.cache / "data.mdb"
-    while child.poll() is None and (not file.exists() or file.stat().st_size < 400_000):
-        pass
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    Image.new("RGB", (50, 50), "red").save(photos / "stuck.png")
+    job = start_stuck("embed", "photos", "--out", "o.npz")
+    while not remembered(data):
+        assert job.poll() is None
+        time.sleep(0.01)
+    job.kill()
+    job.wait()
     assert not (tmp_path / "o.npz").exists()
-    done = subprocess.run([*command, "--json"], env=env, capture_output=True, text=True, check=True)
-    summary = json.loads(done.stdout)
+    summary = json.loads(penultimate("embed", "photos", "--out", "o.npz", "--json").stdout)
     assert summary["cached"] > 0
-    assert summary["cached"] + summary["computed"] == 600
+    assert summary["computed"] > 0
+    assert summary["cached"] + summary["computed"] == 7
+
+
+def test_sigterm_leaves_no_draft(start_stuck, photos: Path, tmp_path: Path) -> None:
+    """A job that is told to end does so with code 143, and takes its drafts along."""
+    Image.new("RGB", (50, 50), "red").save(photos / "stuck.png")
+    job = start_stuck("embed", "photos", "--out", "out/o.npz")
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    job.terminate()
+    assert job.wait(60) == 143
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def remembered(data: DataFolder) -> int:
+    """How many vectors the cache has on disk."""
+    if not (data.cache / "data.mdb").exists():
+        return 0
+    with lmdb.open(str(data.cache), readonly=True, lock=False) as cache:
+        return int(cache.stat()["entries"])

@@ -1,11 +1,8 @@
 """`penultimate index` and `penultimate search`, from the arguments to the exit code."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +11,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from extractor.cli.main import penultimate, run
+from extractor.cli.main import penultimate as commands
+from extractor.cli.main import run
 from extractor.collections import Collection, sqlite
 from extractor.settings import DataFolder
 
@@ -34,7 +32,7 @@ def data(tmp_path: Path, exported_data: DataFolder) -> DataFolder:
 def call(data: DataFolder, capsys: pytest.CaptureFixture[str]) -> Run:
     def called(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            run(penultimate, [*map(str, arguments), "--data", str(data.root)])
+            run(commands, [*map(str, arguments), "--data", str(data.root)])
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -206,22 +204,43 @@ def test_a_full_disk_is_one_sentence(
         assert len(collection) == 1
 
 
-def test_ctrl_c_keeps_what_was_added_and_says_so(call: Run, data: DataFolder, photos: Path) -> None:
+def test_ctrl_c_keeps_what_was_added_and_says_so(call: Run, start_stuck, photos: Path) -> None:
     """Exit code 130 and how to go on; a second run completes the collection."""
-    command = [sys.executable, "-m", "extractor.cli", "index", "things", "-", "--data", str(data.root)]
-    # Nobody writes to this file, so the job is stuck in its middle until it is stopped.
-    stuck = photos / "stuck.png"
-    os.mkfifo(stuck)
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as job:
-        job.stdin.write(f"{photos / '0-a.png'}\n{stuck}\n{photos / '1-a.png'}\n")
-        job.stdin.close()
-        with stuck.open("wb"):  # waits for the job to open it, too
-            job.send_signal(signal.SIGINT)
-            assert "Run the same again to go on." in job.stderr.readline()
-        assert job.wait(60) == 130
-    stuck.unlink()
+    Image.new("RGB", (50, 50), "red").save(photos / "stuck.png")
+    job = start_stuck("index", "things", str(photos))
+    job.send_signal(signal.SIGINT)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "Run the same again to go on." in err
     code, _, err = call("index", "things", photos)
     assert code == 0
     assert "0 failed" in err
-    assert "holds 6" in err
+    assert "holds 7" in err
+
+
+def test_a_collection_s_own_backbone_is_used(call: Run, photos: Path, data: DataFolder) -> None:
+    """Unless another is named, which then cannot be compared."""
+    Collection.create(data, "old", fingerprint="e" * 64, dim=1280, backbone="efficientnet_lite1").close()
+    code, _, err = call("index", "old", photos)
+    assert code == 1
+    assert "the backbone 'efficientnet_lite1' has not been exported" in err
+    code, _, err = call("index", "old", photos, "--backbone", "efficientnet_lite0")
+    assert code == 1
+    assert "cannot be compared" in err
+
+
+def test_a_read_only_data_folder_can_be_searched(penultimate, photos: Path, data: DataFolder) -> None:
+    """And adding to it is refused in one sentence, with nothing half done."""
+    assert penultimate("index", "things", str(photos)).returncode == 0
+    folder = data.collections / "things"
+    (folder / "items.sqlite").chmod(0o400)
+    folder.chmod(0o500)
+    done = penultimate("search", "things", str(photos / "1-a.png"), "-k", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{photos / '1-b.jpg'}\n")
+    Image.new("RGB", (50, 50), "red").save(photos / "new.png")
+    done = penultimate("index", "things", str(photos))
+    assert done.returncode == 1
+    assert "Error: the collection 'things' cannot be written here" in done.stderr
+    assert f"make the folder {folder} writable" in done.stderr
+    folder.chmod(0o700)
