@@ -2,17 +2,19 @@
 
 Images travel several in a request, with a bounded number of requests under
 way. What can fail for the moment (no server, a full queue) is tried again for
-as long as `timeout` says: `_Patience`.
+as long as `timeout` says: `_Patience`. Where the server remembers most images,
+their digests are sent and not they: `_Recall`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -24,7 +26,7 @@ from extractor import sources, wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
 from extractor.errors import ImageTooLarge, InvalidArgument, PenultimateError, Unavailable, UnreadableFile
-from extractor.results import ImageLike, Result
+from extractor.results import ImageLike, Result, Vector
 from extractor.settings import DEFAULT_ADDRESS, MAX_MESSAGE_BYTES
 from extractor.wire import Info
 
@@ -32,11 +34,14 @@ REQUEST_IMAGES = 16
 REQUEST_BYTES = 2 * 2**20
 REQUESTS_UNDER_WAY = 8
 
+WORTH_ASKING = 4
+"""Images in a request from which on it may be asked first which of them are remembered."""
+
 FIRST_CONTACT = 2.0
 """Seconds after which a server that never answered is given up, so that a wrong address is seen soon."""
 
-Pack: TypeAlias = list[bytes | PenultimateError]
-"""What goes into one request: images to send, and in their places why others cannot be sent."""
+Pack: TypeAlias = list[bytes | Result]
+"""What goes into one request: images to send, and in their places the results that need no sending."""
 
 Images: TypeAlias = Iterable[ImageLike] | AsyncIterable[ImageLike]
 
@@ -70,6 +75,7 @@ class Client:
         self._channel = grpc.insecure_channel(address, _OPTIONS)
         self._stub = ExtractorStub(self._channel)  # type: ignore[no-untyped-call]
         self._closed = threading.Event()
+        self._recall = _Recall()
         self._first: Info | None = None
 
     def info(self) -> Info:
@@ -81,10 +87,7 @@ class Client:
             When no server is there, or it has not started yet.
         """
         patience = _Patience(min(FIRST_CONTACT, self._timeout))
-        answer = None
-        while answer is None:
-            answer = self._wait(self._send(self._stub.GetInfo, pb.GetInfoRequest(), self._timeout), patience)
-        info = wire.unpack_info(answer)
+        info = wire.unpack_info(self._ask(self._stub.GetInfo, pb.GetInfoRequest(), patience))
         self._first = self._first or info
         return info
 
@@ -103,12 +106,25 @@ class Client:
         """What computes there, such as `cpu/fp32`; asks the server once."""
         return self._known().numerics
 
+    def lookup(self, digests: Sequence[bytes]) -> list[Vector | None]:
+        """What the server remembers for the images with these SHA-256 digests; None for what it does not.
+
+        Nothing is computed. Errors as in `stream`.
+        """
+        info, found = self._known(), []
+        for some in _batched(digests, info.items_per_call):
+            answer = self._ask(self._stub.Lookup, _lookup(some, info), _Patience(self._timeout))
+            found += wire.unpack_vectors(answer, len(some))
+        return found
+
     def embed(self, images: Iterable[ImageLike]) -> list[Result]:
         """One result for each image, in order; errors as in `stream`."""
         return list(self.stream(images))
 
     def stream(self, images: Iterable[ImageLike]) -> Iterator[Result]:
         """Like `embed`, lazily, with a bounded number of images in memory.
+
+        Where the server remembers most of the images, only their digests are sent.
 
         Parameters
         ----------
@@ -126,14 +142,17 @@ class Client:
         window: deque[_Sent] = deque()
         try:
             for pack in packs(images, info):
+                if self._recall.pays(pack):
+                    digests = _digests(pack)
+                    self._recall.fill(pack, digests, self.lookup(digests), info.fingerprint)
                 window.append(_Sent(pack, self._embed(pack, self._timeout)))
-                while window and (len(window) >= REQUESTS_UNDER_WAY or window[0].call.done()):
+                while window and (len(window) >= REQUESTS_UNDER_WAY or window[0].done()):
                     yield from self._answer(window)
             while window:
                 yield from self._answer(window)
         finally:
             for sent in window:
-                sent.call.cancel()
+                sent.cancel()
 
     def close(self) -> None:
         """Close the connection; calls under way fail with Unavailable."""
@@ -155,15 +174,24 @@ class Client:
         """The results of the oldest request; whatever failed in the meantime is tried again with it."""
         patience = _Patience(self._timeout)
         oldest = window[0]
-        while (answer := self._wait(oldest.call, patience)) is None:
+        answer = None
+        while oldest.call is not None and (answer := self._wait(oldest.call, patience)) is None:
             for sent in window:
                 if sent.failed():
                     sent.call = self._embed(sent.pack, patience.left())
         window.popleft()
-        return _results(oldest.pack, answer, self._known().fingerprint)
+        return _results(oldest.pack, answer)
 
     def _embed(self, pack: Pack, seconds: float) -> Any:
-        return self._send(self._stub.Embed, _request(pack, self._known()), seconds)
+        """The call for what is to be sent, if anything is."""
+        request = _request(pack, self._known())
+        return self._send(self._stub.Embed, request, seconds) if request.images else None
+
+    def _ask(self, method: Any, request: Message, patience: _Patience) -> Any:
+        """The answer, after as many tries as it takes."""
+        while (answer := self._wait(self._send(method, request, self._timeout), patience)) is None:
+            pass
+        return answer
 
     def _send(self, method: Any, request: Message, seconds: float) -> Any:
         if self._closed.is_set():
@@ -197,6 +225,7 @@ class AsyncClient:
         self._channel = grpc.aio.insecure_channel(address, _OPTIONS)
         self._stub = ExtractorStub(self._channel)  # type: ignore[no-untyped-call]
         self._closed = False
+        self._recall = _Recall()
         self._first: Info | None = None
 
     async def info(self) -> Info:
@@ -220,6 +249,14 @@ class AsyncClient:
     def numerics(self) -> str:
         """What computes there, such as `cpu/fp32`."""
         return self._asked().numerics
+
+    async def lookup(self, digests: Sequence[bytes]) -> list[Vector | None]:
+        """What the server remembers for these digests; as `Client.lookup`."""
+        info, found = self._first or await self.info(), []
+        for some in _batched(digests, info.items_per_call):
+            answer = await self._ask(self._stub.Lookup, _lookup(some, info), _Patience(self._timeout))
+            found += wire.unpack_vectors(answer, len(some))
+        return found
 
     async def embed(self, images: Images) -> list[Result]:
         """One result for each image, in order; errors as in `Client.stream`."""
@@ -268,8 +305,13 @@ class AsyncClient:
         return self._first
 
     async def _embed(self, pack: Pack, info: Info) -> list[Result]:
-        answer = await self._ask(self._stub.Embed, _request(pack, info), _Patience(self._timeout))
-        return _results(pack, answer, info.fingerprint)
+        if self._recall.pays(pack):
+            digests = await asyncio.to_thread(_digests, pack)
+            self._recall.fill(pack, digests, await self.lookup(digests), info.fingerprint)
+        request, answer = _request(pack, info), None
+        if request.images:
+            answer = await self._ask(self._stub.Embed, request, _Patience(self._timeout))
+        return _results(pack, answer)
 
     async def _ask(self, method: Any, request: Message, patience: _Patience) -> Any:
         """The answer, after as many tries as it takes."""
@@ -308,15 +350,57 @@ class _Patience:
         return pause if pause is not None and pause < self.left() else None
 
 
+class _Recall:
+    """Whether to ask for digests before images are sent: it pays where most are remembered.
+
+    While the answers pay, it is asked for every request. After one that did
+    not, twice as many requests as after the one before go without.
+    """
+
+    LONGEST = 64
+
+    def __init__(self) -> None:
+        self._paid = False
+        self._pause = 1
+        self._left = 0
+
+    def pays(self, pack: Pack) -> bool:
+        """Whether to ask for this one; a few images are sooner sent than asked for."""
+        if len(pack) < WORTH_ASKING:
+            return False
+        self._left -= 1
+        if self._left < 0 and not self._paid:
+            self._left = self.LONGEST  # until the answer is here
+            return True
+        return self._paid
+
+    def fill(self, pack: Pack, digests: list[bytes], vectors: list[Vector | None], fingerprint: str) -> None:
+        """Put what is remembered in the places of its images."""
+        self._paid = 2 * sum(vector is not None for vector in vectors) >= len(vectors)
+        self._left = self._pause
+        self._pause = 1 if self._paid else min(2 * self._pause, self.LONGEST)
+        places = [place for place, item in enumerate(pack) if isinstance(item, bytes)]
+        for place, digest, vector in zip(places, digests, vectors, strict=True):
+            if vector is not None:
+                pack[place] = Result(vector, None, digest, True, fingerprint)
+
+
 @dataclass(slots=True)
 class _Sent:
-    """A request under way."""
+    """A request under way; without a call when there was nothing to send."""
 
     pack: Pack
     call: Any
 
+    def done(self) -> bool:
+        return self.call is None or self.call.done()
+
     def failed(self) -> bool:
-        return self.call.done() and self.call.code() is not grpc.StatusCode.OK
+        return self.call is not None and self.call.done() and self.call.code() is not grpc.StatusCode.OK
+
+    def cancel(self) -> None:
+        if self.call is not None:
+            self.call.cancel()
 
 
 async def _packs(images: Images, info: Info) -> AsyncIterator[Pack]:
@@ -357,33 +441,47 @@ def packs(images: Iterable[ImageLike], info: Info) -> Iterator[Pack]:
         yield pack
 
 
-def _read(image: ImageLike, info: Info) -> bytes | PenultimateError:
+def _read(image: ImageLike, info: Info) -> bytes | Result:
     try:
         data = sources.read(image)
-    except PenultimateError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
-        return UnreadableFile(f"an image cannot be read ({type(error).__name__}: {error})")
-    # A kibibyte for what is around the image in the message.
-    limit = min(info.image_bytes, info.message_bytes - 1024, MAX_MESSAGE_BYTES - 1024)
-    if len(data) > limit:
-        return ImageTooLarge(f"the image has {len(data):,} bytes, and the server takes at most {limit:,}")
-    return data
+        # A kibibyte for what is around the image in the message.
+        limit = min(info.image_bytes, info.message_bytes - 1024, MAX_MESSAGE_BYTES - 1024)
+        if len(data) <= limit:
+            return data
+        error: PenultimateError = ImageTooLarge(
+            f"the image has {len(data):,} bytes, and the server takes at most {limit:,}"
+        )
+    except PenultimateError as known:
+        error = known
+    except Exception as unknown:  # noqa: BLE001 - one image fails alone, whatever happens
+        error = UnreadableFile(f"an image cannot be read ({type(unknown).__name__}: {unknown})")
+    return Result(None, error, None, False, info.fingerprint)
 
 
 def _request(pack: Pack, info: Info) -> pb.EmbedRequest:
-    images = [item for item in pack if isinstance(item, bytes)]
-    return pb.EmbedRequest(images=images, fingerprint=info.fingerprint)
+    return pb.EmbedRequest(images=_images(pack), fingerprint=info.fingerprint)
 
 
-def _results(pack: Pack, response: pb.EmbedResponse, fingerprint: str) -> list[Result]:
-    """The server's results, with those of images that were not sent in their places."""
-    sent = sum(isinstance(item, bytes) for item in pack)
-    answers = iter(wire.unpack_results(response, sent))
-    return [
-        next(answers) if isinstance(item, bytes) else Result(None, item, None, False, fingerprint)
-        for item in pack
-    ]
+def _lookup(digests: Sequence[bytes], info: Info) -> pb.LookupRequest:
+    return pb.LookupRequest(digests=digests, fingerprint=info.fingerprint)
+
+
+def _results(pack: Pack, response: pb.EmbedResponse | None) -> list[Result]:
+    """The server's results, with those that needed no sending in their places."""
+    answers = iter(wire.unpack_results(response, len(_images(pack))) if response is not None else ())
+    return [next(answers) if isinstance(item, bytes) else item for item in pack]
+
+
+def _images(pack: Pack) -> list[bytes]:
+    return [item for item in pack if isinstance(item, bytes)]
+
+
+def _digests(pack: Pack) -> list[bytes]:
+    return [hashlib.sha256(image).digest() for image in _images(pack)]
+
+
+def _batched(digests: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    return (digests[begin : begin + size] for begin in range(0, len(digests), size))
 
 
 def _checked(timeout: float) -> float:

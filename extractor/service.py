@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib import metadata
@@ -25,7 +25,7 @@ from extractor.errors import (
     PenultimateError,
     Unavailable,
 )
-from extractor.results import Result
+from extractor.results import Result, Vector
 from extractor.settings import MAX_ITEMS_PER_CALL, MAX_MESSAGE_BYTES, Limits
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Submits(Protocol):
 
     def warm(self) -> None: ...  # noqa: D102
     def submit(self, image: bytes) -> Future[Result]: ...  # noqa: D102
+    def lookup(self, digests: Sequence[bytes]) -> list[Vector | None]: ...  # noqa: D102
 
 
 class Door:
@@ -171,7 +172,7 @@ class ExtractorService:
         """
         return {
             handler.__name__: grpc.stream_unary_rpc_method_handler(handler)
-            for handler in (self.Embed, self.GetInfo)
+            for handler in (self.Embed, self.Lookup, self.GetInfo)
         }
 
     async def answer(
@@ -190,13 +191,23 @@ class ExtractorService:
     @answers(pb.EmbedRequest, room=MAX_MESSAGE_BYTES)
     async def Embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:  # noqa: N802 - named by the contract
         """One result per image, in order."""
-        self._admit(request)
-        self._note_call()
+        self._admit(len(request.images), request.fingerprint)
         images = list(request.images)
         del request  # the same bytes once more
         results = await self._embed(images)
         embedder = self._embedder
         return wire.pack_results(results, embedder.fingerprint, embedder.numerics, embedder.dim)
+
+    @answers(pb.LookupRequest, room=64 * MAX_ITEMS_PER_CALL)
+    async def Lookup(self, request: pb.LookupRequest) -> pb.LookupResponse:  # noqa: N802
+        """What is remembered, in the order of the digests."""
+        digests = list(request.digests)
+        self._admit(len(digests), request.fingerprint)
+        for digest in digests:
+            if len(digest) != 32:
+                raise InvalidArgument(f"a digest has 32 bytes (SHA-256), not {len(digest)}")
+        vectors = await asyncio.to_thread(self._embedder.lookup, digests)  # it may have to read from disk
+        return wire.pack_vectors(vectors, self._embedder.fingerprint, self._embedder.dim)
 
     @answers(pb.GetInfoRequest, room=0)
     async def GetInfo(self, _request: pb.GetInfoRequest) -> pb.GetInfoResponse:  # noqa: N802
@@ -226,17 +237,18 @@ class ExtractorService:
             image_pixels=limits.image_pixels,
         )
 
-    def _admit(self, request: pb.EmbedRequest) -> None:
+    def _admit(self, count: int, fingerprint: str) -> None:
+        """Accept a call for `count` items of the backbone that the caller wants, if it names one."""
         self._check_ready()
-        count = len(request.images)
         if count > MAX_ITEMS_PER_CALL:
             raise InvalidArgument(
                 f"the call has {count} images and may have {MAX_ITEMS_PER_CALL}: split it into several calls"
             )
-        if request.fingerprint and request.fingerprint != self._embedder.fingerprint:
+        if fingerprint and fingerprint != self._embedder.fingerprint:
             raise FingerprintMismatch(
-                "what the caller has", expected=self._embedder.fingerprint, found=request.fingerprint
+                "what the caller has", expected=self._embedder.fingerprint, found=fingerprint
             )
+        self._note_call()
 
     def _check_ready(self) -> None:
         if self.not_ready:

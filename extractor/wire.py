@@ -153,6 +153,19 @@ def unpack_results(message: pb.EmbedResponse, count: int) -> list[Result]:
     return [_unpack_result(result, message.fingerprint, message.dim) for result in message.results]
 
 
+def pack_vectors(vectors: Iterable[Vector | None], fingerprint: str, dim: int) -> pb.LookupResponse:
+    """The message that says what is remembered."""
+    embeddings = [b"" if vector is None else _bytes(vector) for vector in vectors]
+    return pb.LookupResponse(fingerprint=fingerprint, dim=dim, embeddings=embeddings)
+
+
+def unpack_vectors(message: pb.LookupResponse, count: int) -> list[Vector | None]:
+    """What `pack_vectors` packed; errors as in `unpack_results`."""
+    if len(message.embeddings) != count:
+        raise errors.InternalError(f"the server answered {count} digests with {len(message.embeddings)}")
+    return [_vector(data, message.dim) if data else None for data in message.embeddings]
+
+
 def parse(kind: type[M], data: bytes) -> M:
     """The message in `data`.
 
@@ -257,8 +270,7 @@ def _trailers(failure: grpc.RpcError) -> dict[str, str]:
 def _pack_result(result: Result) -> pb.ImageResult:
     digest = result.digest or b""
     if result.embedding is not None:
-        vector = result.embedding.astype("<f4", copy=False).tobytes()
-        return pb.ImageResult(digest=digest, embedding=vector, cached=result.cached)
+        return pb.ImageResult(digest=digest, embedding=_bytes(result.embedding), cached=result.cached)
     error = result.error or errors.InternalError("no vector and no reason")
     code = next((code for kind, code in _CODES if isinstance(error, kind)), pb.ImageError.INTERNAL)
     return pb.ImageResult(digest=digest, error=pb.ImageError(code=code, reason=str(error)))
@@ -274,6 +286,10 @@ def _unpack_result(message: pb.ImageResult, fingerprint: str, dim: int) -> Resul
 def _unpack_error(message: pb.ImageError) -> PenultimateError:
     kind = next((kind for kind, code in _CODES if code == message.code), errors.InternalError)
     return kind(message.reason)
+
+
+def _bytes(vector: Vector) -> bytes:
+    return vector.astype("<f4", copy=False).tobytes()
 
 
 def _vector(data: bytes, dim: int) -> Vector:

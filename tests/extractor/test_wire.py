@@ -140,6 +140,18 @@ def test_vectors_arrive_bit_by_bit(vectors: np.ndarray) -> None:
         assert result.fingerprint == "f"
 
 
+def test_what_is_remembered_survives_the_trip() -> None:
+    """A vector bit by bit, and nothing where there is none."""
+    sent = [None, np.float32([1, np.nan, -0.0])]
+    nothing, got = wire.unpack_vectors(wire.pack_vectors(sent, "f", 3), 2)
+    assert nothing is None
+    assert got is not None
+    assert got.tobytes() == sent[1].tobytes()
+    assert not got.flags.writeable
+    with pytest.raises(errors.InternalError, match="2 digests with 1"):
+        wire.unpack_vectors(wire.pack_vectors([None], "f", 3), 2)
+
+
 def test_answers_that_do_not_fit_are_refused() -> None:
     """Too few results, or a vector of another width, is the server's error and not a crash."""
     message = wire.pack_results([Result(np.zeros(3, np.float32), None, None, False, "f")], "f", "n", 3)

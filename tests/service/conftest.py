@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,12 +113,16 @@ class StandIn:
 
     def __init__(self) -> None:
         self.submitted: list[Future[Result]] = []
+        self.known: dict[bytes, np.ndarray] = {}
         self.on_submit: Callable[[bytes, Future[Result]], None] = lambda image, future: self.settle(
             future, len(image)
         )
 
     def warm(self) -> None:
         pass
+
+    def lookup(self, digests: Sequence[bytes]) -> list[np.ndarray | None]:
+        return [self.known.get(digest) for digest in digests]
 
     def submit(self, image: bytes) -> Future[Result]:
         future: Future[Result] = Future()
@@ -164,6 +168,8 @@ class Scripted(ExtractorServicer):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.requests: list[pb.EmbedRequest] = []
+        self.lookups: list[pb.LookupRequest] = []
+        self.known: dict[bytes, float] = {}
         self.info = pb.GetInfoResponse(fingerprint="ab" * 32, dim=1, numerics="scripted")
         self.info.limits.MergeFrom(
             pb.Limits(message_bytes=2**26, items_per_call=1024, image_bytes=2**25, image_pixels=10**8)
@@ -172,6 +178,12 @@ class Scripted(ExtractorServicer):
 
     def GetInfo(self, request: pb.GetInfoRequest, context: grpc.ServicerContext) -> pb.GetInfoResponse:  # noqa: N802
         return self.info
+
+    def Lookup(self, request: pb.LookupRequest, context: grpc.ServicerContext) -> pb.LookupResponse:  # noqa: N802
+        self.lookups.append(request)
+        known = [self.known.get(digest) for digest in request.digests]
+        embeddings = [b"" if value is None else np.array([value], "<f4").tobytes() for value in known]
+        return pb.LookupResponse(fingerprint=request.fingerprint, dim=1, embeddings=embeddings)
 
     def Embed(self, request: pb.EmbedRequest, context: grpc.ServicerContext) -> pb.EmbedResponse:  # noqa: N802
         with self.lock:  # calls come in several threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import subprocess
 import sys
@@ -96,6 +97,71 @@ def test_a_file_that_is_not_there_fails_alone(embed: Embed, scripted: Any, tmp_p
     assert str(tmp_path / "no.jpg") in str(missing.error)
     assert (first.embedding[0], last.embedding[0]) == (1, 3)
     assert len(scripted.requests[0].images) == 2
+
+
+def digest(image: bytes) -> bytes:
+    return hashlib.sha256(image).digest()
+
+
+def test_what_the_server_remembers_is_not_sent(scripted: Any) -> None:
+    """Digests go first, then only the images that are not known; all results in order."""
+    images = [b"x" * size for size in range(5 * REQUEST_IMAGES)]
+    scripted.known = {digest(image): -len(image) for image in images if len(image) % 10}
+    results = blocking(scripted.address, images)
+    values = [result.embedding[0] for result in results]
+    assert values == [-size if size % 10 else size for size in range(len(images))]
+    assert [result.cached for result in results] == [bool(size % 10) for size in range(len(images))]
+    for image, result in zip(images, results, strict=True):
+        assert result.digest == (digest(image) if result.cached else b"d" * 32)
+    sent = [image for request in scripted.requests for image in request.images]
+    assert sorted(map(len, sent)) == list(range(0, len(images), 10))
+    assert all(request.fingerprint == scripted.info.fingerprint for request in scripted.lookups)
+
+
+def test_the_async_client_learns_that_asking_pays(scripted: Any) -> None:
+    """While its first question is under way it sends; afterwards it asks, and sends nothing."""
+    images = [b"x" * size for size in range(40 * REQUEST_IMAGES)]
+    scripted.known = {digest(image): len(image) for image in images}
+
+    async def embed() -> list[Result]:
+        async with AsyncClient(scripted.address) as client:
+            return await client.embed(images)
+
+    results = asyncio.run(embed())
+    assert [result.embedding[0] for result in results] == list(range(len(images)))
+    assert len(scripted.requests) <= 2 * REQUESTS_UNDER_WAY
+    assert len(scripted.lookups) + len(scripted.requests) == 40
+
+
+def test_where_nothing_is_remembered_the_client_soon_stops_asking(embed: Embed, scripted: Any) -> None:
+    """Sixty-four requests, at most six questions."""
+    assert len(embed(scripted.address, [b"x"] * (64 * REQUEST_IMAGES))) == 64 * REQUEST_IMAGES
+    assert len(scripted.requests) == 64
+    assert 1 <= len(scripted.lookups) <= 6
+
+
+def test_a_few_images_are_sent_without_asking(embed: Embed, scripted: Any) -> None:
+    """The question would take longer."""
+    embed(scripted.address, [b"x", b"y", b"z"])
+    assert not scripted.lookups
+
+
+def test_lookup_by_digest(scripted: Any) -> None:
+    """Any number of digests, in calls that the server accepts; the same from both clients."""
+    scripted.info.limits.items_per_call = 10
+    digests = [digest(b"x" * size) for size in range(25)]
+    scripted.known = dict(zip(digests[::2], range(0, 25, 2), strict=True))
+    expected = [None if size % 2 else size for size in range(25)]
+
+    async def lookup() -> list[Any]:
+        async with AsyncClient(scripted.address) as client:
+            return await client.lookup(digests)
+
+    with Client(scripted.address) as client:
+        for found in (client.lookup(digests), asyncio.run(lookup())):
+            assert [None if vector is None else vector[0] for vector in found] == expected
+        assert client.lookup([]) == []
+    assert [len(request.digests) for request in scripted.lookups] == [10, 10, 5] * 2
 
 
 def test_whatever_an_image_does_it_fails_alone(embed: Embed, scripted: Any) -> None:

@@ -67,6 +67,25 @@ def test_what_was_computed_is_remembered(server_address: str, picture: Callable[
     np.testing.assert_array_equal(first.embedding, second.embedding)
 
 
+def test_a_remembered_collection_is_not_sent_again(
+    serve: Callable[..., Any], picture: Callable[..., bytes]
+) -> None:
+    """Another client gets the same vectors; a torn picture has its error, and a new one is computed."""
+    address = serve().address
+    images = [*(picture(seed, size=16) for seed in range(60)), b"no picture"]
+    with Client(address) as client:
+        first = client.embed(images)
+        assert client.lookup([result.digest for result in first[:3]])[0] is not None
+        assert client.lookup([bytes(32)]) == [None]
+    with Client(address) as client:
+        again = client.embed([*images, picture(1000)])
+    assert [result.cached for result in again] == [True] * 60 + [False, False]
+    for before, after in zip(first, again, strict=False):
+        assert (before.digest, str(before.error)) == (after.digest, str(after.error))
+        np.testing.assert_array_equal(before.embedding, after.embedding)
+    assert again[-1].ok
+
+
 @settings(max_examples=50, deadline=None)
 @given(images=st.lists(st.binary(max_size=300), max_size=5))
 def test_any_bytes_get_one_result_each(server_address: str, images: list[bytes]) -> None:
@@ -101,7 +120,7 @@ def test_health_and_reflection_answer(server_address: str) -> None:
         names = ProtoReflectionDescriptorDatabase(channel).get_services()
         assert {server.SERVICE, "grpc.health.v1.Health"} <= set(names)
         file = ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(server.SERVICE)
-        assert [method.name for method in file.service[0].method] == ["Embed", "GetInfo"]
+        assert [method.name for method in file.service[0].method] == ["Embed", "Lookup", "GetInfo"]
 
 
 def test_a_client_that_leaves_harms_nobody(server_address: str, picture: Callable[..., bytes]) -> None:
@@ -189,7 +208,7 @@ def test_memory_is_bounded_whatever_arrives_at_once(serve: Callable[..., Any]) -
         assert grpc.StatusCode.OK in codes
         refused = [call for call in calls if call.code() is not grpc.StatusCode.OK]
         assert all("grpc-retry-pushback-ms" in dict(call.trailing_metadata()) for call in refused)
-    assert peak_mb(status) - before < 800  # 60 * 27 MB are 1,620, and twice that while they are unpacked
+    assert peak_mb(status) - before < 1200  # it took 2,500 when gRPC received them all
 
 
 def peak_mb(status: Path) -> int:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -19,7 +20,7 @@ from extractor.results import Result
 from extractor.server import SERVICE, Server
 from extractor.service import Door
 from extractor.settings import MAX_ITEMS_PER_CALL
-from extractor.wire import unpack_results
+from extractor.wire import unpack_results, unpack_vectors
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:
@@ -69,6 +70,35 @@ async def test_a_bad_image_fails_alone(stub: Any, stand_in: Any) -> None:
         "embedding",
     ]
     assert response.results[1].error == pb.ImageError(code=pb.ImageError.INVALID_IMAGE, reason="no picture")
+
+
+async def test_lookup_gives_what_is_remembered(stub: Any, stand_in: Any) -> None:
+    """In the order of the digests, nothing where nothing is, and nothing is computed."""
+    stand_in.known = {b"b" * 32: np.arange(3, dtype=np.float32)}
+    digests = [b"a" * 32, b"b" * 32, b"a" * 32]
+    response = await stub.Lookup(pb.LookupRequest(digests=digests, fingerprint=stand_in.fingerprint))
+    assert response.fingerprint == stand_in.fingerprint
+    missing, found, again = unpack_vectors(response, 3)
+    assert (missing, again) == (None, None)
+    assert list(found) == [0, 1, 2]
+    assert not stand_in.submitted
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "sentence"),
+    [
+        (pb.LookupRequest(digests=[b"short"]), "INVALID_ARGUMENT", "32 bytes"),
+        (pb.LookupRequest(digests=[bytes(32)] * (MAX_ITEMS_PER_CALL + 1)), "INVALID_ARGUMENT", "1025"),
+        (pb.LookupRequest(fingerprint="cd" * 32), "FAILED_PRECONDITION", "cdcdcdcdcdcd"),
+    ],
+)
+async def test_a_lookup_that_cannot_be_is_refused(
+    stub: Any, request_: pb.LookupRequest, code: str, sentence: str
+) -> None:
+    """With the value that was wrong."""
+    error = await failure(stub.Lookup(request_))
+    assert error.code().name == code
+    assert sentence in error.details()
 
 
 async def test_info_says_what_is_served(stub: Any, stand_in: Any) -> None:

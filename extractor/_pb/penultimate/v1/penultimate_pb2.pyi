@@ -59,6 +59,24 @@ class ImageError(_message.Message):
     reason: str
     def __init__(self, code: _Optional[_Union[ImageError.Code, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class LookupRequest(_message.Message):
+    __slots__ = ("digests", "fingerprint")
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    digests: _containers.RepeatedScalarFieldContainer[bytes]
+    fingerprint: str
+    def __init__(self, digests: _Optional[_Iterable[bytes]] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+
+class LookupResponse(_message.Message):
+    __slots__ = ("fingerprint", "dim", "embeddings")
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: str
+    dim: int
+    embeddings: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, fingerprint: _Optional[str] = ..., dim: _Optional[int] = ..., embeddings: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class GetInfoRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

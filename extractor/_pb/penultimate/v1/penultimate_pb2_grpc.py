@@ -40,6 +40,11 @@ class ExtractorStub(object):
                 request_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.Lookup = channel.unary_unary(
+                '/penultimate.v1.Extractor/Lookup',
+                request_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupRequest.SerializeToString,
+                response_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupResponse.FromString,
+                _registered_method=True)
         self.GetInfo = channel.unary_unary(
                 '/penultimate.v1.Extractor/GetInfo',
                 request_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.GetInfoRequest.SerializeToString,
@@ -59,6 +64,15 @@ class ExtractorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Lookup(self, request, context):
+        """What is remembered for images by their digests, without computing
+        anything: a caller that expects its images to be known sends 32 bytes for
+        each, and then embeds those that are not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetInfo(self, request, context):
         """What is being served, and on what.
         """
@@ -73,6 +87,11 @@ def add_ExtractorServicer_to_server(servicer, server):
                     servicer.Embed,
                     request_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.FromString,
                     response_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.SerializeToString,
+            ),
+            'Lookup': grpc.unary_unary_rpc_method_handler(
+                    servicer.Lookup,
+                    request_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupRequest.FromString,
+                    response_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupResponse.SerializeToString,
             ),
             'GetInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInfo,
@@ -108,6 +127,33 @@ class Extractor(object):
             '/penultimate.v1.Extractor/Embed',
             extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.SerializeToString,
             extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Lookup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penultimate.v1.Extractor/Lookup',
+            extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupRequest.SerializeToString,
+            extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupResponse.FromString,
             options,
             channel_credentials,
             insecure,
