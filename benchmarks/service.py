@@ -10,12 +10,15 @@ the machine, the settings, and
 - the service's images/s and their ratio to the limit (median over rounds);
 - the same ratio in processor time, which other load on the machine blurs less;
 - the median time of a call with one image, over the same work in process;
-- the server's memory after `--images` images.
+- the server's memory after `--images` images;
+- images/s when the server remembers them: through `Client.stream`, which asks
+  before it sends, and by digests alone (`Client.lookup`), over images/s computed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import multiprocessing
 import os
 import subprocess
@@ -28,6 +31,7 @@ from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.machine import describe
@@ -75,6 +79,8 @@ def main() -> None:
         report_throughput(lambda: limit(work, photos, options.round), service, options)
         report_single_call(work, photos, service)
         report_memory(service, options)
+    with remembering(options) as data, serving(data, photos) as service:
+        report_remembered(service)
 
 
 def _options() -> argparse.Namespace:
@@ -86,6 +92,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=10_000, help="images before the memory is read")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--round", type=int, default=600, help="images a round")
+    parser.set_defaults(cache=False)
     return parser.parse_args()
 
 
@@ -130,6 +137,21 @@ def report_memory(service: Service, options: argparse.Namespace) -> None:
     print(f"memory      {before}, {service.resident():.0f} MB after {done}")
 
 
+def report_remembered(service: Service) -> None:
+    rates = service.client.submit(_remembered).result()
+    ways = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+    print(f"remembered  {ways} images/s")
+
+
+@contextmanager
+def remembering(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The options for a server that begins with an empty cache, and keeps it."""
+    with TemporaryDirectory() as folder:
+        data = DataFolder(Path(folder))
+        data.backbones.symlink_to(options.data.backbones.resolve())
+        yield argparse.Namespace(**{**vars(options), "data": data, "cache": True})
+
+
 def in_process(options: argparse.Namespace) -> Work:
     """The work on one image and nothing else."""
     from extractor import images
@@ -165,7 +187,8 @@ def limit(work: Work, photos: list[bytes], count: int) -> Round:
 @contextmanager
 def serving(options: argparse.Namespace, photos: list[bytes]) -> Iterator[Service]:
     """A server and a client, each in a process of its own."""
-    command = [sys.executable, "-m", "extractor.cli", "serve", "--address", "127.0.0.1:0", "--no-cache"]
+    command = [sys.executable, "-m", "extractor.cli", "serve", "--address", "127.0.0.1:0"]
+    command += [] if options.cache else ["--no-cache"]
     command += ["--data", str(options.data.root), "--log-level", "warning"]
     command += ["--provider", options.provider, "--precision", options.precision]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -212,13 +235,22 @@ def _stream(count: int) -> tuple[float, float]:
     return count / (time.perf_counter() - begun), time.process_time() - cpu
 
 
+def _remembered() -> dict[str, float]:
+    """Images/s: computed, remembered through the client, remembered by digests alone."""
+    computed, _ = _stream(len(_photos))
+    streamed, _ = _stream(20 * len(_photos))
+    digests = [hashlib.sha256(photo).digest() for photo in _photos] * 50
+    seconds = _timed(_client.lookup, digests)
+    return {"computed": computed, "stream": streamed, "digests alone": len(digests) / seconds}
+
+
 def _single_calls(count: int) -> list[float]:
     return [_timed(lambda photo: _client.embed([photo]), photo) for photo in _photos[:count]]
 
 
-def _timed(work: Work, photo: bytes) -> float:
+def _timed(work: Callable[[Any], Any], what: Any) -> float:
     begun = time.perf_counter()
-    work(photo)
+    work(what)
     return time.perf_counter() - begun
 
 
