@@ -76,10 +76,10 @@ def fit(X: ArrayLike, y: ArrayLike, recipe: Recipe, penalty: Penalty) -> tuple[P
         Whether the fit converged.
     """
     X, y = checked(X, y)
-    scaler, classifier = recipe.scaler(), recipe.classifier(EFFORT)
+    scaler, classifier = recipe.scaler(X), recipe.classifier(EFFORT)
     classifier.C = 1 / (penalty.strength * len(y))
     with quiet_single_threads():
-        classifier.fit(scaler.fit_transform(X), y)
+        classifier.fit(scaler.transform(X), y)
     converged = bool(np.max(classifier.n_iter_) < classifier.max_iter)
     if recipe.kind == "linear-svm":
         weights, bias = (penalty.sharpness * part for part in (classifier.coef_, classifier.intercept_))

@@ -7,6 +7,7 @@ of rows changes; C does not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def choose_penalty(X: ArrayLike, y: ArrayLike, recipe: Recipe, groups: ArrayLike
             )
 
         trials = _search(attempt)
-    best = min(trials, key=lambda strength: trials[strength].log_loss)
+    best = min(trials, key=lambda strength: _rank(math.log10(strength), trials[strength]))
     at_edge = best in (min(trials), max(trials))
     return Penalty(best, trials[best].sharpness, len(parts), at_edge, trials)
 
@@ -113,8 +114,8 @@ class _Fold:
     """One fold of the cross-validation, scaled once, fitted for many strengths."""
 
     def __init__(self, X: Vector, y: NDArray[Any], held: NDArray[np.bool_], recipe: Recipe) -> None:
-        scaler = recipe.scaler()
-        self._X = scaler.fit_transform(X[~held])
+        scaler = recipe.scaler(X[~held])
+        self._X = scaler.transform(X[~held])
         self._y = y[~held]
         self._held = scaler.transform(X[held])
         self.truth = y[held]
@@ -135,7 +136,7 @@ def _search(attempt: Callable[[float], Trial]) -> dict[float, Trial]:
     trials: dict[float, Trial] = {}
 
     def best() -> float:
-        return min(trials, key=lambda exponent: trials[exponent].log_loss)
+        return min(trials, key=lambda exponent: _rank(exponent, trials[exponent]))
 
     for exponent in EXPONENTS:
         trials[exponent] = attempt(10.0**exponent)
@@ -145,6 +146,11 @@ def _search(attempt: Callable[[float], Trial]) -> dict[float, Trial]:
     for half in (middle + 0.5, middle - 0.5):
         trials[half] = attempt(10.0**half)
     return {10.0**exponent: trial for exponent, trial in sorted(trials.items(), reverse=True)}
+
+
+def _rank(exponent: float, trial: Trial) -> tuple[float, float]:
+    """By log loss; where it says nothing, as when every strength parts the classes, by common use."""
+    return round(trial.log_loss, 3), abs(exponent - math.log10(DEFAULT_STRENGTH))
 
 
 def _sharpened(logits: NDArray[np.float64], truth: NDArray[np.intp]) -> Trial:

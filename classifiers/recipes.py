@@ -18,6 +18,10 @@ Kind: TypeAlias = Literal["logistic", "linear-svm"]
 Scale: TypeAlias = Literal["standardise", "normalise"]
 
 
+LEAST_DEVIATION = 0.1
+"""Of the mean deviation of all columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """When a fit ends: after so many iterations, or when its gradient is as small as the tolerance."""
@@ -52,11 +56,19 @@ class Recipe:
                     f"{value!r} is no {what} of a head: choose {' or '.join(get_args(allowed))}"
                 )
 
-    def scaler(self) -> Any:
-        """The first step of the pipeline, not fitted yet."""
+    def scaler(self, X: Vector) -> Any:
+        """The first step of the pipeline, fitted.
+
+        A column that hardly varies says nothing and is not blown up: no
+        deviation counts for less than a tenth of the mean one.
+        """
         from sklearn.preprocessing import Normalizer, StandardScaler
 
-        return StandardScaler() if self.scale == "standardise" else Normalizer()
+        if self.scale == "normalise":
+            return Normalizer().fit(X)
+        scaler = StandardScaler().fit(X)
+        scaler.scale_ = np.maximum(scaler.scale_, LEAST_DEVIATION * np.sqrt(scaler.var_).mean())
+        return scaler
 
     def classifier(self, efforts: dict[Kind, Effort]) -> Any:
         """The classifier, not fitted yet, that makes the effort of its kind."""

@@ -429,7 +429,7 @@ def packs(images: Iterable[ImageLike], info: Info) -> Iterator[Pack]:
     """Read images and group them into requests of bounded size, lazily, in order."""
     pack: Pack = []
     size = 0
-    for image in images:
+    for image in sources.several(images):
         item = _read(image, info)
         cost = len(item) if isinstance(item, bytes) else 0
         if len(pack) == REQUEST_IMAGES or (pack and size + cost > REQUEST_BYTES):

@@ -176,7 +176,7 @@ class Embedder:
         window: deque[Future[Result]] = deque()
         room = 4 * cores() + 64
         try:
-            for image in images:
+            for image in sources.several(images):
                 window.append(self._submit(image, patient=True))
                 if len(window) >= room:
                     yield window.popleft().result()
@@ -329,8 +329,8 @@ def _runtime() -> Callable[[Bundle, str, str], tuple[Session, float]]:
         from extractor.backbones.session import open_session
     except ImportError as error:
         raise InvalidArgument(
-            f"ONNX Runtime cannot be imported ({error}): install one of penultimate[cpu], "
-            "penultimate[openvino], penultimate[gpu]"
+            f"ONNX Runtime cannot be imported ({error}): in penultimate's folder, pip install "
+            "one of '.[cpu]', '.[openvino]', '.[gpu]'"
         ) from error
     return open_session
 

@@ -38,6 +38,9 @@ Guarded = Callable[["ExtractorService", object, Context], Awaitable[bytes]]
 MESSAGE_BYTES_AT_ONCE = 256 * 2**20
 """Bytes of requests that may be in memory at once, those included that are being received."""
 
+UNSAID_BYTES = 16 * 2**20
+"""Room for a request whose caller does not say how large it is, until it is known."""
+
 PATIENCE = 0.2
 """Seconds that a call waits for others to be received before it is refused."""
 
@@ -188,7 +191,7 @@ class ExtractorService:
         finally:
             self.door.release(size)
 
-    @answers(pb.EmbedRequest, room=MAX_MESSAGE_BYTES)
+    @answers(pb.EmbedRequest, room=UNSAID_BYTES)
     async def Embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:  # noqa: N802 - named by the contract
         """One result per image, in order."""
         self._admit(len(request.images), request.fingerprint)

@@ -51,6 +51,13 @@ def read(image: ImageLike, limits: Limits | None = None) -> bytes:
     raise InvalidArgument(f"an image is bytes, a path or a PIL image, not {type(image).__name__}")
 
 
+def several(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
+    """Return `images`; raise InvalidArgument when it is a single image, whose letters or bytes are none."""
+    if isinstance(images, str | bytes | bytearray | os.PathLike) or hasattr(images, "save"):
+        raise InvalidArgument("embed takes a list of images, and this is a single one: write embed([image])")
+    return images
+
+
 def find(paths: Iterable[str]) -> Iterator[str]:
     """The image files that `paths` name, lazily, each once, folders in sorted order.
 

@@ -47,7 +47,8 @@ _STATUS: list[tuple[type[PenultimateError], grpc.StatusCode]] = [
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
 ]
 
-_PASSING = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
+# A server that stops cancels the calls it has not finished.
+_PASSING = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 # What is wrong with one image; leaves stand before their base.
 _CODES: list[tuple[type[PenultimateError], pb.ImageError.Code]] = [

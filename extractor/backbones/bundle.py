@@ -24,8 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
+from extractor.backbones import catalogue
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
-from extractor.folders import publish_folder
+from extractor.folders import publish_folder, read_folder
 from extractor.preprocessing import Preprocessing
 from extractor.results import Vector
 from extractor.settings import DataFolder, checked_name
@@ -138,17 +139,12 @@ class Bundle:
         DamagedFile
             When a file is missing, changed or half-written; names the file.
         """
-        while path.is_dir():
-            folder = path.stat().st_ino
-            try:
-                return cls._checked(path)
-            except DamagedFile:
-                if path.is_dir() and path.stat().st_ino == folder:
-                    raise  # else an export put another folder there while this one was read
-        raise NotFound(f"no exported backbone at {path}")
+        return read_folder(path, cls._checked)
 
     @classmethod
     def _checked(cls, path: Path) -> Bundle:
+        if not path.is_dir():
+            raise NotFound(f"no exported backbone at {path}")
         bundle = cls(path, _read_manifest(path / MANIFEST))
         for name in bundle.manifest.files:
             bundle.read(name)
@@ -159,6 +155,7 @@ class Bundle:
         """The bundle of `backbone` in the data folder; errors as in `open`."""
         path = data.backbones / checked_name("backbone", backbone)
         if not path.is_dir():
+            catalogue.find(backbone)
             raise NotFound(
                 f"the backbone {backbone!r} has not been exported to {data.root}: "
                 f"run `penultimate export {backbone} --data {data.root}`"

@@ -115,7 +115,7 @@ def _check_tools() -> None:
     if missing:
         raise InvalidArgument(
             f"exporting needs {', '.join(missing)}, not installed here: "
-            "run `pip install 'penultimate[export]'` (only the export needs it, not the service)"
+            "run `pip install '.[export]'` in penultimate's folder (only the export needs it)"
         )
 
 

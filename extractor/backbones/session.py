@@ -29,7 +29,7 @@ _ONNX_NAMES = {
     "openvino": "OpenVINOExecutionProvider",
     "cuda": "CUDAExecutionProvider",
 }
-_INSTALL = {"cpu": "penultimate[cpu]", "openvino": "penultimate[openvino]", "cuda": "penultimate[gpu]"}
+_INSTALL = {"cpu": "'.[cpu]'", "openvino": "'.[openvino]'", "cuda": "'.[gpu]'"}
 _PRECISIONS = {"cpu": ("fp32",), "openvino": ("bf16", "fp32"), "cuda": ("fp32",)}
 
 
@@ -180,7 +180,7 @@ def _not_to_be_had(provider: str, precision: str) -> str:
     if provider not in ("auto", *installed_providers()):
         return (
             f"the provider {provider!r} is not in the installed ONNX Runtime (it has: {have}); in a new "
-            f"environment, install {_INSTALL.get(provider, 'one of ' + ', '.join(_INSTALL.values()))}"
+            f"environment, pip install {_INSTALL.get(provider, 'one of ' + ', '.join(_INSTALL.values()))}"
         )
     return f"no provider here computes with precision {precision!r} (provider {provider}, installed: {have})"
 

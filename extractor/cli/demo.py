@@ -90,7 +90,7 @@ def _cells() -> list[Cell]:
         import elpv_dataset
     except ImportError:
         raise InvalidArgument(
-            "the demo needs the photos of the package elpv-dataset: pip install 'penultimate[demo]'"
+            "the demo needs the package elpv-dataset: run `pip install '.[demo]'` in penultimate's folder"
         ) from None
     folder = Path(elpv_dataset.__file__).parent / "data"
     rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines() if line.strip()]

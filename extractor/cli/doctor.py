@@ -17,7 +17,8 @@ from extractor.errors import PenultimateError
 from extractor.settings import DataFolder, cores
 from extractor.text import printable
 
-_RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
+_EXTRAS = {"cpu": "onnxruntime", "openvino": "onnxruntime-openvino", "gpu": "onnxruntime-gpu"}
+_RUNTIMES = tuple(_EXTRAS.values())
 _PACKAGES = ("penultimate", *_RUNTIMES, "numpy", "pillow", "faiss-cpu", "scikit-learn", "grpcio", "lmdb")
 _LOW_DISK_BYTES = 2**30
 
@@ -72,12 +73,17 @@ def _machine() -> Iterator[Finding]:
     runtimes = [name for name in _RUNTIMES if name in installed]
     yield Finding("runtime", ", ".join(runtimes) or "none", _runtime_trouble(runtimes))
     suits = best()
-    yield Finding("suits this machine", f"penultimate[{suits.extra}]: {suits.reason}")
+    better = (
+        ""
+        if _EXTRAS.get(suits.extra) in runtimes
+        else f"; pip install '.[{suits.extra}]' in a new environment"
+    )
+    yield Finding("suits best", f"{suits.extra}: {suits.reason}{better}")
 
 
 def _runtime_trouble(runtimes: list[str]) -> str:
     if not runtimes:
-        return "install one of penultimate[cpu], penultimate[openvino], penultimate[gpu]"
+        return "in penultimate's folder, pip install one of '.[cpu]', '.[openvino]', '.[gpu]'"
     if len(runtimes) > 1:
         return "these are builds of one module and overwrite each other: keep one, in a new environment"
     return ""
@@ -107,7 +113,8 @@ def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> 
 
 
 def _data(data: DataFolder) -> Iterator[Finding]:
-    yield Finding("data folder", str(data.root), _write_trouble(data.root))
+    there = "" if data.root.exists() else " (not there yet)"
+    yield Finding("data folder", f"{data.root}{there}", _write_trouble(data.root))
     free = shutil.disk_usage(_nearest(data.root)).free
     low = f"less than {_LOW_DISK_BYTES / 2**30:.0f} GiB: make room" if free < _LOW_DISK_BYTES else ""
     yield Finding("free disk", f"{free / 2**30:.1f} GiB", low)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +67,26 @@ def command(
     return _exit_code(summary)
 
 
+class _NothingEmbedded(Exception):
+    """Ends the writing of a file that would hold no vector; what is at its place stays."""
+
+
 def _embed(ids: list[str], source: Any, out: Path) -> dict[str, Any]:
     from extractor.vector_files import writing
 
     begun = time.perf_counter()
-    cached, failed = 0, []
-    with writing(out, fingerprint=source.fingerprint, dim=source.dim) as file:
+    cached, failed = 0, list[dict[str, str]]()
+    with suppress(_NothingEmbedded), writing(out, fingerprint=source.fingerprint, dim=source.dim) as file:
         results = progress(source.stream(ids), len(ids), "embed")
         for id, result in zip(ids, results, strict=True):
             file.add(id, result)
             cached += result.cached
             if result.error:
                 failed.append({"id": printable(id), "error": printable(result.error)})
+        if len(failed) == len(ids):
+            raise _NothingEmbedded
     return {
-        "out": str(out),
+        "out": str(out) if len(failed) < len(ids) else None,
         "fingerprint": source.fingerprint,
         "images": len(ids),
         "cached": cached,
@@ -96,7 +103,7 @@ def _report(summary: dict[str, Any]) -> None:
     click.echo(
         f"{summary['images']} images: {summary['computed']} computed, {summary['cached']} remembered, "
         f"{len(summary['failed'])} failed, in {summary['seconds']:.1f} s ({rate:.0f} images/s); "
-        f"wrote {printable(summary['out'])}",
+        + (f"wrote {printable(summary['out'])}" if summary["out"] else "no file was written"),
         err=True,
     )
 

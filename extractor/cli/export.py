@@ -22,7 +22,7 @@ Examples:
   penultimate export efficientnet_lite2 --data /srv/penultimate
   penultimate export --force --json
 
-Needs torch and timm: pip install 'penultimate[export]'. A bundle can be
+Needs torch and timm: pip install '.[export]' in penultimate's folder. A bundle can be
 copied to machines without them.
 """
 )
@@ -81,7 +81,7 @@ def _print(report: dict[str, object]) -> None:
         "fingerprint": report["fingerprint"],
         "embedding": f"float32[{report['dim']}]",
         "model": f"{report['model_bytes']:,} bytes",
-        "golden test": "not run: ONNX Runtime is not installed (pip install 'penultimate[cpu]')"
+        "golden test": "not run: ONNX Runtime is not installed (pip install '.[cpu]' in penultimate's folder)"
         if cosine is None
         else f"smallest cosine to the PyTorch network {cosine:.6f} (cpu/fp32)",
     }

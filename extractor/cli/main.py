@@ -77,7 +77,7 @@ def run(command: click.Command, argv: list[str] | None = None) -> None:
         click.echo(f"Error: {printable(error)}", err=True)
         code = 1
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
+        click.echo("Interrupted. What was embedded is remembered: run the same again to go on.", err=True)
         code = 130
     _leave(code if isinstance(code, int) else 0)
 

@@ -75,4 +75,4 @@ def test_a_provider_that_is_not_there_fails(penultimate) -> None:
     """Asking for CUDA without a GPU build is said, with the extra to install."""
     done = penultimate("doctor", "--provider", "cuda")
     assert done.returncode == 1
-    assert "penultimate[gpu]" in done.stdout
+    assert "pip install '.[gpu]'" in done.stdout

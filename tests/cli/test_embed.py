@@ -72,9 +72,13 @@ def test_bad_images_fail_alone(penultimate, photos: Path, tmp_path: Path) -> Non
 
 
 def test_none_embedded_is_exit_1(penultimate, tmp_path: Path) -> None:
-    """When every image fails, so does the command."""
+    """When every image fails, so does the command, and what is at the place of its output stays."""
     (tmp_path / "a.jpg").write_bytes(b"")
-    assert penultimate("embed", "a.jpg", "--out", "out.npz").returncode == 1
+    (tmp_path / "out.npz").write_bytes(b"vectors of a former run")
+    done = penultimate("embed", "a.jpg", "--out", "out.npz")
+    assert done.returncode == 1
+    assert "no file was written" in done.stderr
+    assert (tmp_path / "out.npz").read_bytes() == b"vectors of a former run"
 
 
 def test_a_list_on_standard_input(penultimate, photos: Path, tmp_path: Path) -> None:
@@ -95,7 +99,10 @@ def test_a_list_on_standard_input(penultimate, photos: Path, tmp_path: Path) -> 
             ("photos", "--out", "o.npz", "--backbone", "../x"),
             "Error: '../x' cannot be the name of a backbone",
         ),
-        (("photos", "--out", "o.npz", "--backbone", "resnet"), "run `penultimate export resnet"),
+        (
+            ("photos", "--out", "o.npz", "--backbone", "resnet"),
+            "there is no backbone 'resnet'; there are efficientnet_lite0",
+        ),
         (("photos", "--out", "o.npz", "--server", "127.0.0.1:1"), "127.0.0.1:1"),
         (("photos", "--out", "o.npz", "--provider", "cuda"), "the provider 'cuda' is not in the installed"),
     ],

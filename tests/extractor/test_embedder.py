@@ -66,6 +66,13 @@ def test_bytes_path_and_pil_give_one_vector(embedder: Embedder, pictures: list[P
     assert {result.fingerprint for result in results} == {embedder.fingerprint}
 
 
+@pytest.mark.parametrize("single", ["photo.jpg", b"bytes", Path("photo.jpg"), Image.new("L", (9, 9))])
+def test_a_single_image_is_no_list(embedder: Embedder, single: object) -> None:
+    """The first mistake in a notebook: the letters of a path are not eighteen images."""
+    with pytest.raises(InvalidArgument, match=r"write embed\(\[image\]\)"):
+        embedder.embed(single)  # type: ignore[arg-type]
+
+
 def test_order_holds_over_many_images(embedder: Embedder) -> None:
     """Threads finish as they like; results come in the order of the images."""
     colours = [f"rgb({number}, {255 - number}, 40)" for number in range(0, 250)]
@@ -205,7 +212,7 @@ def test_a_missing_runtime_is_said(exported_data: DataFolder, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "extractor.backbones.session", None)
     with (
         Embedder(data=exported_data, cache=None) as embedder,
-        pytest.raises(InvalidArgument, match=r"install one of penultimate\[cpu\]"),
+        pytest.raises(InvalidArgument, match=r"one of '\.\[cpu\]'"),
     ):
         embedder.embed([photo("red")])
 
