@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN_BY_CI = ("make ",)
 """`.ci/run` calls these on a clean clone."""
+DEFAULT_PORT = "50051"
 INSTALLING = ("python3 -m venv", "pip install", ".[")
 """The environment that this test runs in was made so; see the Makefile."""
 
@@ -79,11 +80,11 @@ class Shell:
     """Runs a page's lines; a server goes to the background until the page is done."""
 
     def __init__(self, place: Path, port: int) -> None:
-        self._place, self._port = place, port
+        self._place, self.port = place, port
         self._servers: list[subprocess.Popen[str]] = []
 
     def run(self, line: str) -> None:
-        line = line.replace("50051", str(self._port))
+        line = line.replace(DEFAULT_PORT, str(self.port))
         if line.startswith("penultimate serve"):
             server = subprocess.Popen(shlex.split(line), stdout=subprocess.PIPE, text=True)
             self._servers.append(server)
@@ -109,7 +110,8 @@ def test_the_commands_of_a_page_work(page: Path, shell: Shell) -> None:
         shell.run(line)
     for language, text in blocks(page):
         if language == "python":
-            done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+            script = text.replace(DEFAULT_PORT, str(shell.port))
+            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
             assert done.returncode == 0, f"{text}\n{done.stderr}"
 
 
