@@ -87,7 +87,8 @@ class Embedder:
         self._computed = _Counter()
         self._network: _Network | None = None
         self._loading = threading.Lock()
-        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
+        # Twice the cores: where a provider computes in threads of its own, ours only wait for them.
+        self._pool = ThreadPoolExecutor(2 * cores(), thread_name_prefix="decode")
 
     @property
     def fingerprint(self) -> str:
