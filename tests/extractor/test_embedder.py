@@ -43,6 +43,19 @@ def photo(colour: str, side: int = 64) -> bytes:
     return stream.getvalue()
 
 
+def gated(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Hold every run of the network until the event is set."""
+    embedder.warm()
+    gate = threading.Event()
+    run = embedder._network.batcher._run  # type: ignore[union-attr]
+    monkeypatch.setattr(
+        embedder._network.batcher,  # type: ignore[union-attr]
+        "_run",
+        lambda pixels: gate.wait(10) and run(pixels),
+    )
+    return gate
+
+
 def test_a_bad_image_fails_alone_and_in_its_place(embedder: Embedder, pictures: list[Path]) -> None:
     """Good neighbours keep their vectors; a result stands where its image stood."""
     good = [file for file in pictures if file.suffix == ".jpg"]
@@ -161,14 +174,7 @@ def test_a_runtime_failure_is_that_image_alone(
 def test_too_much_at_once_is_refused(exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the limit on items or bytes `submit` refuses at once, and recovers."""
     with Embedder(data=exported_data, provider="cpu", cache=None, max_pending=2) as embedder:
-        embedder.warm()
-        gate = threading.Event()
-        run = embedder._network.batcher._run  # type: ignore[union-attr]
-        monkeypatch.setattr(
-            embedder._network.batcher,  # type: ignore[union-attr]
-            "_run",
-            lambda pixels: gate.wait(10) and run(pixels),
-        )
+        gate = gated(embedder, monkeypatch)
         futures = [embedder.submit(photo("red")), embedder.submit(photo("blue"))]
         with pytest.raises(Overloaded, match="2 images"):
             embedder.submit(photo("green"))
@@ -182,14 +188,7 @@ def test_identical_images_under_way_are_computed_once(
 ) -> None:
     """However many callers send the same bytes at once, and whichever of them leave."""
     with Embedder(data=exported_data, provider="cpu", cache=MemoryCache()) as embedder:
-        embedder.warm()
-        gate = threading.Event()
-        run = embedder._network.batcher._run  # type: ignore[union-attr]
-        monkeypatch.setattr(
-            embedder._network.batcher,  # type: ignore[union-attr]
-            "_run",
-            lambda pixels: gate.wait(10) and run(pixels),
-        )
+        gate = gated(embedder, monkeypatch)
         futures = [embedder.submit(photo("red")) for _ in range(20)]
         assert futures[0].cancel()
         other = embedder.submit(photo("blue"))
@@ -222,14 +221,7 @@ def test_a_cancelled_image_is_not_computed(
 ) -> None:
     """Work whose caller is gone is dropped before the network runs."""
     with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
-        embedder.warm()
-        gate = threading.Event()
-        run = embedder._network.batcher._run  # type: ignore[union-attr]
-        monkeypatch.setattr(
-            embedder._network.batcher,  # type: ignore[union-attr]
-            "_run",
-            lambda pixels: gate.wait(10) and run(pixels),
-        )
+        gate = gated(embedder, monkeypatch)
         threads = embedder._pool._max_workers
         futures = [embedder.submit(photo("red", 20 + number)) for number in range(threads + 12)]
         cancelled = [future for future in futures[threads:] if future.cancel()]
