@@ -112,7 +112,7 @@ def command(
         used = backbone_of(embeds)
     listed = [each for part in features for each in part.rejected]
     _list(listed)
-    click.echo(f"fitting on {len(features[0].labels)} images: the penalty by cross-validation …", err=True)
+    click.echo(f"fitting on {len(features[0].y)} images: the penalty by cross-validation …", err=True)
     training = train(name, *features, backbone=used, recipe=Recipe(kind, scale, seed), test_size=test_size)
     _list(set(training.rejected) - set(listed))
     training = replace(training, seconds=seconds | training.seconds)
