@@ -25,7 +25,7 @@ def fitted(invoke, painted: Path) -> Path:
 
 def test_the_report_has_every_figure(invoke, painted: Path) -> None:
     code, out, err = invoke(fit_head, painted, "--name", "colours")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "fitting on 24 images: the penalty by cross-validation …\n")
     for figure in (
         "colours: logistic regression on pixels embeddings, 2 classes",
         "18 images to train on, 6 to test on (held out, stratified, seed 0)",
@@ -200,6 +200,7 @@ def test_copies_of_test_images_are_not_fitted_on(invoke, painted: Path, tmp_path
     assert (facts["fitting"]["train"], len(facts["rejected"])) == (22, 2)
     assert err.splitlines() == [
         f"left out: {painted}/red/1.png: not a picture",
+        "fitting on 23 images: the penalty by cross-validation …",
         f"left out: {painted}/red/0.png: the same picture is among the test images",
     ]
     shutil.copytree(painted, tmp_path / "copies")
