@@ -36,7 +36,7 @@ Handler = Callable[["ExtractorService", Request], Awaitable[Message]]
 Guarded = Callable[["ExtractorService", object, Context], Awaitable[bytes]]
 
 MESSAGE_BYTES_AT_ONCE = 256 * 2**20
-"""Bytes of requests that may be in memory at once, those included that are being received."""
+"""Bytes of requests that may be in memory at once, with what those being received were expected to have."""
 
 UNSAID_BYTES = 16 * 2**20
 """Room for a request whose caller does not say how large it is, until it is known."""

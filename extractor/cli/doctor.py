@@ -106,9 +106,7 @@ def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> 
         yield Finding("network", "not in use", str(error))
         return
     bound = bundle.manifest.min_cosine[session.numerics.precision]
-    yield Finding(
-        "in use", f"{session.numerics}, {session.parallel} at once, up to {session.max_batch} a batch"
-    )
+    yield Finding("in use", f"{session.numerics}, batches of up to {session.max_batch}")
     yield Finding("golden cosine", f"{cosine:.6f} at the least (bound {bound})")
 
 
