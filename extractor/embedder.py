@@ -77,6 +77,7 @@ class Embedder:
     ) -> None:
         folder = _data_folder(data)
         self.bundle = Bundle.of(folder, backbone)
+        self._fingerprint = self.bundle.fingerprint  # a digest, and wanted for every image
         self.limits = limits or Limits()
         self._provider = provider
         self._precision = precision
@@ -93,7 +94,7 @@ class Embedder:
     @property
     def fingerprint(self) -> str:
         """The backbone's fingerprint, in hex."""
-        return self.bundle.fingerprint
+        return self._fingerprint
 
     @property
     def dim(self) -> int:

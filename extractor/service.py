@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -266,11 +267,28 @@ class ExtractorService:
 
     async def _embed(self, images: Iterable[bytes]) -> list[Result]:
         """Submit all, wait for all; when the caller leaves or one breaks, drop what has not begun."""
-        futures: list[asyncio.Future[Result]] = []
+        futures: list[Future[Result]] = []
         try:
             for image in images:
-                futures.append(asyncio.wrap_future(self._embedder.submit(image)))  # noqa: PERF401 - see finally
-            return await asyncio.gather(*futures)
+                futures.append(self._embedder.submit(image))  # noqa: PERF401 - see finally
+            await _all_done(futures)
+            return [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
+
+
+async def _all_done(futures: Sequence[Future[Any]]) -> None:
+    """Wait for futures of other threads, which wake the event loop once for all of them."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+    left = itertools.count(len(futures) - 1, -1)  # next() is atomic
+
+    def count(_: Future[Any]) -> None:
+        if next(left) == 0:
+            loop.call_soon_threadsafe(done.set)
+
+    for future in futures:
+        future.add_done_callback(count)
+    if futures:
+        await done.wait()

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.extractor/_pb/penultimate/v1/penultimate.proto\x12\x0epenultimate.v1\"3\n\x0c\x45mbedRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"q\n\rEmbedResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x10\n\x08numerics\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12,\n\x07results\x18\x04 \x03(\x0b\x32\x1b.penultimate.v1.ImageResult\"z\n\x0bImageResult\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x13\n\tembedding\x18\x02 \x01(\x0cH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.penultimate.v1.ImageErrorH\x00\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\x42\t\n\x07outcome\"\xb7\x01\n\nImageError\x12-\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1f.penultimate.v1.ImageError.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"j\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_IMAGE\x10\x01\x12\x13\n\x0fIMAGE_TOO_LARGE\x10\x02\x12\x16\n\x12UNSUPPORTED_FORMAT\x10\x03\x12\x0c\n\x08INTERNAL\x10\x04\"5\n\rLookupRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"F\n\x0eLookupResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x12\n\nembeddings\x18\x03 \x03(\x0c\"\x10\n\x0eGetInfoRequest\"\xbb\x01\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x10\n\x08numerics\x18\x05 \x01(\t\x12\x14\n\x0cinput_height\x18\x06 \x01(\r\x12\x13\n\x0binput_width\x18\x07 \x01(\r\x12&\n\x06limits\x18\x08 \x01(\x0b\x32\x16.penultimate.v1.Limits\"b\n\x06Limits\x12\x15\n\rmessage_bytes\x18\x01 \x01(\x04\x12\x16\n\x0eitems_per_call\x18\x02 \x01(\r\x12\x13\n\x0bimage_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cimage_pixels\x18\x04 \x01(\x04\x32\xe6\x01\n\tExtractor\x12\x44\n\x05\x45mbed\x12\x1c.penultimate.v1.EmbedRequest\x1a\x1d.penultimate.v1.EmbedResponse\x12G\n\x06Lookup\x12\x1d.penultimate.v1.LookupRequest\x1a\x1e.penultimate.v1.LookupResponse\x12J\n\x07GetInfo\x12\x1e.penultimate.v1.GetInfoRequest\x1a\x1f.penultimate.v1.GetInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.extractor/_pb/penultimate/v1/penultimate.proto\x12\x0epenultimate.v1\"]\n\x0c\x45mbedRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12(\n\x04\x66orm\x18\x03 \x01(\x0b\x32\x1a.penultimate.v1.VectorForm\"\x83\x01\n\nVectorForm\x12\x31\n\x06number\x18\x01 \x01(\x0e\x32!.penultimate.v1.VectorForm.Number\x12\x13\n\x0bunit_length\x18\x02 \x01(\x08\"-\n\x06Number\x12\x16\n\x12NUMBER_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x46LOAT16\x10\x01\"\x9b\x01\n\rEmbedResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x10\n\x08numerics\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12,\n\x07results\x18\x04 \x03(\x0b\x32\x1b.penultimate.v1.ImageResult\x12(\n\x04\x66orm\x18\x05 \x01(\x0b\x32\x1a.penultimate.v1.VectorForm\"\xb6\x01\n\x0bImageResult\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x13\n\tembedding\x18\x02 \x01(\x0cH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.penultimate.v1.ImageErrorH\x00\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\x12\x10\n\x08numerics\x18\x05 \x01(\t\x12(\n\x07timings\x18\x06 \x01(\x0b\x32\x17.penultimate.v1.TimingsB\t\n\x07outcome\"~\n\x07Timings\x12\x12\n\nwaiting_ms\x18\x01 \x01(\x02\x12\x11\n\tdecode_ms\x18\x02 \x01(\x02\x12\x10\n\x08queue_ms\x18\x03 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x04 \x01(\x02\x12\x10\n\x08total_ms\x18\x05 \x01(\x02\x12\x12\n\nbatch_size\x18\x06 \x01(\r\"\xb7\x01\n\nImageError\x12-\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1f.penultimate.v1.ImageError.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"j\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_IMAGE\x10\x01\x12\x13\n\x0fIMAGE_TOO_LARGE\x10\x02\x12\x16\n\x12UNSUPPORTED_FORMAT\x10\x03\x12\x0c\n\x08INTERNAL\x10\x04\"_\n\rLookupRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12(\n\x04\x66orm\x18\x03 \x01(\x0b\x32\x1a.penultimate.v1.VectorForm\"\x82\x01\n\x0eLookupResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x12\n\nembeddings\x18\x03 \x03(\x0c\x12\x10\n\x08numerics\x18\x04 \x03(\t\x12(\n\x04\x66orm\x18\x05 \x01(\x0b\x32\x1a.penultimate.v1.VectorForm\"\x10\n\x0eGetInfoRequest\"\xfd\x01\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x10\n\x08numerics\x18\x05 \x01(\t\x12\x14\n\x0cinput_height\x18\x06 \x01(\r\x12\x13\n\x0binput_width\x18\x07 \x01(\r\x12&\n\x06limits\x18\x08 \x01(\x0b\x32\x16.penultimate.v1.Limits\x12\x12\n\nbatch_size\x18\t \x01(\r\x12\x15\n\rparallel_runs\x18\n \x01(\r\x12\x15\n\rgolden_cosine\x18\x0b \x01(\x01\"b\n\x06Limits\x12\x15\n\rmessage_bytes\x18\x01 \x01(\x04\x12\x16\n\x0eitems_per_call\x18\x02 \x01(\r\x12\x13\n\x0bimage_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cimage_pixels\x18\x04 \x01(\x04\x32\xb6\x02\n\tExtractor\x12\x44\n\x05\x45mbed\x12\x1c.penultimate.v1.EmbedRequest\x1a\x1d.penultimate.v1.EmbedResponse\x12N\n\x0b\x45mbedStream\x12\x1c.penultimate.v1.EmbedRequest\x1a\x1d.penultimate.v1.EmbedResponse(\x01\x30\x01\x12G\n\x06Lookup\x12\x1d.penultimate.v1.LookupRequest\x1a\x1e.penultimate.v1.LookupResponse\x12J\n\x07GetInfo\x12\x1e.penultimate.v1.GetInfoRequest\x1a\x1f.penultimate.v1.GetInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,25 +32,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extractor._pb.penultimate.v
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EMBEDREQUEST']._serialized_start=66
-  _globals['_EMBEDREQUEST']._serialized_end=117
-  _globals['_EMBEDRESPONSE']._serialized_start=119
-  _globals['_EMBEDRESPONSE']._serialized_end=232
-  _globals['_IMAGERESULT']._serialized_start=234
-  _globals['_IMAGERESULT']._serialized_end=356
-  _globals['_IMAGEERROR']._serialized_start=359
-  _globals['_IMAGEERROR']._serialized_end=542
-  _globals['_IMAGEERROR_CODE']._serialized_start=436
-  _globals['_IMAGEERROR_CODE']._serialized_end=542
-  _globals['_LOOKUPREQUEST']._serialized_start=544
-  _globals['_LOOKUPREQUEST']._serialized_end=597
-  _globals['_LOOKUPRESPONSE']._serialized_start=599
-  _globals['_LOOKUPRESPONSE']._serialized_end=669
-  _globals['_GETINFOREQUEST']._serialized_start=671
-  _globals['_GETINFOREQUEST']._serialized_end=687
-  _globals['_GETINFORESPONSE']._serialized_start=690
-  _globals['_GETINFORESPONSE']._serialized_end=877
-  _globals['_LIMITS']._serialized_start=879
-  _globals['_LIMITS']._serialized_end=977
-  _globals['_EXTRACTOR']._serialized_start=980
-  _globals['_EXTRACTOR']._serialized_end=1210
+  _globals['_EMBEDREQUEST']._serialized_end=159
+  _globals['_VECTORFORM']._serialized_start=162
+  _globals['_VECTORFORM']._serialized_end=293
+  _globals['_VECTORFORM_NUMBER']._serialized_start=248
+  _globals['_VECTORFORM_NUMBER']._serialized_end=293
+  _globals['_EMBEDRESPONSE']._serialized_start=296
+  _globals['_EMBEDRESPONSE']._serialized_end=451
+  _globals['_IMAGERESULT']._serialized_start=454
+  _globals['_IMAGERESULT']._serialized_end=636
+  _globals['_TIMINGS']._serialized_start=638
+  _globals['_TIMINGS']._serialized_end=764
+  _globals['_IMAGEERROR']._serialized_start=767
+  _globals['_IMAGEERROR']._serialized_end=950
+  _globals['_IMAGEERROR_CODE']._serialized_start=844
+  _globals['_IMAGEERROR_CODE']._serialized_end=950
+  _globals['_LOOKUPREQUEST']._serialized_start=952
+  _globals['_LOOKUPREQUEST']._serialized_end=1047
+  _globals['_LOOKUPRESPONSE']._serialized_start=1050
+  _globals['_LOOKUPRESPONSE']._serialized_end=1180
+  _globals['_GETINFOREQUEST']._serialized_start=1182
+  _globals['_GETINFOREQUEST']._serialized_end=1198
+  _globals['_GETINFORESPONSE']._serialized_start=1201
+  _globals['_GETINFORESPONSE']._serialized_end=1454
+  _globals['_LIMITS']._serialized_start=1456
+  _globals['_LIMITS']._serialized_end=1554
+  _globals['_EXTRACTOR']._serialized_start=1557
+  _globals['_EXTRACTOR']._serialized_end=1867
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class ExtractorStub(object):
                 request_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.EmbedStream = channel.stream_stream(
+                '/penultimate.v1.Extractor/EmbedStream',
+                request_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.Lookup = channel.unary_unary(
                 '/penultimate.v1.Extractor/Lookup',
                 request_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.LookupRequest.SerializeToString,
@@ -59,6 +64,17 @@ class ExtractorServicer(object):
     def Embed(self, request, context):
         """One result per image, in the order of the request. An image that cannot
         be used fails alone; the call itself then still succeeds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedStream(self, request_iterator, context):
+        """Many requests over one call: one response for each, in their order, each
+        as `Embed` would answer it. The server reads on only while few requests
+        of the stream are unanswered, so a slow reader holds up itself alone. When
+        the server is full, what it accepted is answered, and then the call ends
+        with RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +101,11 @@ def add_ExtractorServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
+                    request_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.FromString,
+                    response_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.SerializeToString,
+            ),
+            'EmbedStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EmbedStream,
                     request_deserializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.FromString,
                     response_serializer=extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.SerializeToString,
             ),
@@ -125,6 +146,33 @@ class Extractor(object):
             request,
             target,
             '/penultimate.v1.Extractor/Embed',
+            extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.SerializeToString,
+            extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/penultimate.v1.Extractor/EmbedStream',
             extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedRequest.SerializeToString,
             extractor_dot___pb_dot_penultimate_dot_v1_dot_penultimate__pb2.EmbedResponse.FromString,
             options,
