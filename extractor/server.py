@@ -22,6 +22,7 @@ from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.service import ExtractorService, Submits
+from extractor.settings import ServiceLimits
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Server:
     embedder : Embedder
     address : str
         `HOST:PORT`; port 0 takes a free one.
+    limits : ServiceLimits, optional
     insecure : bool
         Allow an address that other machines can reach.
 
@@ -59,7 +61,14 @@ class Server:
         `insecure` was not given.
     """
 
-    def __init__(self, embedder: Submits, address: str, *, insecure: bool = False) -> None:
+    def __init__(
+        self,
+        embedder: Submits,
+        address: str,
+        *,
+        limits: ServiceLimits | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._host, self._port = split_address(address)
         if not (insecure or is_loopback(self._host)):
             raise InvalidArgument(
@@ -67,7 +76,8 @@ class Server:
                 "listen on 127.0.0.1, or give --insecure if the network is trusted"
             )
         self.address = address
-        self.service = ExtractorService(embedder)
+        self.limits = limits or ServiceLimits()
+        self.service = ExtractorService(embedder, self.limits)
         self._embedder = embedder
         self._health = _Health()
 

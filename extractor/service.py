@@ -27,7 +27,7 @@ from extractor.errors import (
     Unavailable,
 )
 from extractor.results import Result, Vector
-from extractor.settings import MAX_ITEMS_PER_CALL, MAX_MESSAGE_BYTES, Limits
+from extractor.settings import MAX_ITEMS_PER_CALL, Limits, ServiceLimits
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +153,7 @@ class ExtractorService:
     Parameters
     ----------
     embedder : Embedder
+    limits : ServiceLimits, optional
 
     Attributes
     ----------
@@ -162,10 +163,11 @@ class ExtractorService:
         What every request's bytes pass.
     """
 
-    def __init__(self, embedder: Submits) -> None:
+    def __init__(self, embedder: Submits, limits: ServiceLimits | None = None) -> None:
         self.not_ready = "it is starting: its network is being loaded and tested"
         self._embedder = embedder
-        self.door = Door()
+        self._limits = limits or ServiceLimits()
+        self.door = Door(self._limits.bytes_at_once)
         self._calls: set[asyncio.Task[Any]] = set()
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
@@ -235,8 +237,8 @@ class ExtractorService:
             dim=self._embedder.dim,
             numerics=self._embedder.numerics,
             input_size=(manifest.preprocessing.height, manifest.preprocessing.width),
-            message_bytes=MAX_MESSAGE_BYTES,
-            items_per_call=MAX_ITEMS_PER_CALL,
+            message_bytes=self._limits.message_bytes,
+            items_per_call=self._limits.items_per_call,
             image_bytes=limits.image_bytes,
             image_pixels=limits.image_pixels,
         )
@@ -244,9 +246,9 @@ class ExtractorService:
     def _admit(self, count: int, fingerprint: str) -> None:
         """Accept a call for `count` items of the backbone that the caller wants, if it names one."""
         self._check_ready()
-        if count > MAX_ITEMS_PER_CALL:
+        if count > (most := self._limits.items_per_call):
             raise InvalidArgument(
-                f"the call has {count} images and may have {MAX_ITEMS_PER_CALL}: split it into several calls"
+                f"the call has {count} images and may have {most}: split it into several calls"
             )
         if fingerprint and fingerprint != self._embedder.fingerprint:
             raise FingerprintMismatch(

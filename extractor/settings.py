@@ -42,6 +42,41 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """What the service takes on; what one image may be is in `Limits`.
+
+    Attributes
+    ----------
+    message_bytes : int
+        Largest request, and largest reply.
+    items_per_call : int
+        Images or digests of one call.
+    streams : int
+        Calls of EmbedStream at once.
+    queue_items, queue_bytes : int
+        Images, and bytes of images, that are accepted and not yet answered.
+    bytes_at_once : int
+        Bytes of requests in memory, with what those being received are expected to have.
+    unsaid_bytes : int
+        Room kept for a request whose caller does not say how large it is, until it is known.
+    patience : float
+        Seconds that a call waits for others to be received before it is refused.
+    grace : float
+        Seconds that accepted calls have to finish once the server is told to stop.
+    """
+
+    message_bytes: int = MAX_MESSAGE_BYTES
+    items_per_call: int = MAX_ITEMS_PER_CALL
+    streams: int = 256
+    queue_items: int = 4096
+    queue_bytes: int = 256 * 2**20
+    bytes_at_once: int = 256 * 2**20
+    unsaid_bytes: int = 16 * 2**20
+    patience: float = 0.2
+    grace: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class DataFolder:
     """The folder that holds all that the project keeps, and what lies where in it."""
 
