@@ -34,9 +34,11 @@ PATIENCE_S = 60
 class ServerProcess:
     """`penultimate serve` as a process; ready when made."""
 
+    program: tuple[str, ...] = ("-m", "extractor.cli", "serve")
+
     def __init__(self, data: DataFolder, log: Path, *options: str, address: str = "127.0.0.1:0") -> None:
         self.log = log
-        command = [sys.executable, "-m", "extractor.cli", "serve", "--address", address]
+        command = [sys.executable, *self.program, "--address", address]
         command += ["--data", str(data.root), *options]
         with log.open("w") as stderr:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
