@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from tests.generate_proto import MAPPING, PROTOS, ROOT
 
@@ -40,9 +40,15 @@ def stale() -> list[str]:
 def _plain(file: FileDescriptorProto) -> FileDescriptorProto:
     """Without the JSON names, which only one of the two writes out."""
     for message in file.message_type:
-        for field in message.field:
-            field.ClearField("json_name")
+        _drop_json_names(message)
     return file
+
+
+def _drop_json_names(message: DescriptorProto) -> None:
+    for field in message.field:
+        field.ClearField("json_name")
+    for nested in message.nested_type:
+        _drop_json_names(nested)
 
 
 if __name__ == "__main__":
