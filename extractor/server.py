@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
-import re
 import signal
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -18,23 +14,16 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
-from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
-from extractor.errors import InvalidArgument, Unavailable
+from extractor.addresses import Address
+from extractor.errors import InvalidArgument
+from extractor.security import Certificates, Token, TokenInterceptor
 from extractor.service import ExtractorService, Submits
-from extractor.settings import ServiceLimits
+from extractor.settings import Connections, ServiceLimits
 
 log = logging.getLogger(__name__)
 
-GRACE = 30.0
-"""Seconds that accepted calls have to finish once the server is told to stop."""
-
 SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
-
-_OPTIONS = [
-    *wire.MESSAGE_LIMITS,
-    ("grpc.so_reuseport", 0),  # else two servers share one port, and neither says so
-]
 
 
 class Server:
@@ -46,8 +35,13 @@ class Server:
     address : str
         `HOST:PORT`; port 0 takes a free one.
     limits : ServiceLimits, optional
+    connections : Connections, optional
+    certificates : Certificates, optional
+        For TLS; without, everything is in plain text.
+    token : Token, optional
+        What every call but health checks has to show.
     insecure : bool
-        Allow an address that other machines can reach.
+        Allow plain text on an address that other machines can reach.
 
     Attributes
     ----------
@@ -57,8 +51,8 @@ class Server:
     Raises
     ------
     InvalidArgument
-        When the address is none, or other machines could reach it and
-        `insecure` was not given.
+        When the address is none, or other machines could reach it in plain
+        text and `insecure` was not given.
     """
 
     def __init__(
@@ -67,18 +61,21 @@ class Server:
         address: str,
         *,
         limits: ServiceLimits | None = None,
+        connections: Connections | None = None,
+        certificates: Certificates | None = None,
+        token: Token | None = None,
         insecure: bool = False,
     ) -> None:
-        self._host, self._port = split_address(address)
-        if not (insecure or is_loopback(self._host)):
-            raise InvalidArgument(
-                f"{address} can be reached from other machines, without encryption or password: "
-                "listen on 127.0.0.1, or give --insecure if the network is trusted"
-            )
+        self._wanted = Address.parse(address)
+        if not (certificates or insecure or self._wanted.is_loopback):
+            raise InvalidArgument(_in_plain_text(address, token))
         self.address = address
         self.limits = limits or ServiceLimits()
         self.service = ExtractorService(embedder, self.limits)
         self._embedder = embedder
+        self._connections = connections or Connections()
+        self._certificates = certificates
+        self._interceptors = [TokenInterceptor(token)] if token else []
         self._health = _Health()
 
     async def start(self) -> None:
@@ -89,13 +86,14 @@ class Server:
         Unavailable
             When the address cannot be had, as when another server is there.
         """
-        self._grpc = grpc.aio.server(options=_OPTIONS)
+        options = _channel_options(self.limits, self._connections)
+        self._grpc = grpc.aio.server(options=options, interceptors=self._interceptors)
         self._grpc.add_registered_method_handlers(SERVICE, self.service.methods())
         add_HealthServicer_to_server(self._health, self._grpc)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc)
         await self._set_health(HealthCheckResponse.NOT_SERVING)
-        self.address = f"{self._host}:{self._bind()}"
+        self.address = str(self._wanted.bind(self._listen))
         await self._grpc.start()
 
     async def warm(self) -> None:
@@ -104,47 +102,21 @@ class Server:
         self.service.not_ready = ""
         await self._set_health(HealthCheckResponse.SERVING)
 
-    async def stop(self, grace: float = GRACE) -> None:
-        """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds."""
+    async def stop(self, grace: float | None = None) -> None:
+        """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds.
+
+        When it is left out, `limits.grace` is taken.
+        """
         await self._health.enter_graceful_shutdown()
-        await self.service.drain(grace)
+        await self.service.drain(self.limits.grace if grace is None else grace)
         await self._health.send_watchers_away()
         await self._grpc.stop(grace=1)
 
-    def _bind(self) -> int:
-        """Listen on every address that the host's name stands for, all on one port.
-
-        Left to itself, gRPC is content with one of them: two servers could
-        listen under one name.
-        """
-        port, bound, missing = self._port, 0, OSError("it has no address")
-        for host in self._hosts():
-            try:
-                port = self._grpc.add_insecure_port(f"{host}:{port}")
-                bound += 1
-            except RuntimeError:
-                missing = _why_not(host, port)
-                if missing.errno != errno.EADDRNOTAVAIL:  # a name may stand for more than this machine has
-                    raise self._cannot_listen(missing) from missing
-        if not bound:
-            raise self._cannot_listen(missing) from missing
-        return port
-
-    def _hosts(self) -> list[str]:
-        """The addresses of `self._host`, each as gRPC writes it."""
-        try:
-            found = socket.getaddrinfo(self._host.strip("[]"), None, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise self._cannot_listen(error) from error
-        return [
-            f"[{where[0]}]" if family is socket.AF_INET6 else str(where[0]) for family, *_, where in found
-        ]
-
-    def _cannot_listen(self, reason: OSError) -> Unavailable:
-        return Unavailable(
-            f"cannot listen on {self._host}:{self._port}: {(reason.strerror or str(reason)).lower()}. "
-            "Choose another --address, or stop what listens there"
-        )
+    def _listen(self, address: str) -> int:
+        """Listen on one numeric address; gRPC raises RuntimeError where it cannot."""
+        if self._certificates:
+            return self._grpc.add_secure_port(address, self._certificates.credentials())
+        return self._grpc.add_insecure_port(address)
 
     async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE):
@@ -177,7 +149,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]
                 watch.cancel()
 
 
-def run(server: Server, ready: Callable[[], None], *, grace: float = GRACE) -> None:
+def run(server: Server, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
     Parameters
@@ -185,18 +157,16 @@ def run(server: Server, ready: Callable[[], None], *, grace: float = GRACE) -> N
     server : Server
     ready : callable
         Called once the server answers.
-    grace : float
-        Seconds for what was accepted.
 
     Raises
     ------
     PenultimateError
         When it cannot listen, or cannot run the network.
     """
-    asyncio.run(_run(server, ready, grace))
+    asyncio.run(_run(server, ready))
 
 
-async def _run(server: Server, ready: Callable[[], None], grace: float) -> None:
+async def _run(server: Server, ready: Callable[[], None]) -> None:
     stopped = _stop_signal()
     await server.start()
     try:
@@ -207,8 +177,8 @@ async def _run(server: Server, ready: Callable[[], None], grace: float) -> None:
             ready()
             await stopped
     finally:
-        log.info("stopping: finishing what was accepted, for at most %g s", grace)
-        await server.stop(grace)
+        log.info("stopping: finishing what was accepted, for at most %g s", server.limits.grace)
+        await server.stop()
         log.info("stopped")
 
 
@@ -229,34 +199,32 @@ def _stop_signal() -> asyncio.Future[None]:
     return stopped
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`; an IPv6 host stands in brackets.
-
-    Raises
-    ------
-    InvalidArgument
-        When it is something else.
-    """
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(\d{1,5})", address)
-    if not found or int(found[2]) > 65535:
-        raise InvalidArgument(f"{address!r} is no address: write HOST:PORT, such as 127.0.0.1:50051")
-    return found[1], int(found[2])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _channel_options(limits: ServiceLimits, connections: Connections) -> list[tuple[str, int]]:
+    """The limits as gRPC's core knows them; its times are milliseconds."""
+    options = [
+        ("grpc.so_reuseport", 0),  # else two servers share one port, and neither says so
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_send_message_length", limits.message_bytes),
+        ("grpc.max_concurrent_streams", connections.calls_per_connection),
+        ("grpc.keepalive_time_ms", round(1000 * connections.keepalive)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1000 * connections.ping_interval)),
+    ]
+    if connections.connection_age:
+        options += [
+            ("grpc.max_connection_age_ms", round(1000 * connections.connection_age)),
+            ("grpc.max_connection_age_grace_ms", round(1000 * connections.connection_age_grace)),
+        ]
+    return options
 
 
-def _why_not(host: str, port: int) -> OSError:
-    """What the system says to binding; gRPC keeps it to itself."""
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((host.strip("[]"), port))
-    except OSError as error:
-        return error
-    return OSError(errno.EADDRINUSE, "the address is in use")
+def _in_plain_text(address: str, token: Token | None) -> str:
+    without = (
+        "without encryption, and the token could be read on the way"
+        if token
+        else ("without encryption or password")
+    )
+    return (
+        f"{address} can be reached from other machines, {without}: listen on 127.0.0.1, give "
+        "--tls-certificate and --tls-key, or --insecure if the network is trusted"
+    )

@@ -77,6 +77,32 @@ class ServiceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """How the service keeps its callers' HTTP/2 connections; times in seconds.
+
+    Attributes
+    ----------
+    calls_per_connection : int
+        Calls of one connection at once; the caller's gRPC keeps back what is more.
+    keepalive : float
+        Silence after which the server asks whether the caller is still there.
+    ping_interval : float
+        Shortest time between the pings of a caller; who pings more often is cut off.
+    connection_age : float
+        Age at which a connection is closed in peace, so that its caller connects
+        anew, perhaps elsewhere; 0 for never.
+    connection_age_grace : float
+        How long calls of such a connection may go on.
+    """
+
+    calls_per_connection: int = 4096
+    keepalive: float = 60.0
+    ping_interval: float = 10.0
+    connection_age: float = 0.0
+    connection_age_grace: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class DataFolder:
     """The folder that holds all that the project keeps, and what lies where in it."""
 

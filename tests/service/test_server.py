@@ -26,9 +26,10 @@ from PIL import Image
 from extractor import errors, server, wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
+from extractor.addresses import Address
 from extractor.client import Client
 from extractor.embedder import Embedder
-from extractor.settings import DataFolder
+from extractor.settings import DataFolder, ServiceLimits
 
 PATIENCE_S = 60
 
@@ -236,13 +237,13 @@ def test_insecure_opens_the_door(serve: Callable[..., Any]) -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     """With the value, and how to write one."""
     with pytest.raises(errors.InvalidArgument, match=r"HOST:PORT"):
-        server.split_address(address)
+        Address.parse(address)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost"])
 def test_loopback_is_recognised(host: str) -> None:
     """IPv4, IPv6 and by name."""
-    assert server.is_loopback(host)
+    assert Address(host, 0).is_loopback
 
 
 def test_a_missing_backbone_is_one_clear_sentence(tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
     gated.process.send_signal(number)
     assert gated.calls[0].code() is grpc.StatusCode.UNAVAILABLE
     assert gated.end() == -number
-    assert time.monotonic() - begun < server.GRACE / 2
+    assert time.monotonic() - begun < ServiceLimits().grace / 2
 
 
 def test_clients_outlive_a_killed_server(serve: Callable[..., Any], picture: Callable[..., bytes]) -> None:
