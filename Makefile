@@ -4,7 +4,7 @@ DATA ?= demo-output/data
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check proto clean
+.PHONY: demo test check proto settings peers clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo  ## Everything once, on real photos, from export to trained heads
@@ -19,12 +19,21 @@ check: $(VENV)/.test  ## Lint, types, layers, and whether generated code is curr
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.proto_is_current
+	$(BIN)/python -m tests.generate_settings_docs --check
 
 proto: $(VENV)/.test  ## Generate extractor/_pb from proto/
 	$(BIN)/python -m tests.generate_proto
 
+peers: $(VENV)/.runtime  ## The environment of the servers that the benchmarks compare with
+	$(PYTHON) -m venv benchmarks/peers/.venv
+	benchmarks/peers/.venv/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt \
+	  "$$($(BIN)/python -m benchmarks.peers.runtime)"
+
+settings: $(VENV)/.test  ## Write docs/settings.md from the code
+	$(BIN)/python -m tests.generate_settings_docs
+
 clean:  ## Remove the environment and what the demo made
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) benchmarks/peers/.venv demo-output
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

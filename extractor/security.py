@@ -14,11 +14,9 @@ from typing import Any, NoReturn
 import grpc
 
 from extractor.errors import InvalidArgument, PenultimateError
+from extractor.settings import TOKEN_VARIABLE
 
 log = logging.getLogger(__name__)
-
-TOKEN_VARIABLE = "PENULTIMATE_TOKEN"
-"""The environment's name of a token; the variable holds the secret itself."""
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/",)
 """Called without a token: probes of orchestrators and load balancers have none to send."""

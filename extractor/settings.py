@@ -14,6 +14,9 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 MAX_MESSAGE_BYTES = 64 * 2**20
 MAX_ITEMS_PER_CALL = 1024
 
+TOKEN_VARIABLE = "PENULTIMATE_TOKEN"
+"""The environment's name of the bearer token; the variable holds the secret itself."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -135,6 +138,16 @@ class DataFolder:
     def heads(self) -> Path:
         """One folder per head."""
         return self.root / "heads"
+
+    @property
+    def tuning(self) -> Path:
+        """What was measured of this machine, by backbone and provider."""
+        return self.root / "tuning"
+
+    @property
+    def settings(self) -> Path:
+        """What `penultimate serve` takes settings from, where the file exists."""
+        return self.root / "penultimate.toml"
 
 
 def checked_name(kind: str, name: str) -> str:

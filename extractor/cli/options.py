@@ -28,6 +28,8 @@ def _as_data_folder(_ctx: click.Context, _param: click.Parameter, value: Path | 
 
 data_option = click.option(
     "--data",
+    envvar="PENULTIMATE_DATA",
+    allow_from_autoenv=False,
     type=click.Path(file_okay=False, path_type=Path),
     callback=_as_data_folder,
     help="Folder for backbones, cache, collections and heads. [default: $PENULTIMATE_DATA, "

@@ -5,32 +5,67 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor.cli.configuration import ConfiguredCommand, effective
+from extractor.cli.limits import limit_options, taken
 from extractor.cli.options import data_option, provider_options
-from extractor.settings import DEFAULT_ADDRESS, DataFolder
+from extractor.settings import DEFAULT_ADDRESS, TOKEN_VARIABLE, Connections, Limits, ServiceLimits
+
+if TYPE_CHECKING:
+    from extractor.embedder import Embedder
+    from extractor.security import Certificates, Token
+    from extractor.server import Server
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(
+    "serve",
+    cls=ConfiguredCommand,
+    context_settings={"auto_envvar_prefix": "PENULTIMATE_SERVE"},
     epilog="""\b
 Examples:
   penultimate serve
   penultimate serve --address 127.0.0.1:0 --data demo-output/data
+  penultimate serve --address 0.0.0.0:50051 --tls-certificate server.pem --tls-key server.key
+  penultimate serve --print-config > penultimate.toml
+
+\b
+Every option is also a variable of the environment (--grace: PENULTIMATE_SERVE_GRACE) and a key of a
+TOML file; the command line comes first, then the environment, then the file.
 
 \b
 When it is ready it prints one line on standard output:
   listening on 127.0.0.1:50051 backbone=... fingerprint=... numerics=...
 SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one ends it at once.
-"""
+""",
 )
 @click.option(
     "--address", default=DEFAULT_ADDRESS, show_default=True, help="HOST:PORT; port 0 takes a free one."
 )
 @provider_options
 @data_option
-@click.option("--no-cache", is_flag=True, help="Remember no vectors, and use none that are remembered.")
-@click.option("--insecure", is_flag=True, help="Allow an address that other machines can reach.")
+@click.option(
+    "--cache/--no-cache", default=True, help="Without, it remembers no vectors and uses none that are."
+)
+@click.option("--tls-certificate", type=_FILE, help="PEM file: the server's certificate, and its chain.")
+@click.option("--tls-key", type=_FILE, help="PEM file: the certificate's private key.")
+@click.option(
+    "--tls-client-ca", type=_FILE, help="PEM file: only clients with a certificate from here may connect."
+)
+@click.option(
+    "--token-file",
+    type=_FILE,
+    help="Callers must show a token of this file; it has one a line.",
+)
+@click.option(
+    "--insecure/--no-insecure", default=False, help="Allow plain text where other machines can reach it."
+)
+@limit_options
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -38,42 +73,83 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
     show_default=True,
     help="What goes to standard error.",
 )
-def command(
-    address: str,
-    data: DataFolder,
-    backbone: str,
-    provider: str,
-    precision: str,
-    no_cache: bool,
-    insecure: bool,
-    log_level: str,
-) -> None:
+@click.option("--config", type=_FILE, help="TOML file of settings. [penultimate.toml in the data folder]")
+@click.option("--print-config", is_flag=True, help="Print the settings that hold, as such a file, and end.")
+@click.pass_context
+def command(ctx: click.Context, /, log_level: str, print_config: bool, **settings: Any) -> None:
     """Run the gRPC service.
 
     It answers `penultimate.v1.Extractor`, health checks and reflection.
     """
+    if print_config:
+        click.echo(effective(ctx))
+        if TOKEN_VARIABLE in os.environ and not settings["token_file"]:
+            click.echo(f"# callers must show the token in ${TOKEN_VARIABLE}")
+        return
     _log_to_stderr(log_level)
+    from extractor.server import run
+
+    certificates, token = _certificates(settings), _token(settings["token_file"])
+    with _embedder(settings) as embedder:
+        server = _server(embedder, certificates, token, settings)
+        run(server, lambda: _announce(server))
+
+
+def _announce(server: Server) -> None:
+    info = server.service.info()
+    click.echo(
+        f"listening on {server.address} backbone={info.backbone} "
+        f"fingerprint={info.fingerprint} numerics={info.numerics}"
+    )
+    sys.stdout.flush()
+
+
+def _server(
+    embedder: Embedder, certificates: Certificates | None, token: Token | None, settings: dict[str, Any]
+) -> Server:
+    from extractor.server import Server
+
+    return Server(
+        embedder,
+        settings["address"],
+        limits=taken(ServiceLimits, settings),
+        connections=taken(Connections, settings),
+        certificates=certificates,
+        token=token,
+        insecure=settings["insecure"],
+    )
+
+
+def _embedder(settings: dict[str, Any]) -> Embedder:
     from extractor.embedder import Embedder
-    from extractor.server import Server, run
 
-    with Embedder(
-        backbone,
-        data=data,
-        provider=provider,
-        precision=precision,
-        cache=None if no_cache else "disk",
-    ) as embedder:
-        server = Server(embedder, address, insecure=insecure)
+    return Embedder(
+        settings["backbone"],
+        data=settings["data"],
+        provider=settings["provider"],
+        precision=settings["precision"],
+        cache="disk" if settings["cache"] else None,
+        limits=taken(Limits, settings),
+        max_pending=settings["queue_items"],
+        max_pending_bytes=settings["queue_bytes"],
+    )
 
-        def announce() -> None:
-            info = server.service.info()
-            click.echo(
-                f"listening on {server.address} backbone={info.backbone} "
-                f"fingerprint={info.fingerprint} numerics={info.numerics}"
-            )
-            sys.stdout.flush()
 
-        run(server, announce)
+def _certificates(settings: dict[str, Any]) -> Certificates | None:
+    from extractor.security import Certificates
+
+    certificate, key, client_ca = (settings[f"tls_{name}"] for name in ("certificate", "key", "client_ca"))
+    if not (certificate or key or client_ca):
+        return None
+    if not (certificate and key):
+        raise click.UsageError("TLS needs both --tls-certificate and --tls-key")
+    return Certificates(certificate, key, client_ca)
+
+
+def _token(file: Path | None) -> Token | None:
+    from extractor.security import Token
+
+    return Token.of_file(file) if file else Token.of_environment()
 
 
 def _log_to_stderr(level: str) -> None:
