@@ -14,7 +14,7 @@ def describe() -> str:
     """Processor, cores, memory, Python, ONNX Runtime build and date."""
     return (
         f"{_processor()}, {cores()} cores, {_memory_gib():.0f} GiB, Python {platform.python_version()}, "
-        f"{_runtime()}, {time.strftime('%Y-%m-%d')}"
+        f"{runtime()}, {time.strftime('%Y-%m-%d')}"
     )
 
 
@@ -30,7 +30,8 @@ def _memory_gib() -> float:
     return int(line.split()[1]) / 2**20
 
 
-def _runtime() -> str:
+def runtime() -> str:
+    """The installed ONNX Runtime build and its version."""
     for name in ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu"):
         try:
             return f"{name} {importlib.metadata.version(name)}"
