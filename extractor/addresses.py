@@ -44,7 +44,7 @@ class Address:
         except ValueError:
             return self.host == "localhost"
 
-    def bind(self, listen: Callable[[str], int]) -> Address:
+    def bind(self, listen: Callable[[str], int], option: str = "--address") -> Address:
         """Listen on every address that the host's name stands for, all on one port.
 
         Left to itself, gRPC is content with one of them: two servers could
@@ -55,6 +55,8 @@ class Address:
         listen : callable
             Listens on a numeric `HOST:PORT` and returns the port, or raises
             RuntimeError, as gRPC's servers do.
+        option : str
+            What a user writes the address behind, for the error's text.
 
         Returns
         -------
@@ -67,32 +69,32 @@ class Address:
             When one cannot be had, as when another server is there.
         """
         port, bound, missing = self.port, 0, OSError("it has no address")
-        for host in self._hosts():
+        for host in self._hosts(option):
             try:
                 port = listen(f"{host}:{port}")
                 bound += 1
             except RuntimeError:
                 missing = _why_not(host, port)
                 if missing.errno != errno.EADDRNOTAVAIL:  # a name may stand for more than this machine has
-                    raise self._cannot_listen(missing) from missing
+                    raise self._cannot_listen(missing, option) from missing
         if not bound:
-            raise self._cannot_listen(missing) from missing
+            raise self._cannot_listen(missing, option) from missing
         return Address(self.host, port)
 
-    def _hosts(self) -> list[str]:
+    def _hosts(self, option: str) -> list[str]:
         """The addresses of the host, each as gRPC writes it."""
         try:
             found = socket.getaddrinfo(self.host.strip("[]"), None, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise self._cannot_listen(error) from error
+            raise self._cannot_listen(error, option) from error
         return [
             f"[{where[0]}]" if family is socket.AF_INET6 else str(where[0]) for family, *_, where in found
         ]
 
-    def _cannot_listen(self, reason: OSError) -> Unavailable:
+    def _cannot_listen(self, reason: OSError, option: str) -> Unavailable:
         return Unavailable(
             f"cannot listen on {self}: {(reason.strerror or str(reason)).lower()}. "
-            "Choose another --address, or stop what listens there"
+            f"Choose another {option}, or stop what listens there"
         )
 
 
