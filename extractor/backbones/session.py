@@ -6,9 +6,10 @@ installed decides which providers can be had.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from extractor import images
-from extractor.backbones.bundle import MODEL, Bundle
+from extractor.backbones.bundle import MODEL, Bundle, Golden
 from extractor.backbones.runtimes import has_bf16
+from extractor.backbones.schedule import Schedule
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
 from extractor.settings import cores
@@ -50,6 +52,8 @@ class Session:
     ----------
     bundle : Bundle
     numerics : Numerics
+    schedule : Schedule, optional
+        What keeps the provider busy; the usual one when left out.
 
     Attributes
     ----------
@@ -66,16 +70,18 @@ class Session:
         When the provider is there but does not really run the network.
     """
 
-    def __init__(self, bundle: Bundle, numerics: Numerics) -> None:
+    def __init__(self, bundle: Bundle, numerics: Numerics, schedule: Schedule | None = None) -> None:
+        schedule = schedule or Schedule.usual(numerics.provider)
         self.numerics = numerics
-        # A CPU is fastest with one image a call and a call a core; a GPU wants batches, of few sizes,
-        # because every new shape is searched for its best algorithm again.
-        on_gpu = numerics.provider == "cuda"
-        self._sizes = (1, 8, 32) if on_gpu else (1,)
-        self.max_batch = self._sizes[-1]
-        self.parallel = 2 if on_gpu else cores()
+        self.max_batch, self.parallel = schedule.max_batch, schedule.parallel
+        self._sizes = schedule.sizes
         self._session = _open(bundle, numerics, self._sizes)
         self._input = self._session.get_inputs()[0].name
+
+    @property
+    def schedule(self) -> Schedule:
+        """How it is kept busy."""
+        return Schedule(self.max_batch, self.parallel)
 
     def run(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Vector]:
         """Embed pictures.
@@ -90,15 +96,23 @@ class Session:
             Each owns its memory.
         """
         rows: list[Vector] = []
-        for start in range(0, len(pixels), self.max_batch):
-            part = pixels[start : start + self.max_batch]
-            size = next(size for size in self._sizes if size >= len(part))
-            outputs = self._session.run(None, {self._input: _padded(part, size)})[0]
-            rows.extend(row.copy() for row in outputs[: len(part)])
+        while len(rows) < len(pixels):
+            size = self._size_for(len(pixels) - len(rows))
+            rows.extend(self._run(pixels[len(rows) : len(rows) + size], size))
         return rows
 
+    def _size_for(self, left: int) -> int:
+        """The next run's size: a GPU fills a larger one up, a CPU would compute each row of that in vain."""
+        if self.numerics.provider == "cuda":
+            return next((size for size in self._sizes if size >= left), self._sizes[-1])
+        return max(size for size in self._sizes if size <= left)
+
+    def _run(self, pixels: Sequence[NDArray[np.uint8]], size: int) -> list[Vector]:
+        outputs = self._session.run(None, {self._input: _padded(pixels, size)})[0]
+        return [row.copy() for row in outputs[: len(pixels)]]
+
     def prove(self, bundle: Bundle) -> float:
-        """Warm every batch size; the smallest cosine between the golden vectors and what is computed here.
+        """Run every batch size; the smallest cosine between the golden vectors and what is computed here.
 
         Raises
         ------
@@ -109,14 +123,11 @@ class Session:
         golden = bundle.golden()
         pixels = [images.decode(item.image, bundle.manifest.preprocessing) for item in golden]
         try:
-            for size in self._sizes:
-                self.run(pixels[:1] * size)
-            rows = self.run(pixels)
+            cosines = [cosine for size in self._sizes for cosine in self._cosines(pixels, golden, size)]
         except Exception as error:  # onnxruntime raises its own kinds, as when a GPU's memory is full
             raise Unavailable(f"{self.numerics} cannot run the network: {error}") from error
-        cosines = [_cosine(row, item.vector) for row, item in zip(rows, golden, strict=True)]
         bound = bundle.manifest.min_cosine[self.numerics.precision]
-        smallest = min(cosines)
+        smallest = float(np.min(cosines))  # NaN when one is
         if not smallest >= bound:  # also when it is NaN
             raise Unavailable(
                 f"{self.numerics} does not compute what {bundle.manifest.backbone} should: the smallest "
@@ -125,8 +136,25 @@ class Session:
             )
         return smallest
 
+    def _cosines(
+        self, pixels: Sequence[NDArray[np.uint8]], golden: Sequence[Golden], size: int
+    ) -> list[float]:
+        """Each golden picture's, all of them run in batches of exactly `size`, where some are twice."""
+        count = len(golden)
+        rows = [
+            row
+            for start in range(0, count, size)
+            for row in self.run([pixels[place % count] for place in range(start, start + size)])
+        ]
+        return [_cosine(row, item.vector) for row, item in zip(rows, itertools.cycle(golden))]
 
-def open_session(bundle: Bundle, provider: str = "auto", precision: str = "auto") -> tuple[Session, float]:
+
+def open_session(
+    bundle: Bundle,
+    provider: str = "auto",
+    precision: str = "auto",
+    plan: Callable[[Numerics], Schedule | None] = lambda _: None,
+) -> tuple[Session, float]:
     """The first wanted session that passes the golden test, and its smallest cosine.
 
     Parameters
@@ -134,6 +162,8 @@ def open_session(bundle: Bundle, provider: str = "auto", precision: str = "auto"
     bundle : Bundle
     provider : {"auto", "cpu", "openvino", "cuda"}
     precision : {"auto", "fp32", "bf16"}
+    plan : callable
+        The schedule for what is tried; the usual one for None.
 
     Raises
     ------
@@ -143,7 +173,7 @@ def open_session(bundle: Bundle, provider: str = "auto", precision: str = "auto"
     candidates = list(wanted(provider, precision))
     for numerics in candidates:
         try:
-            session = Session(bundle, numerics)
+            session = Session(bundle, numerics, plan(numerics))
             return session, session.prove(bundle)
         except Unavailable as error:
             if numerics == candidates[-1]:
