@@ -33,6 +33,11 @@ TIE = 0.05
 UNDISTURBED = 0.85
 """Part of the processor that runs on a CPU must have had, or their figures are another program's."""
 
+_DISTURBED = (
+    "other work took a part of the processor, so the figures say little and the usual schedule is taken; "
+    "measure again when the machine is idle"
+)
+
 SLOWER = 0.05
 """A batch size whose throughput is less than the best by this part ends the measuring."""
 
@@ -98,10 +103,12 @@ def open_tuned(
     wanted = tuning.measure == "anew" or (tuning.measure == "once" and not kept.read(session.numerics))
     if tuning.told or not wanted:
         return session, cosine
-    schedule = tune(bundle, session.numerics, kept).schedule
-    if schedule == session.schedule:
+    tuned = tune(bundle, session.numerics, kept)
+    if tuned.trouble:
+        log.warning("what was measured is not remembered: %s", tuned.trouble)
+    if tuned.schedule == session.schedule:
         return session, cosine
-    session = sessions.Session(bundle, session.numerics, schedule)
+    session = sessions.Session(bundle, session.numerics, tuned.schedule)
     return session, session.prove(bundle)
 
 
@@ -124,7 +131,7 @@ class Tuned:
 
 
 def tune(bundle: Bundle, numerics: Numerics, kept: Measurements) -> Tuned:
-    """Measure `numerics`, choose, remember, and log all of it."""
+    """Measure `numerics`, choose, and remember; the choice is logged, and each line at debug."""
 
     def open_run(size: int) -> Run:
         return sessions.Session(bundle, numerics, Schedule(size, 1)).run
@@ -136,8 +143,6 @@ def tune(bundle: Bundle, numerics: Numerics, kept: Measurements) -> Tuned:
         log.debug("%s: %s", numerics, row)
     tuned = _judged(numerics, table, kept)
     log.info("%s was measured in %.1f s: %s", numerics, time.monotonic() - began, tuned.schedule)
-    if tuned.trouble:
-        log.warning("this is not remembered: %s", tuned.trouble)
     return tuned
 
 
@@ -147,7 +152,7 @@ def _judged(numerics: Numerics, table: list[Measured], kept: Measurements) -> Tu
     if not table:
         return Tuned(usual, table, "the network could not be run")
     if numerics.provider != "cuda" and min(row.share for row in table) < UNDISTURBED:
-        return Tuned(usual, table, "other work took the processor; once it is idle, `penultimate tune`")
+        return Tuned(usual, table, _DISTURBED)
     chosen = choose(table, kept.latency_bound).schedule
     try:
         kept.write(numerics, table)

@@ -29,6 +29,7 @@ _SUMMARIES = {
     "index": "Add images to a collection.",
     "search": "Find the images of a collection that look like one image.",
     "classify": "Label images with a head.",
+    "tune": "Measure what keeps this machine busiest, and remember it.",
     "doctor": "Check this installation and say what is in use.",
     "demo": "Run everything once on real photos of solar cells.",
 }

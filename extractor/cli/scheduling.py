@@ -1,0 +1,62 @@
+"""Options for how images become runs of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from extractor.backbones.schedule import LARGEST_BATCH, LATENCY_BOUND, Tuning
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+latency_option = click.option(
+    "--latency-bound",
+    type=click.FloatRange(0.1, 3.6e6),
+    default=LATENCY_BOUND * 1e3,
+    show_default=True,
+    help="Milliseconds that a run of the network may take in the schedule that is chosen by measuring.",
+)
+
+
+def schedule_options(command: F) -> F:
+    """Add `--batch-size`, `--parallel`, `--max-delay`, `--latency-bound` and `--tune`."""
+    for option in (
+        click.option(
+            "--tune/--no-tune",
+            default=False,
+            help="Measure batch sizes and parallel runs at each start, not only where none is remembered.",
+        ),
+        latency_option,
+        click.option(
+            "--max-delay",
+            type=click.FloatRange(0, 60e3),
+            default=0.0,
+            show_default=True,
+            help="Milliseconds that a batch which is not full waits for more images.",
+        ),
+        click.option(
+            "--parallel",
+            type=click.IntRange(1, 1024),
+            help="Runs of the network at once. [default: measured on this machine]",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(1, LARGEST_BATCH),
+            help="Images in one run of the network at most. [default: measured on this machine]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def tuning(settings: Mapping[str, Any]) -> Tuning:
+    """What these options say; what they do not say is measured once."""
+    return Tuning(
+        batch_size=settings["batch_size"],
+        parallel=settings["parallel"],
+        max_delay=settings["max_delay"] / 1e3,
+        latency_bound=settings["latency_bound"] / 1e3,
+        measure="anew" if settings["tune"] else "once",
+    )
