@@ -202,24 +202,34 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _to_input(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
     """Resize the shorter side and crop the centre, computing only the pixels that remain.
 
-    Two passes with 8-bit values between them, in the order in which Pillow
-    resizes a whole picture: the order decides how the values are rounded, and
-    with a box Pillow would choose it by the box.
+    Pillow resizes in two passes with 8-bit values between them, so their order
+    decides how the values are rounded. It has to be that of the whole picture,
+    and with a box Pillow would choose it by the crop's size.
     """
     resized = _resized_size(image.size, spec.resize_shorter)
-    left, top, right, bottom = _crop_box(image.size, resized, (spec.width, spec.height))
-    first, last = _reach(top, bottom, image.height, resized[1])
-    start, end = _reach(left, right, image.width, resized[0])
-    part = image.crop((start, first, end, last))
+    target = (spec.width, spec.height)
+    box = _crop_box(image.size, resized, target)
     filter = _RESAMPLING[spec.interpolation]
-    across, down = (left - start, right - start), (top - first, bottom - first)
-    if _down_first(image.size, resized):
-        part = part.resize((part.width, spec.height), filter, box=(0, down[0], part.width, down[1]))
-        part = part.resize((spec.width, spec.height), filter, box=(across[0], 0, across[1], spec.height))
+    if _down_first(image.size, target) == _down_first(image.size, resized):
+        pixels = image.resize(target, filter, box=box)
     else:
-        part = part.resize((spec.width, part.height), filter, box=(across[0], 0, across[1], part.height))
-        part = part.resize((spec.width, spec.height), filter, box=(0, down[0], spec.width, down[1]))
-    return np.asarray(part.convert("RGB"))
+        pixels = _across_then_down(image, target, filter, box, resized[1])
+    return np.asarray(pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
+
+
+def _across_then_down(
+    image: Image.Image,
+    target: tuple[int, int],
+    filter: Image.Resampling,
+    box: tuple[float, float, float, float],
+    resized_height: int,
+) -> Image.Image:
+    """As `Image.resize` with a box, in this order."""
+    left, top, right, bottom = box
+    first, last = _reach(top, bottom, image.height, resized_height)
+    rows = image.crop((0, first, image.width, last))
+    narrow = rows.resize((target[0], rows.height), filter, box=(left, 0, right, rows.height))
+    return narrow.resize(target, filter, box=(0, top - first, target[0], bottom - first))
 
 
 def _reach(low: float, high: float, length: int, resized: int) -> tuple[int, int]:
