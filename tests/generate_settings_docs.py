@@ -24,9 +24,9 @@ HEAD = """\
 
 Each setting of `penultimate serve` is an option, a variable of the environment, and a key of a TOML file. The
 command line comes first, then the environment, then the file, then the default. The file is what `--config`
-or `PENULTIMATE_SERVE_CONFIG` names, or else `penultimate.toml` in the data folder, where there is one; its keys
-stand under `[serve]`. A key that is unknown, or a value of the wrong type, is an error that names it and the
-file. Paths are relative to the folder that the command is started in.
+or `PENULTIMATE_SERVE_CONFIG` names, or else `penultimate.toml` in the data folder, where there is one; its
+keys stand under `[serve]`. A key that is unknown, or a value of the wrong type, is an error that names it and
+the file. Paths are relative to the folder that the command is started in.
 
 `penultimate serve --print-config` prints the settings that hold, each with where it is from, and is itself
 such a file. A token is no setting: it is in a file (`token-file`) or in the variable `PENULTIMATE_TOKEN`, and

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from extractor.errors import InvalidArgument
 from extractor.settings import DataFolder
 
-_ABOUT_SETTINGS = ("config", "print_config", "help")
+_ABOUT_SETTINGS = ("config", "print_config")
 _FILE = "penultimate.settings_file"
 
 
@@ -56,7 +56,8 @@ class ConfiguredCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take defaults from the file, then parse as always."""
         named, _, _ = self.make_parser(ctx).parse_args(list(args))
-        if not named.get("help") and (file := self._file(ctx, named)):
+        helped = (option := self.get_help_option(ctx)) and named.get(option.name)
+        if not helped and (file := self._file(ctx, named)):
             ctx.default_map = read(file, self)
             ctx.meta[_FILE] = file
         try:
