@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from extractor import tensors
+from extractor.kserve import tensors
 from extractor.errors import InvalidArgument
 
 
