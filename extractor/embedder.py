@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from extractor import caches, images, sources
 from extractor.backbones.bundle import Bundle
-from extractor.batching import Batcher, Direct
+from extractor.batching import Ran
 from extractor.caches import Cache, Row
 from extractor.caches.memory import MemoryCache
-from extractor.errors import InternalError, InvalidArgument, PenultimateError, Unavailable
+from extractor.errors import DeadlineExceeded, InternalError, PenultimateError, Unavailable
 from extractor.inflight import Admission, Flights
-from extractor.results import ImageLike, Result, Vector
+from extractor.network import Network
+from extractor.results import ImageLike, Result, Timings, Vector
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, Limits, cores
-
-if TYPE_CHECKING:
-    from extractor.backbones.session import Session
+from extractor.tickets import Counters, Load, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +83,9 @@ class Embedder:
         self._cache = _disk_cache(folder) if cache == "disk" else cache
         self._process = os.getpid()
         self._admission = Admission(max_pending, max_pending_bytes)
-        self._flights: Flights[Result] = Flights()
-        self._computed = _Counter()
-        self._network: _Network | None = None
+        self._flights: Flights[Ticket] = Flights()
+        self._done = Counters()
+        self._network: Network | None = None
         self._loading = threading.Lock()
         # Twice the cores: where a provider computes in threads of its own, ours only wait for them.
         self._pool = ThreadPoolExecutor(2 * cores(), thread_name_prefix="decode")
@@ -114,7 +113,31 @@ class Embedder:
     @property
     def computed(self) -> int:
         """How many images really went through the network."""
-        return self._computed.value
+        return self._done.computed
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one run of the network at most; loads the network when it is not loaded yet."""
+        return self._loaded().batch_size
+
+    @property
+    def parallel(self) -> int:
+        """Runs of the network at a time; loads the network when it is not loaded yet."""
+        return self._loaded().parallel
+
+    def load(self) -> Load:
+        """What there is to do, and what has been done."""
+        done, admission = self._done, self._admission
+        return Load(
+            items=admission.items,
+            bytes=admission.bytes,
+            oldest=admission.oldest(),
+            computed=done.computed,
+            dropped=done.dropped,
+            refused=admission.refused,
+            last_inference=done.last_inference,
+            alive=self._network is None or self._network.batcher.alive,
+        )
 
     def warm(self) -> None:
         """Load the network and prove it on the golden images.
@@ -126,37 +149,50 @@ class Embedder:
         """
         self._loaded()
 
-    def submit(self, image: ImageLike) -> Future[Result]:
+    def submit(self, image: ImageLike, deadline: float = math.inf) -> Future[Result]:
         """Begin to embed one image.
+
+        Parameters
+        ----------
+        image : bytes, path or PIL image
+        deadline : float
+            When the answer is of no use any more, by `time.monotonic`.
 
         Returns
         -------
         Future of Result
             What is wrong with the image is in the result, not raised. One that
-            is cancelled is dropped at its next step.
+            is cancelled, or late, is dropped at its next step.
 
         Raises
         ------
         Overloaded
-            When too many images, or bytes, are pending.
+            When too many images, or bytes, are pending, or so many that this
+            one would be late.
         """
-        return self._submit(image, patient=False)
+        return self._submit(image, deadline, patient=False)
 
-    def _submit(self, image: ImageLike, *, patient: bool) -> Future[Result]:
+    def check_room(self, deadline: float) -> None:
+        """Raise Overloaded when `submit` would, whatever the image."""
+        self._admission.check(0, deadline)
+
+    def _submit(
+        self, image: ImageLike, deadline: float = math.inf, *, patient: bool = False
+    ) -> Future[Result]:
         if os.getpid() != self._process:
             raise Unavailable(
                 "this embedder was made before a fork, its threads are elsewhere: make a new one"
             )
         size = len(image) if isinstance(image, bytes | bytearray) else 0
-        self._admission.enter(size, patient=patient)
-        future: Future[Result] = Future()
-        future.add_done_callback(lambda _: self._admission.leave(size))
+        number = self._admission.enter(size, deadline, patient=patient)
+        ticket = Ticket(Future(), deadline)
+        ticket.future.add_done_callback(lambda done: self._admission.leave(number, answered=_answered(done)))
         try:
-            self._pool.submit(self._begin, image, future)
+            self._pool.submit(self._begin, image, ticket)
         except RuntimeError:
-            future.cancel()
+            ticket.future.cancel()
             raise Unavailable("the embedder is closed") from None
-        return future
+        return ticket.future
 
     def embed(self, images: Iterable[ImageLike]) -> list[Result]:
         """One result for each image, in order; see `Result`.
@@ -179,7 +215,7 @@ class Embedder:
         room = 4 * cores() + 64
         try:
             for image in sources.several(images):
-                window.append(self._submit(image, patient=True))
+                window.append(self._submit(image, math.inf, patient=True))
                 if len(window) >= room:
                     yield window.popleft().result()
             while window:
@@ -205,57 +241,79 @@ class Embedder:
     ) -> None:
         self.close()
 
-    def _begin(self, image: ImageLike, future: Future[Result]) -> None:
+    def _begin(self, image: ImageLike, ticket: Ticket) -> None:
         """Read, digest, look up: one image, in a thread of the pool."""
         digest: bytes | None = None
         try:
-            if future.cancelled():
-                return
+            if not ticket.waits():
+                return self._drop([ticket])
             data = sources.read(image, self.limits)
             digest = hashlib.sha256(data).digest()
             (known,) = self.lookup([digest])
         except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
-            _settle(future, self._result(digest, error=_deliberate(error)))
-            return
+            return ticket.settle(self._failed(_deliberate(error), digest))
         if known is not None:
-            _settle(future, self._result(digest, embedding=known, cached=True))
-        elif self._flights.board(digest, future):
-            self._compute(data, digest)
+            waiting = Timings(waiting=time.monotonic() - ticket.accepted)
+            ticket.settle(self._result(digest, known, waiting, cached=True))
+        elif self._flights.board(digest, ticket):
+            self._compute(data, digest, ticket.accepted)
+        return None
 
-    def _compute(self, data: bytes, digest: bytes) -> None:
+    def _compute(self, data: bytes, digest: bytes, accepted: float) -> None:
         """Decode and run, for all who wait for this digest."""
-        if not self._flights.wanted(digest):
+        if not self._wanted(digest):
             return
+        begun = time.monotonic()
         try:
             pixels = images.decode(data, self.bundle.manifest.preprocessing, self.limits)
         except Exception as error:  # noqa: BLE001 - as above
-            self._answer(digest, error=_deliberate(error))
+            self._land(digest, self._failed(_deliberate(error), digest))
             return
+        timings = Timings(waiting=begun - accepted, decode=time.monotonic() - begun)
         try:
             network = self._loaded()
-            inner = network.batcher.submit(pixels, wanted=lambda: self._flights.wanted(digest))
+            inner = network.batcher.submit(pixels, wanted=lambda: self._wanted(digest))
         except Exception as error:  # noqa: BLE001 - not this image's fault: no image can be embedded
-            for future in self._flights.land(digest):
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(error)
+            for ticket in self._flights.land(digest):
+                ticket.fail(error)
             return
-        inner.add_done_callback(lambda done: self._finish(done, network.numerics, digest))
+        inner.add_done_callback(lambda done: self._finish(done, network.numerics, digest, timings))
 
-    def _finish(self, done: Future[Vector], numerics: str, digest: bytes) -> None:
+    def _wanted(self, digest: bytes) -> bool:
+        """Whether anybody still waits for this image; those who do not are let go."""
+        gone = self._flights.abandoned(digest)
+        if gone is not None:
+            self._drop(gone)
+        return gone is None
+
+    def _drop(self, tickets: Iterable[Ticket]) -> None:
+        """Count and answer callers who have gone, or whose time has run out."""
+        for ticket in tickets:
+            self._done.drop()
+            ticket.settle(self._failed(DeadlineExceeded("the image's turn came after the caller's deadline")))
+
+    def _finish(self, done: Future[Ran[Vector]], numerics: str, digest: bytes, timings: Timings) -> None:
         """Remember and answer, in the thread that ran the network."""
         if done.cancelled():  # nobody waits
             return
         error = done.exception()
         if error is not None:
-            self._answer(digest, error=_deliberate(error))
+            self._land(digest, self._failed(_deliberate(error), digest))
             return
-        vector = done.result()
-        vector.flags.writeable = False  # the cache and all who wait share it
-        self._computed.add()
+        ran = done.result()
+        ran.output.flags.writeable = False  # the cache and all who wait share it
+        self._done.compute()
+        row = Row(numerics, ran.output)
+        timings = replace(timings, queue=ran.queue, inference=ran.inference, batch_size=ran.batch_size)
         try:
-            self._remember(digest, Row(numerics, vector))
+            self._remember(digest, row)
         finally:
-            self._answer(digest, embedding=vector)
+            self._land(digest, self._result(digest, row, timings))
+
+    def _land(self, digest: bytes, result: Result) -> None:
+        """Answer all who wait for this image."""
+        for ticket in self._flights.land(digest):
+            ticket.settle(result)
 
     def _remember(self, digest: bytes, row: Row) -> None:
         try:
@@ -264,93 +322,41 @@ class Embedder:
         except Exception:
             log.exception("the cache failed; the image will be computed again")
 
-    def _answer(
-        self, digest: bytes, *, embedding: Vector | None = None, error: PenultimateError | None = None
-    ) -> None:
-        result = self._result(digest, embedding=embedding, error=error)
-        for future in self._flights.land(digest):
-            _settle(future, result)
-
-    def lookup(self, digests: Sequence[bytes]) -> list[Vector | None]:
+    def lookup(self, digests: Sequence[bytes]) -> list[Row | None]:
         """What is remembered for the images with these SHA-256 digests; None for what is not.
 
         Nothing is computed. A cache that fails remembers nothing.
         """
         try:
-            keys = [caches.key(self.fingerprint, digest) for digest in digests]
+            keys = [caches.key(self._fingerprint, digest) for digest in digests]
             rows = self._cache.get_many(keys) if self._cache else [None] * len(keys)
         except Exception:
             log.exception("the cache failed; images will be computed again")
             return [None] * len(digests)
-        return [row.vector if row and self._fits(row) else None for row in rows]
+        return [row if row and self._fits(row) else None for row in rows]
 
     def _fits(self, row: Row) -> bool:
         exact_enough = self._precision != "fp32" or row.numerics.endswith("/fp32")
         return exact_enough and len(row.vector) == self.dim
 
-    def _result(
-        self,
-        digest: bytes | None,
-        *,
-        embedding: Vector | None = None,
-        error: PenultimateError | None = None,
-        cached: bool = False,
-    ) -> Result:
-        return Result(embedding, error, digest, cached, self.fingerprint)
+    def _result(self, digest: bytes, row: Row, timings: Timings, *, cached: bool = False) -> Result:
+        return Result(row.vector, None, digest, cached, self._fingerprint, row.numerics, timings)
 
-    def _loaded(self) -> _Network:
+    def _failed(self, error: PenultimateError, digest: bytes | None = None) -> Result:
+        return Result(None, error, digest, False, self._fingerprint)
+
+    def _loaded(self) -> Network:
         with self._loading:
             if self._network is None:
-                self._network = _Network(self.bundle, self._provider, self._precision)
+                self._network = Network(self.bundle, self._provider, self._precision)
             return self._network
 
 
-class _Network:
-    """The proved session and the batcher in front of it."""
-
-    def __init__(self, bundle: Bundle, provider: str, precision: str) -> None:
-        open_session = _runtime()
-        session, self.golden_cosine = open_session(bundle, provider, precision)
-        self.numerics = str(session.numerics)
-        self.batcher: Batcher[NDArray[np.uint8], Vector] | Direct[NDArray[np.uint8], Vector] = (
-            Batcher(session.run, max_batch=session.max_batch, workers=session.parallel)
-            if session.max_batch > 1
-            else Direct(session.run)
-        )
-        log.info(
-            "%s runs on %s, smallest golden cosine %.5f",
-            bundle.manifest.backbone,
-            self.numerics,
-            self.golden_cosine,
-        )
-
-
-def _runtime() -> Callable[[Bundle, str, str], tuple[Session, float]]:
-    """What opens a session; imported here, since only an image that is not remembered needs it."""
-    try:
-        from extractor.backbones.session import open_session
-    except ImportError as error:
-        raise InvalidArgument(
-            f"ONNX Runtime cannot be imported ({error}): in penultimate's folder, pip install "
-            "one of '.[cpu]', '.[openvino]', '.[gpu]'"
-        ) from error
-    return open_session
-
-
-class _Counter:
-    def __init__(self) -> None:
-        self.value = 0
-        self._lock = threading.Lock()
-
-    def add(self) -> None:
-        with self._lock:
-            self.value += 1
-
-
-def _settle(future: Future[Result], result: Result) -> None:
-    """Answer, unless the caller has gone."""
-    if future.set_running_or_notify_cancel():
-        future.set_result(result)
+def _answered(done: Future[Result]) -> bool:
+    """Whether the image was dealt with, not dropped."""
+    if done.cancelled() or done.exception() is not None:
+        return False
+    return not isinstance(done.result().error, DeadlineExceeded)
 
 
 def _deliberate(error: BaseException) -> PenultimateError:

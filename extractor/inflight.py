@@ -1,89 +1,154 @@
-"""What is under way: how much may be, and which images are the same."""
+"""What is under way: how much may be, how fast it moves, and which images are the same."""
 
 from __future__ import annotations
 
+import itertools
 import threading
-from concurrent.futures import Future
-from typing import Generic, TypeVar
+import time
+from typing import Generic, Protocol, TypeVar
 
 from extractor.errors import Overloaded
 
-R = TypeVar("R")
+_SMOOTHING = 0.05
+"""Weight of the newest image in the pace: some twenty count."""
+
+_LONGEST_PAUSE = 5.0
+"""Seconds after which a refused caller is asked to come again, at most."""
 
 
 class Admission:
-    """Counts items and bytes that are under way, and refuses what is too much."""
+    """Counts items and bytes that are under way, and refuses what is too much or would come too late.
+
+    Parameters
+    ----------
+    max_items, max_bytes : int
+    """
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self._max_items, self._max_bytes = max_items, max_bytes
-        self._items = self._bytes = 0
+        self._inside: dict[int, tuple[int, float]] = {}  # bytes, and since when; oldest first
+        self._bytes = 0
+        self._numbers = itertools.count()
         self._changed = threading.Condition()
+        self._last = 0.0
+        self.pace = 0.0
+        self.refused = 0
 
-    def enter(self, size: int, *, patient: bool = False) -> None:
-        """Count one item of `size` bytes in.
+    @property
+    def items(self) -> int:
+        """Items that are under way."""
+        return len(self._inside)
+
+    @property
+    def bytes(self) -> int:
+        """Their bytes."""
+        return self._bytes
+
+    def oldest(self) -> float:
+        """Seconds since the oldest of them was let in; 0 when there is none."""
+        with self._changed:
+            since = next((since for _, since in self._inside.values()), None)
+        return 0.0 if since is None else time.monotonic() - since
+
+    def enter(self, size: int, deadline: float, *, patient: bool = False) -> int:
+        """Let one item of `size` bytes in; returns its number.
 
         Parameters
         ----------
         size : int
+        deadline : float
+            When its answer is of no use any more, by `time.monotonic`.
         patient : bool
             Wait for room instead of raising.
 
         Raises
         ------
         Overloaded
-            When there are too many already. A single item is always let in,
-            or one over the limit on bytes could never be answered.
+            When there are too many already, or so many that this one's turn
+            would come after its deadline. A single item is always let in, or
+            one over the limit on bytes could never be answered.
         """
         with self._changed:
             if patient:
                 self._changed.wait_for(lambda: self._has_room(size))
-            if not self._has_room(size):
-                raise Overloaded(
-                    f"{self._items} images with {self._bytes:,} bytes are pending (at most "
-                    f"{self._max_items} and {self._max_bytes:,}): try again in a second"
-                )
-            self._items += 1
+            self.check(size, deadline)
+            number = next(self._numbers)
+            self._inside[number] = size, time.monotonic()
             self._bytes += size
+            if len(self._inside) == 1:
+                self._last = time.monotonic()
+            return number
 
-    def leave(self, size: int) -> None:
-        """Count one item out."""
+    def leave(self, number: int, *, answered: bool) -> None:
+        """Let an item out; one that was answered, not dropped, tells how fast they move."""
         with self._changed:
-            self._items -= 1
+            size, _ = self._inside.pop(number)
             self._bytes -= size
+            if answered:
+                now = time.monotonic()
+                self.pace += _SMOOTHING * (now - self._last - self.pace)
+                self._last = now
             self._changed.notify_all()
 
+    def check(self, size: int, deadline: float) -> None:
+        """Raise Overloaded as `enter` would."""
+        wait = len(self._inside) * self.pace
+        if not self._has_room(size):
+            self.refused += 1
+            raise Overloaded(
+                f"{len(self._inside)} images with {self._bytes:,} bytes are pending (at most "
+                f"{self._max_items} and {self._max_bytes:,}): try again in a second"
+            )
+        if self._inside and time.monotonic() + wait > deadline:
+            self.refused += 1
+            raise Overloaded(
+                f"{len(self._inside)} images are pending, which takes about {wait:.1f} s, "
+                "longer than the caller waits: try again later, or allow a longer deadline",
+                min(wait, _LONGEST_PAUSE),
+            )
+
     def _has_room(self, size: int) -> bool:
-        fits = self._items < self._max_items and self._bytes + size <= self._max_bytes
-        return fits or not self._items
+        fits = len(self._inside) < self._max_items and self._bytes + size <= self._max_bytes
+        return fits or not self._inside
 
 
-class Flights(Generic[R]):
+class Waits(Protocol):
+    """Somebody who waits for an answer."""
+
+    def waits(self) -> bool:
+        """Whether the answer would still be of use."""
+        ...
+
+
+W = TypeVar("W", bound=Waits)
+
+
+class Flights(Generic[W]):
     """Work under way by key, so that what several callers want is done once.
 
-    A flight ends by `land`, or by `wanted` when nobody waits for it any more;
-    whoever comes later begins another.
+    A flight ends by `land`, or by `abandoned` when nobody waits for it any
+    more; whoever comes later begins another.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, list[Future[R]]] = {}
+        self._waiting: dict[bytes, list[W]] = {}
         self._lock = threading.Lock()
 
-    def board(self, key: bytes, future: Future[R]) -> bool:
-        """Let `future` wait for `key`; True when its caller is the first and has to do the work."""
+    def board(self, key: bytes, who: W) -> bool:
+        """Let `who` wait for `key`; True when it is the first and has to see to the work."""
         with self._lock:
             waiting = self._waiting.setdefault(key, [])
-            waiting.append(future)
+            waiting.append(who)
             return len(waiting) == 1
 
-    def wanted(self, key: bytes) -> bool:
-        """Whether anybody still waits."""
+    def abandoned(self, key: bytes) -> list[W] | None:
+        """Those who waited, when none of them does any more: the flight is over. None when it is not."""
         with self._lock:
-            if all(future.cancelled() for future in self._waiting[key]):
-                del self._waiting[key]
-                return False
-            return True
+            if any(who.waits() for who in self._waiting[key]):
+                return None
+            return self._waiting.pop(key)
 
-    def land(self, key: bytes) -> list[Future[R]]:
+    def land(self, key: bytes) -> list[W]:
         """Those who waited; the flight is over."""
         with self._lock:
             return self._waiting.pop(key)

@@ -20,6 +20,34 @@ ImageLike: TypeAlias = "bytes | str | os.PathLike[str] | Image"
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one image went, in seconds; zero for what it did not meet.
+
+    Attributes
+    ----------
+    waiting : float
+        For a thread, and its digest and the cache.
+    decode : float
+        From bytes to pixels at the network's input size.
+    queue : float
+        Waiting for a batch.
+    inference : float
+        The batch's run.
+    total : float
+        From being accepted to being answered.
+    batch_size : int
+        Images in the batch.
+    """
+
+    waiting: float = 0.0
+    decode: float = 0.0
+    queue: float = 0.0
+    inference: float = 0.0
+    total: float = 0.0
+    batch_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The outcome for one image: a vector or an error, never both.
 
@@ -35,6 +63,10 @@ class Result:
         True when the vector was remembered, not computed.
     fingerprint : str
         The backbone that made the vector, in hex.
+    numerics : str
+        What computed the vector, such as `cpu/fp32`; empty without a vector.
+    timings : Timings or None
+        Where the time went, as the embedder that answered measured it.
     """
 
     embedding: Vector | None
@@ -42,6 +74,8 @@ class Result:
     digest: bytes | None
     cached: bool
     fingerprint: str
+    numerics: str = ""
+    timings: Timings | None = None
 
     @property
     def ok(self) -> bool:

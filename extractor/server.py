@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -14,16 +14,15 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
-from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.addresses import Address
+from extractor.calls import Calls, Observer
 from extractor.errors import InvalidArgument
 from extractor.security import Certificates, Token, TokenInterceptor
-from extractor.service import ExtractorService, Submits
+from extractor.service import SERVICE, ExtractorService
 from extractor.settings import Connections, ServiceLimits
+from extractor.submission import Submits
 
 log = logging.getLogger(__name__)
-
-SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
 
 
 class Server:
@@ -40,6 +39,8 @@ class Server:
         For TLS; without, everything is in plain text.
     token : Token, optional
         What every call but health checks has to show.
+    observers : sequence of Observer
+        What watches all calls.
     insecure : bool
         Allow plain text on an address that other machines can reach.
 
@@ -64,6 +65,7 @@ class Server:
         connections: Connections | None = None,
         certificates: Certificates | None = None,
         token: Token | None = None,
+        observers: Sequence[Observer] = (),
         insecure: bool = False,
     ) -> None:
         self._wanted = Address.parse(address)
@@ -71,7 +73,8 @@ class Server:
             raise InvalidArgument(_in_plain_text(address, token))
         self.address = address
         self.limits = limits or ServiceLimits()
-        self.service = ExtractorService(embedder, self.limits)
+        self.calls = Calls(self.limits, observers)
+        self.service = ExtractorService(embedder, self.calls)
         self._embedder = embedder
         self._connections = connections or Connections()
         self._certificates = certificates
@@ -99,7 +102,7 @@ class Server:
     async def warm(self) -> None:
         """Load and prove the network, then serve; raises what `Embedder.warm` raises."""
         await asyncio.to_thread(self._embedder.warm)
-        self.service.not_ready = ""
+        self.calls.not_ready = ""
         await self._set_health(HealthCheckResponse.SERVING)
 
     async def stop(self, grace: float | None = None) -> None:
@@ -108,7 +111,7 @@ class Server:
         When it is left out, `limits.grace` is taken.
         """
         await self._health.enter_graceful_shutdown()
-        await self.service.drain(self.limits.grace if grace is None else grace)
+        await self.calls.drain(self.limits.grace if grace is None else grace)
         await self._health.send_watchers_away()
         await self._grpc.stop(grace=1)
 

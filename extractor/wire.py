@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from extractor import errors
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.caches import Row
 from extractor.errors import PenultimateError
-from extractor.results import Result, Vector
+from extractor.results import Result, Timings, Vector
 from extractor.settings import MAX_MESSAGE_BYTES
 
 M = TypeVar("M", bound=Message)
@@ -24,6 +28,12 @@ FINGERPRINT = "penultimate-fingerprint"
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """The trailer by which clients, and gRPC's own retries, know when to try again."""
+
+REQUEST_ID = "penultimate-request-id"
+"""The header by which a caller may name its call, and the trailer that says how the server names it."""
+
+DETAILS = "grpc-status-details-bin"
+"""The trailer that holds a google.rpc.Status, where another try is sensible."""
 
 SIZE = "penultimate-request-bytes"
 """The header by which a caller may say how large its request is, so that room for it is found sooner."""
@@ -58,6 +68,10 @@ _CODES: list[tuple[type[PenultimateError], pb.ImageError.Code]] = [
 ]
 
 
+# How the numbers of a vector lie in its bytes.
+_NUMBERS = {pb.VectorForm.NUMBER_UNSPECIFIED: "<f4", pb.VectorForm.FLOAT16: "<f2"}
+
+
 @dataclass(frozen=True, slots=True)
 class Info:
     """What a server serves, and on what.
@@ -76,6 +90,10 @@ class Info:
         Height and width of the network's input in pixels.
     message_bytes, items_per_call, image_bytes, image_pixels : int
         What the server accepts at most.
+    batch_size, parallel_runs : int
+        Images in one run of the network at most, and runs at a time.
+    golden_cosine : float
+        The smallest cosine of its golden test.
     """
 
     version: str
@@ -88,6 +106,9 @@ class Info:
     items_per_call: int
     image_bytes: int
     image_pixels: int
+    batch_size: int
+    parallel_runs: int
+    golden_cosine: float
 
 
 def pack_info(info: Info) -> pb.GetInfoResponse:
@@ -106,6 +127,9 @@ def pack_info(info: Info) -> pb.GetInfoResponse:
             image_bytes=info.image_bytes,
             image_pixels=info.image_pixels,
         ),
+        batch_size=info.batch_size,
+        parallel_runs=info.parallel_runs,
+        golden_cosine=info.golden_cosine,
     )
 
 
@@ -122,16 +146,31 @@ def unpack_info(message: pb.GetInfoResponse) -> Info:
         items_per_call=message.limits.items_per_call,
         image_bytes=message.limits.image_bytes,
         image_pixels=message.limits.image_pixels,
+        batch_size=message.batch_size,
+        parallel_runs=message.parallel_runs,
+        golden_cosine=message.golden_cosine,
     )
 
 
-def pack_results(results: Iterable[Result], fingerprint: str, numerics: str, dim: int) -> pb.EmbedResponse:
-    """The message that answers one call."""
+def check_form(form: pb.VectorForm) -> None:
+    """Raise InvalidArgument for a kind of number that is not known here."""
+    if form.number not in _NUMBERS:
+        known = ", ".join(pb.VectorForm.Number.keys())
+        raise errors.InvalidArgument(
+            f"form.number is {form.number}, which this server does not know ({known})"
+        )
+
+
+def pack_results(
+    results: Iterable[Result], fingerprint: str, numerics: str, dim: int, form: pb.VectorForm
+) -> pb.EmbedResponse:
+    """The message that answers one request, with vectors of the form it asked for."""
     return pb.EmbedResponse(
         fingerprint=fingerprint,
         numerics=numerics,
         dim=dim,
-        results=[_pack_result(result) for result in results],
+        results=[_pack_result(result, form) for result in results],
+        form=form,
     )
 
 
@@ -151,20 +190,38 @@ def unpack_results(message: pb.EmbedResponse, count: int) -> list[Result]:
     """
     if len(message.results) != count:
         raise errors.InternalError(f"the server answered {count} images with {len(message.results)} results")
-    return [_unpack_result(result, message.fingerprint, message.dim) for result in message.results]
+    number = _number(message.form)
+    return [_unpack_result(result, message.fingerprint, message.dim, number) for result in message.results]
 
 
-def pack_vectors(vectors: Iterable[Vector | None], fingerprint: str, dim: int) -> pb.LookupResponse:
-    """The message that says what is remembered."""
-    embeddings = [b"" if vector is None else _bytes(vector) for vector in vectors]
-    return pb.LookupResponse(fingerprint=fingerprint, dim=dim, embeddings=embeddings)
+def pack_rows(
+    rows: Sequence[Row | None], fingerprint: str, dim: int, form: pb.VectorForm
+) -> pb.LookupResponse:
+    """The message that says what is remembered, in the form that was asked for."""
+    return pb.LookupResponse(
+        fingerprint=fingerprint,
+        dim=dim,
+        embeddings=[b"" if row is None else _bytes(row.vector, form) for row in rows],
+        numerics=["" if row is None else row.numerics for row in rows],
+        form=form,
+    )
+
+
+def unpack_rows(message: pb.LookupResponse, count: int) -> list[Row | None]:
+    """What `pack_rows` packed; errors as in `unpack_results`."""
+    if len(message.embeddings) != count:
+        raise errors.InternalError(f"the server answered {count} digests with {len(message.embeddings)}")
+    number, dim = _number(message.form), message.dim
+    numerics = message.numerics if len(message.numerics) == count else [""] * count
+    return [
+        Row(what, _vector(data, dim, number)) if data else None
+        for what, data in zip(numerics, message.embeddings, strict=True)
+    ]
 
 
 def unpack_vectors(message: pb.LookupResponse, count: int) -> list[Vector | None]:
-    """What `pack_vectors` packed; errors as in `unpack_results`."""
-    if len(message.embeddings) != count:
-        raise errors.InternalError(f"the server answered {count} digests with {len(message.embeddings)}")
-    return [_vector(data, message.dim) if data else None for data in message.embeddings]
+    """The vectors of `unpack_rows`."""
+    return [row and row.vector for row in unpack_rows(message, count)]
 
 
 def parse(kind: type[M], data: bytes) -> M:
@@ -184,21 +241,29 @@ def parse(kind: type[M], data: bytes) -> M:
         ) from None
 
 
-def said_size(context: Any, otherwise: int) -> int:
+def said_size(headers: Mapping[str, str], otherwise: int) -> int:
     """The request's size as its header says, or `otherwise`."""
-    said = dict(context.invocation_metadata()).get(SIZE, "")
+    said = headers.get(SIZE, "")
     return min(int(said), MAX_MESSAGE_BYTES) if said.isdecimal() and len(said) < 12 else otherwise
 
 
-def status_of(error: PenultimateError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
+def status_of(error: PenultimateError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
     """How a call fails because of `error`: code, details and trailers."""
     code = next((code for kind, code in _STATUS if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-    trailers: tuple[tuple[str, str], ...] = ()
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
     if isinstance(error, errors.Overloaded):
-        trailers = ((PUSHBACK, str(round(error.retry_after * 1000))),)
+        trailers = _come_again(code, str(error), round(error.retry_after * 1000))
     elif isinstance(error, errors.FingerprintMismatch):
         trailers = ((FINGERPRINT, error.expected),)
     return code, str(error), trailers
+
+
+def _come_again(code: grpc.StatusCode, why: str, milliseconds: int) -> tuple[tuple[str, str | bytes], ...]:
+    """When another try is sensible, as gRPC's clients know it and as Google's APIs say it."""
+    info = RetryInfo(retry_delay=Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 10**6))
+    status = Status(code=code.value[0], message=why)
+    status.details.add().Pack(info)
+    return (PUSHBACK, str(milliseconds)), (DETAILS, status.SerializeToString())
 
 
 def error_of(failure: grpc.RpcError, address: str, fingerprint: str = "") -> PenultimateError:
@@ -268,20 +333,51 @@ def _trailers(failure: grpc.RpcError) -> dict[str, str]:
     return {key: str(value) for key, value in pairs}
 
 
-def _pack_result(result: Result) -> pb.ImageResult:
-    digest = result.digest or b""
+def _pack_result(result: Result, form: pb.VectorForm) -> pb.ImageResult:
+    digest, timings = result.digest or b"", _pack_timings(result.timings)
     if result.embedding is not None:
-        return pb.ImageResult(digest=digest, embedding=_bytes(result.embedding), cached=result.cached)
+        return pb.ImageResult(
+            digest=digest,
+            embedding=_bytes(result.embedding, form),
+            cached=result.cached,
+            numerics=result.numerics,
+            timings=timings,
+        )
     error = result.error or errors.InternalError("no vector and no reason")
     code = next((code for kind, code in _CODES if isinstance(error, kind)), pb.ImageError.INTERNAL)
-    return pb.ImageResult(digest=digest, error=pb.ImageError(code=code, reason=str(error)))
+    return pb.ImageResult(digest=digest, error=pb.ImageError(code=code, reason=str(error)), timings=timings)
 
 
-def _unpack_result(message: pb.ImageResult, fingerprint: str, dim: int) -> Result:
-    digest = message.digest or None
+def _pack_timings(timings: Timings | None) -> pb.Timings | None:
+    if timings is None:
+        return None
+    return pb.Timings(
+        waiting_ms=1e3 * timings.waiting,
+        decode_ms=1e3 * timings.decode,
+        queue_ms=1e3 * timings.queue,
+        inference_ms=1e3 * timings.inference,
+        total_ms=1e3 * timings.total,
+        batch_size=timings.batch_size,
+    )
+
+
+def _unpack_result(message: pb.ImageResult, fingerprint: str, dim: int, number: str) -> Result:
+    digest, timings = message.digest or None, _unpack_timings(message.timings)
     if message.HasField("error"):
-        return Result(None, _unpack_error(message.error), digest, cached=False, fingerprint=fingerprint)
-    return Result(_vector(message.embedding, dim), None, digest, message.cached, fingerprint)
+        return Result(None, _unpack_error(message.error), digest, False, fingerprint, "", timings)
+    vector = _vector(message.embedding, dim, number)
+    return Result(vector, None, digest, message.cached, fingerprint, message.numerics, timings)
+
+
+def _unpack_timings(message: pb.Timings) -> Timings:
+    return Timings(
+        waiting=message.waiting_ms / 1e3,
+        decode=message.decode_ms / 1e3,
+        queue=message.queue_ms / 1e3,
+        inference=message.inference_ms / 1e3,
+        total=message.total_ms / 1e3,
+        batch_size=message.batch_size,
+    )
 
 
 def _unpack_error(message: pb.ImageError) -> PenultimateError:
@@ -289,13 +385,25 @@ def _unpack_error(message: pb.ImageError) -> PenultimateError:
     return kind(message.reason)
 
 
-def _bytes(vector: Vector) -> bytes:
-    return vector.astype("<f4", copy=False).tobytes()
+def _number(form: pb.VectorForm) -> str:
+    try:
+        return _NUMBERS[form.number]
+    except KeyError:
+        raise errors.InternalError(
+            f"the server's vectors are of a kind {form.number}, unknown here"
+        ) from None
 
 
-def _vector(data: bytes, dim: int) -> Vector:
-    if len(data) != 4 * dim:
-        raise errors.InternalError(f"a vector of {dim} numbers came as {len(data)} bytes")
-    vector = np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+def _bytes(vector: Vector, form: pb.VectorForm) -> bytes:
+    if form.unit_length and (length := float(np.linalg.norm(vector))):
+        vector = vector / np.float32(length)
+    with np.errstate(over="ignore"):  # the contract says what becomes of numbers beyond float16
+        return vector.astype(_NUMBERS[form.number], copy=False).tobytes()
+
+
+def _vector(data: bytes, dim: int, number: str) -> Vector:
+    if len(data) != np.dtype(number).itemsize * dim:
+        raise errors.InternalError(f"a vector of {dim} numbers ({number}) came as {len(data)} bytes")
+    vector = np.frombuffer(data, dtype=number).astype(np.float32, copy=False)
     vector.flags.writeable = False  # as an embedder's, which its cache shares with all callers
     return vector

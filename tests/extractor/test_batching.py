@@ -53,7 +53,7 @@ def test_only_the_culprits_fail(items: list[int], max_batch: int, workers: int) 
             with pytest.raises(ArithmeticError, match=f"cannot double {item}"):
                 future.result(0)
         else:
-            assert future.result(0) == 2 * item
+            assert future.result(0).output == 2 * item
 
 
 def test_what_waits_is_joined_up_to_the_batch_size() -> None:
@@ -66,7 +66,7 @@ def test_what_waits_is_joined_up_to_the_batch_size() -> None:
     futures += [batcher.submit(item) for item in range(1, 10)]
     gate.open.set()
     batcher.close()
-    assert [future.result(0) for future in futures] == [2 * item for item in range(10)]
+    assert [future.result(0).output for future in futures] == [2 * item for item in range(10)]
     assert recorder.sizes == [1, 4, 4, 1]
 
 
@@ -81,7 +81,7 @@ def test_an_item_whose_caller_left_is_not_run() -> None:
     assert cancelled.cancel()
     gate.open.set()
     batcher.close()
-    assert (first.result(0), good.result(0)) == (2, 8)
+    assert (first.result(0).output, good.result(0).output) == (2, 8)
     assert recorder.sizes == [1, 1]
     with pytest.raises(CancelledError):
         unwanted.result(0)
@@ -102,7 +102,7 @@ def test_after_close_nothing_is_accepted() -> None:
     accepted = batcher.submit(5)
     batcher.close()
     batcher.close()
-    assert accepted.result(0) == 10
+    assert accepted.result(0).output == 10
     with pytest.raises(Unavailable, match="closed"):
         batcher.submit(6)
 
@@ -111,7 +111,41 @@ def test_direct_answers_as_a_batcher_does() -> None:
     """In the caller's thread: its own answer, its own error, nothing for nobody."""
     recorder = Recorder()
     direct: Direct[int, int] = Direct(recorder)
-    assert direct.submit(4).result(0) == 8
+    assert direct.submit(4).result(0).output == 8
     assert isinstance(direct.submit(-1).exception(0), ArithmeticError)
     assert direct.submit(5, wanted=lambda: False).cancelled()
     assert recorder.sizes == [1, 1]
+
+
+def test_a_batch_may_wait_for_more() -> None:
+    """With `max_delay` a lone item waits for company, but not for ever; each is told what it met."""
+    recorder = Recorder()
+    batcher = Batcher(recorder, max_batch=3, workers=1, max_delay=60)
+    futures = [batcher.submit(item) for item in range(3)]  # a full batch goes at once
+    ran = [future.result(10) for future in futures]
+    assert recorder.sizes == [3]
+    assert [(item.output, item.batch_size) for item in ran] == [(0, 3), (2, 3), (4, 3)]
+    assert all(item.queue >= 0 and item.inference >= 0 for item in ran)
+    batcher.close()
+    short = Batcher(recorder, max_batch=3, workers=1, max_delay=0.05)
+    alone = short.submit(1).result(10)
+    assert alone.batch_size == 1
+    assert alone.queue >= 0.05
+    short.close()
+
+
+def test_whatever_a_run_raises_the_workers_live_on() -> None:
+    """Even what is no Exception: the item has it, and the next one is answered."""
+
+    def exits(items: Sequence[int]) -> list[int]:
+        if items[0] < 0:
+            raise SystemExit("out of here")
+        return list(items)
+
+    batcher = Batcher(exits, max_batch=1, workers=1)
+    with pytest.raises(SystemExit):
+        batcher.submit(-1).result(10)
+    assert batcher.submit(1).result(10).output == 1
+    assert batcher.alive
+    batcher.close()
+    assert not batcher.alive

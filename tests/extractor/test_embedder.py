@@ -265,7 +265,8 @@ def test_lookup_gives_what_is_remembered_and_computes_nothing(data: DataFolder) 
         found = embedder.lookup([b"\0" * 32, red.digest])
         assert embedder.computed == 1
     assert found[0] is None
-    np.testing.assert_array_equal(found[1], red.embedding)
+    np.testing.assert_array_equal(found[1].vector, red.embedding)
+    assert found[1].numerics == red.numerics == "cpu/fp32"
 
 
 def test_another_network_never_runs_under_this_fingerprint(exported_data: DataFolder, tmp_path: Path) -> None:

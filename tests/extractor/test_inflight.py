@@ -1,6 +1,7 @@
 """What is under way is counted, and done once for all who want it."""
 
-from concurrent.futures import Future
+import math
+import time
 
 import pytest
 from hypothesis import given
@@ -10,46 +11,85 @@ from extractor.errors import Overloaded
 from extractor.inflight import Admission, Flights
 
 
+class Waiter:
+    """Waits until it is told not to."""
+
+    patient = True
+
+    def waits(self) -> bool:
+        return self.patient
+
+
 @given(st.lists(st.integers(0, 50), max_size=40))
 def test_admission_never_passes_its_limits_and_recovers(sizes: list[int]) -> None:
     """At most so many items and bytes, but for one that is alone; what left makes room."""
-    admission, inside = Admission(5, 100), list[int]()
+    admission, inside = Admission(5, 100), dict[int, int]()
     for size in sizes:
         try:
-            admission.enter(size)
+            number = admission.enter(size, math.inf)
         except Overloaded:
-            assert len(inside) == 5 or sum(inside) + size > 100
-            admission.leave(inside.pop(0))
+            assert len(inside) == 5 or sum(inside.values()) + size > 100
+            oldest = next(iter(inside))
+            del inside[oldest]
+            admission.leave(oldest, answered=False)
         else:
-            inside.append(size)
-        assert len(inside) <= 5
-        assert sum(inside) <= 100
-    for size in inside:
-        admission.leave(size)
-    admission.enter(10_000)
+            inside[number] = size
+        assert (admission.items, admission.bytes) == (len(inside), sum(inside.values()))
+        assert admission.items <= 5
+        assert admission.bytes <= 100
+    for number in inside:
+        admission.leave(number, answered=True)
+    assert admission.oldest() == 0
+    admission.enter(10_000, math.inf)
+    assert admission.oldest() > 0
     with pytest.raises(Overloaded, match="1 images with 10,000 bytes"):
-        admission.enter(0)
+        admission.enter(0, math.inf)
+
+
+def test_what_would_come_too_late_is_refused_at_once() -> None:
+    """Once it is known how fast items move; the hint says about how long there is to wait."""
+    admission = Admission(1000, 1000)
+    numbers = [admission.enter(1, time.monotonic() + 1) for _ in range(100)]  # nothing is known yet
+    admission.pace = 0.1
+    with pytest.raises(Overloaded, match=r"takes about 10\.0 s") as caught:
+        admission.enter(1, time.monotonic() + 1)
+    assert 0 < caught.value.retry_after <= 10
+    admission.enter(1, time.monotonic() + 60)
+    assert admission.refused == 1
+    for number in numbers:
+        admission.leave(number, answered=False)
+    assert admission.pace == 0.1  # those who were dropped say nothing of it
+
+
+def test_answers_tell_how_fast_items_move() -> None:
+    """The mean time between two of them, while there is something to do."""
+    admission = Admission(1000, 1000)
+    numbers = [admission.enter(1, math.inf) for _ in range(200)]
+    begun = time.monotonic()
+    for number in numbers:
+        admission.leave(number, answered=True)
+    assert 0 < admission.pace <= time.monotonic() - begun
 
 
 def test_the_first_does_the_work_for_all() -> None:
     """Everyone who boards is there when it lands; later comers begin another."""
-    flights: Flights[int] = Flights()
-    first, second, later = Future[int](), Future[int](), Future[int]()
+    flights: Flights[Waiter] = Flights()
+    first, second, later = Waiter(), Waiter(), Waiter()
     assert flights.board(b"a", first)
     assert not flights.board(b"a", second)
-    assert flights.board(b"b", Future())
+    assert flights.board(b"b", Waiter())
     assert flights.land(b"a") == [first, second]
     assert flights.board(b"a", later)
 
 
 def test_a_flight_nobody_waits_for_ends() -> None:
     """One who leaves does not end it; when all have left, the next one begins anew."""
-    flights: Flights[int] = Flights()
-    first, second = Future[int](), Future[int]()
+    flights: Flights[Waiter] = Flights()
+    first, second = Waiter(), Waiter()
     flights.board(b"a", first)
     flights.board(b"a", second)
-    first.cancel()
-    assert flights.wanted(b"a")
-    second.cancel()
-    assert not flights.wanted(b"a")
-    assert flights.board(b"a", Future())
+    first.patient = False
+    assert flights.abandoned(b"a") is None
+    second.patient = False
+    assert flights.abandoned(b"a") == [first, second]
+    assert flights.board(b"a", Waiter())

@@ -10,16 +10,20 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from extractor import errors, wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1 import penultimate_pb2_grpc
+from extractor.caches import Row
 from extractor.errors import PenultimateError
-from extractor.results import Result
+from extractor.results import Result, Timings
 
 ROOT = Path(__file__).parents[2]
+PLAIN = pb.VectorForm()
 IMAGE_ERRORS = (errors.InvalidImage, errors.UnsupportedFormat, errors.ImageTooLarge)
 
 
@@ -70,6 +74,17 @@ def test_an_overloaded_server_says_when_to_try_again() -> None:
     assert error.retry_after == 2.5
 
 
+def test_an_overloaded_server_says_so_in_googles_words_too() -> None:
+    """The status's details hold a RetryInfo, as clients of other services expect."""
+    code, details, trailers = wire.status_of(errors.Overloaded("full", retry_after=2.5))
+    status = Status.FromString(dict(trailers)["grpc-status-details-bin"])
+    assert (status.code, status.message) == (code.value[0], details)
+    (detail,) = status.details
+    info = RetryInfo()
+    assert detail.Unpack(info)
+    assert info.retry_delay.ToMilliseconds() == 2500
+
+
 @pytest.mark.parametrize(
     ("code", "details", "trailers", "bounds"),
     [
@@ -107,7 +122,7 @@ def test_a_mismatch_names_both_fingerprints() -> None:
 def test_an_image_error_keeps_its_kind_and_reason(kind: type[PenultimateError]) -> None:
     """What was wrong with one image arrives in its result."""
     sent = Result(None, kind("what was wrong"), b"d" * 32, False, "f")
-    (got,) = wire.unpack_results(wire.pack_results([sent], "f", "cpu/fp32", 3), 1)
+    (got,) = wire.unpack_results(wire.pack_results([sent], "f", "cpu/fp32", 3, PLAIN), 1)
     assert type(got.error) is kind
     assert str(got.error) == "what was wrong"
     assert got.digest == b"d" * 32
@@ -131,7 +146,7 @@ def test_every_code_has_an_error() -> None:
 def test_vectors_arrive_bit_by_bit(vectors: np.ndarray) -> None:
     """Infinities, NaNs and signs of zero included; what arrives cannot be changed in place."""
     sent = [Result(row, None, b"d" * 32, True, "f") for row in vectors]
-    got = wire.unpack_results(wire.pack_results(sent, "f", "cpu/fp32", 5), 2)
+    got = wire.unpack_results(wire.pack_results(sent, "f", "cpu/fp32", 5, PLAIN), 2)
     for row, result in zip(vectors, got, strict=True):
         assert result.embedding is not None
         assert result.embedding.tobytes() == row.tobytes()
@@ -140,31 +155,76 @@ def test_vectors_arrive_bit_by_bit(vectors: np.ndarray) -> None:
         assert result.fingerprint == "f"
 
 
+def test_half_precision_halves_the_bytes() -> None:
+    """Each number rounded once; what is beyond float16 becomes infinite."""
+    sent = Result(np.float32([0.1, -2, 70_000]), None, b"d" * 32, False, "f", "cpu/fp32")
+    half = pb.VectorForm(number=pb.VectorForm.FLOAT16)
+    message = wire.pack_results([sent], "f", "cpu/fp32", 3, half)
+    assert len(message.results[0].embedding) == 6
+    (got,) = wire.unpack_results(message, 1)
+    assert got.embedding.dtype == np.float32
+    assert got.embedding.tolist() == [np.float32(np.float16(0.1)), -2, np.inf]
+
+
+def test_unit_length_is_made_on_request() -> None:
+    """Also of rows that are remembered; a vector of zeros stays."""
+    form = pb.VectorForm(unit_length=True)
+    vectors = [np.float32([3, 0, 4]), np.zeros(3, np.float32)]
+    sent = [Result(vector, None, None, False, "f") for vector in vectors]
+    long, zero = wire.unpack_results(wire.pack_results(sent, "f", "n", 3, form), 2)
+    np.testing.assert_allclose(long.embedding, [0.6, 0, 0.8])
+    assert not zero.embedding.any()
+    (row,) = wire.unpack_rows(wire.pack_rows([Row("n", vectors[0])], "f", 3, form), 1)
+    np.testing.assert_allclose(row.vector, [0.6, 0, 0.8])
+
+
+def test_a_form_that_is_unknown_is_said_on_either_side() -> None:
+    """A kind of number of a later version is never taken for float32."""
+    form = pb.VectorForm(number=99)
+    with pytest.raises(errors.InvalidArgument, match="99"):
+        wire.check_form(form)
+    with pytest.raises(errors.InternalError, match="99"):
+        wire.unpack_results(pb.EmbedResponse(form=form), 0)
+
+
+def test_timings_and_numerics_survive_the_trip() -> None:
+    """To the millisecond's last digit that float32 has."""
+    timings = Timings(0.001, 0.002, 0.003, 0.004, 0.010, 8)
+    sent = Result(np.zeros(3, np.float32), None, None, False, "f", "cuda/fp16", timings)
+    (got,) = wire.unpack_results(wire.pack_results([sent], "f", "cpu/fp32", 3, PLAIN), 1)
+    assert got.numerics == "cuda/fp16"
+    assert got.timings.batch_size == 8
+    for name in ("waiting", "decode", "queue", "inference", "total"):
+        assert getattr(got.timings, name) == pytest.approx(getattr(timings, name))
+
+
 def test_what_is_remembered_survives_the_trip() -> None:
     """A vector bit by bit, and nothing where there is none."""
-    sent = [None, np.float32([1, np.nan, -0.0])]
-    nothing, got = wire.unpack_vectors(wire.pack_vectors(sent, "f", 3), 2)
+    sent = [None, Row("cpu/fp32", np.float32([1, np.nan, -0.0]))]
+    nothing, got = wire.unpack_rows(wire.pack_rows(sent, "f", 3, PLAIN), 2)
     assert nothing is None
     assert got is not None
-    assert got.tobytes() == sent[1].tobytes()
-    assert not got.flags.writeable
+    assert got.vector.tobytes() == sent[1].vector.tobytes()
+    assert got.numerics == "cpu/fp32"
+    assert not got.vector.flags.writeable
     with pytest.raises(errors.InternalError, match="2 digests with 1"):
-        wire.unpack_vectors(wire.pack_vectors([None], "f", 3), 2)
+        wire.unpack_rows(wire.pack_rows([None], "f", 3, PLAIN), 2)
 
 
 def test_answers_that_do_not_fit_are_refused() -> None:
     """Too few results, or a vector of another width, is the server's error and not a crash."""
-    message = wire.pack_results([Result(np.zeros(3, np.float32), None, None, False, "f")], "f", "n", 3)
+    sent = Result(np.zeros(3, np.float32), None, None, False, "f")
+    message = wire.pack_results([sent], "f", "n", 3, PLAIN)
     with pytest.raises(errors.InternalError, match="2 images with 1 results"):
         wire.unpack_results(message, 2)
     message.dim = 4
-    with pytest.raises(errors.InternalError, match="4 numbers came as 12 bytes"):
+    with pytest.raises(errors.InternalError, match=r"4 numbers .* came as 12 bytes"):
         wire.unpack_results(message, 1)
 
 
 def test_info_survives_the_trip() -> None:
     """Every field of `Info` arrives."""
-    info = wire.Info("1.2", "net", "ab", 1280, "cpu/fp32", (224, 240), 1, 2, 3, 4)
+    info = wire.Info("1.2", "net", "ab", 1280, "cpu/fp32", (224, 240), 1, 2, 3, 4, 5, 6, 0.75)
     assert wire.unpack_info(wire.pack_info(info)) == info
 
 

@@ -24,6 +24,7 @@ from extractor._pb.penultimate.v1.penultimate_pb2_grpc import (
     ExtractorStub,
     add_ExtractorServicer_to_server,
 )
+from extractor.caches import Row
 from extractor.results import Result
 from extractor.server import Server
 from extractor.settings import DataFolder, Limits
@@ -108,6 +109,8 @@ class StandIn:
     dim = 3
     fingerprint = "ab" * 32
     numerics = "stand/in"
+    golden_cosine = 1.0
+    batch_size = parallel = 1
     limits = Limits()
     bundle: Any = SimpleNamespace(
         manifest=SimpleNamespace(backbone="stand-in", preprocessing=SimpleNamespace(height=5, width=7))
@@ -123,10 +126,14 @@ class StandIn:
     def warm(self) -> None:
         pass
 
-    def lookup(self, digests: Sequence[bytes]) -> list[np.ndarray | None]:
-        return [self.known.get(digest) for digest in digests]
+    def check_room(self, deadline: float) -> None:
+        pass
 
-    def submit(self, image: bytes) -> Future[Result]:
+    def lookup(self, digests: Sequence[bytes]) -> list[Row | None]:
+        found = [self.known.get(digest) for digest in digests]
+        return [None if vector is None else Row(self.numerics, vector) for vector in found]
+
+    def submit(self, image: bytes, deadline: float) -> Future[Result]:
         future: Future[Result] = Future()
         self.on_submit(image, future)
         self.submitted.append(future)

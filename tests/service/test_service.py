@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -16,9 +20,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from extractor import errors
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
+from extractor.calls import MESSAGES_UNDER_WAY, Call
+from extractor.door import Door
 from extractor.results import Result
 from extractor.server import SERVICE, Server
-from extractor.service import Door
 from extractor.settings import MAX_ITEMS_PER_CALL
 from extractor.wire import unpack_results, unpack_vectors
 
@@ -151,7 +156,7 @@ async def test_when_requests_fill_the_memory_the_next_is_refused_at_once(
     cold_server: Server, stub: Any, channel: grpc.aio.Channel, stand_in: Any
 ) -> None:
     """Before it is received; health and info are answered, and there is room again afterwards."""
-    cold_server.service.door = Door(1000)
+    cold_server.calls.door = Door(1000, patience=0.2)
     stand_in.on_submit = lambda image, future: None
     first = stub.Embed(pb.EmbedRequest(images=[bytes(700)]))
     await submitted(stand_in, 1)
@@ -170,51 +175,6 @@ async def test_when_requests_fill_the_memory_the_next_is_refused_at_once(
     assert [len((await call).results) for call in (first, small)] == [1, 1]
     stand_in.on_submit = lambda image, future: stand_in.settle(future, 1)
     assert len((await stub.Embed(pb.EmbedRequest(images=[bytes(990)]))).results) == 1
-
-
-class Sender:
-    """A caller whose message comes when the test says so."""
-
-    def __init__(self) -> None:
-        self.message: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    async def read(self) -> Any:
-        return await self.message
-
-
-async def test_room_that_is_only_kept_is_waited_for() -> None:
-    """A call that said too much hinders others no longer than until its message is here."""
-    door, slow, quick = Door(100), Sender(), Sender()
-    first = asyncio.ensure_future(door.receive(slow, 100))
-    await asyncio.sleep(0)
-    second = asyncio.ensure_future(door.receive(quick, 50))
-    slow.message.set_result(bytes(10))
-    quick.message.set_result(bytes(50))
-    assert [len(await first), len(await second)] == [10, 50]
-
-
-async def test_room_that_is_kept_for_long_is_a_full_server() -> None:
-    """A caller that never sends holds others up for a moment; when it leaves, its room is free."""
-    door, never, quick = Door(100), Sender(), Sender()
-    quick.message.set_result(bytes(50))
-    first = asyncio.ensure_future(door.receive(never, 100))
-    await asyncio.sleep(0)
-    with pytest.raises(errors.Overloaded):
-        await door.receive(quick, 50)
-    first.cancel()
-    await asyncio.wait([first])
-    assert len(await door.receive(quick, 50)) == 50
-
-
-async def test_a_message_larger_than_the_room_comes_in_alone() -> None:
-    """Or it could never be answered."""
-    door, sender = Door(100), Sender()
-    sender.message.set_result(bytes(200))
-    assert len(await door.receive(sender, 200)) == 200
-    with pytest.raises(errors.Overloaded):
-        await door.receive(sender, 1)
-    door.release(200)
-    assert len(await door.receive(sender, 1)) == 200
 
 
 async def test_what_is_no_message_is_the_callers_mistake(stub: Any, channel: grpc.aio.Channel) -> None:
@@ -298,3 +258,178 @@ async def refused(stub: Any) -> grpc.aio.AioRpcError | None:
     except grpc.aio.AioRpcError as error:
         return error
     return None
+
+
+async def test_a_stream_is_answered_message_by_message_in_order(stub: Any, stand_in: Any) -> None:
+    """Each message as a call of its own; what is wrong with an image is in its result."""
+    stand_in.on_submit = lambda image, future: None
+    stream = stub.EmbedStream()
+    await stream.write(pb.EmbedRequest(images=[b"1", b"2"]))
+    await stream.write(pb.EmbedRequest(images=[b"3"]))
+    await submitted(stand_in, 3)
+    for value, future in reversed(list(enumerate(stand_in.submitted))):
+        stand_in.settle(future, value)
+    first, second = await stream.read(), await stream.read()
+    await stream.done_writing()
+    assert [result.embedding[0] for result in unpack_results(first, 2)] == [0, 1]
+    assert [result.embedding[0] for result in unpack_results(second, 1)] == [2]
+    assert await stream.read() is grpc.aio.EOF
+    assert await stream.code() is grpc.StatusCode.OK
+
+
+async def test_a_stream_reads_on_only_while_few_are_unanswered(stub: Any, stand_in: Any) -> None:
+    """The rest stays with the caller until answers are made."""
+    stand_in.on_submit = lambda image, future: None
+    stream = stub.EmbedStream()
+
+    async def send() -> None:
+        for _ in range(3 * MESSAGES_UNDER_WAY):
+            await stream.write(pb.EmbedRequest(images=[b"x"]))
+        await stream.done_writing()
+
+    sending = asyncio.ensure_future(send())
+    await submitted(stand_in, MESSAGES_UNDER_WAY)
+    await stub.Lookup(pb.LookupRequest())  # the event loop has had its turns
+    assert len(stand_in.submitted) == MESSAGES_UNDER_WAY
+    stand_in.on_submit = lambda image, future: stand_in.settle(future, 1)
+    for future in list(stand_in.submitted):
+        stand_in.settle(future, 1)
+    assert len([answer async for answer in stream]) == 3 * MESSAGES_UNDER_WAY
+    await sending
+
+
+async def test_a_full_queue_ends_a_stream_after_what_it_accepted(stub: Any, stand_in: Any) -> None:
+    """What was accepted is answered; then RESOURCE_EXHAUSTED with when to come again."""
+    stand_in.on_submit = lambda image, future: None
+    stream = stub.EmbedStream()
+    await stream.write(pb.EmbedRequest(images=[b"accepted"]))
+    await submitted(stand_in, 1)
+
+    def full(image: bytes, future: Future[Result]) -> None:
+        raise errors.Overloaded("full", retry_after=0.5)
+
+    stand_in.on_submit = full
+    await stream.write(pb.EmbedRequest(images=[b"too many"]))
+    await stub.Lookup(pb.LookupRequest())
+    stand_in.settle(stand_in.submitted[0], 1)
+    assert len((await stream.read()).results) == 1
+    error = await failure(stream.read())
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "500"
+
+
+async def test_a_stream_whose_caller_leaves_drops_its_images(stub: Any, stand_in: Any) -> None:
+    """Whatever was under way; the next call is answered."""
+    stand_in.on_submit = lambda image, future: None
+    stream = stub.EmbedStream()
+    await stream.write(pb.EmbedRequest(images=[b"a", b"b"]))
+    await submitted(stand_in, 2)
+    stream.cancel()
+    async with asyncio.timeout(60):
+        while not all(future.cancelled() for future in stand_in.submitted):
+            await asyncio.sleep(0)
+    stand_in.on_submit = lambda image, future: stand_in.settle(future, 1)
+    assert len((await stub.Embed(pb.EmbedRequest(images=[b"c"]))).results) == 1
+
+
+async def test_stopping_ends_streams_after_what_was_accepted(
+    cold_server: Server, stub: Any, stand_in: Any
+) -> None:
+    """An idle stream does not hold the server up, and one under way is answered first."""
+    stand_in.on_submit = lambda image, future: None
+    idle, busy = stub.EmbedStream(), stub.EmbedStream()
+    await idle.write(pb.EmbedRequest())
+    assert not (await idle.read()).results
+    await busy.write(pb.EmbedRequest(images=[b"a"]))
+    await submitted(stand_in, 1)
+    stopping = asyncio.ensure_future(cold_server.stop(grace=60))
+    assert (await failure(idle.read())).code() is grpc.StatusCode.UNAVAILABLE
+    stand_in.settle(stand_in.submitted[0], 1)
+    assert len((await busy.read()).results) == 1
+    assert (await failure(busy.read())).code() is grpc.StatusCode.UNAVAILABLE
+    await asyncio.wait_for(stopping, 60)
+
+
+async def test_streams_are_bounded(cold_server: Server, stub: Any) -> None:
+    """One too many is refused at once."""
+    cold_server.calls.limits = replace(cold_server.limits, streams=1)
+    first = stub.EmbedStream()
+    await first.write(pb.EmbedRequest())
+    await first.read()
+    error = await failure(stub.EmbedStream().read())
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "1 streams are open (at most 1)" in error.details()
+    first.cancel()
+
+
+async def test_vectors_come_in_the_form_that_was_asked_for(stub: Any, stand_in: Any) -> None:
+    """Computed or remembered; an unknown form is the caller's mistake."""
+    stand_in.known = {b"d" * 32: np.float32([0, 3, 4])}
+    form = pb.VectorForm(number=pb.VectorForm.FLOAT16, unit_length=True)
+    embedded = await stub.Embed(pb.EmbedRequest(images=[b"two"], form=form))
+    assert np.allclose(unpack_results(embedded, 1)[0].embedding, np.sqrt(1 / 3), atol=1e-3)
+    found = await stub.Lookup(pb.LookupRequest(digests=[b"d" * 32], form=form))
+    assert np.allclose(unpack_vectors(found, 1)[0], [0, 0.6, 0.8], atol=1e-3)
+    assert len(found.embeddings[0]) == 6
+    assert list(found.numerics) == ["stand/in"]
+    for call in (stub.Embed, stub.EmbedStream):
+        request = pb.EmbedRequest(form=pb.VectorForm(number=9))
+        error = await failure(call(request) if call is stub.Embed else call(iter([request])).read())
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "form.number is 9" in error.details()
+
+
+async def test_a_call_is_named_in_its_trailer(stub: Any) -> None:
+    """By the caller's own id where it is sound, else by a new one; also when it fails."""
+    for said, expected in (("job-7/line 3", None), ("job-7:3", "job-7:3"), ("", None)):
+        call = stub.GetInfo(pb.GetInfoRequest(), metadata=(("penultimate-request-id", said),))
+        await call
+        named = dict(await call.trailing_metadata())["penultimate-request-id"]
+        assert named == expected or (expected is None and len(named) == 16)
+    error = await failure(
+        stub.Embed(pb.EmbedRequest(fingerprint="cd" * 32), metadata=(("penultimate-request-id", "mine"),))
+    )
+    assert dict(error.trailing_metadata())["penultimate-request-id"] == "mine"
+
+
+async def test_the_callers_deadline_reaches_the_queue(stub: Any, stand_in: Any) -> None:
+    """So that what comes too late is refused or dropped there."""
+    deadlines = []
+    submit = stand_in.submit
+    stand_in.submit = lambda image, deadline: deadlines.append(deadline) or submit(image, deadline)
+    await stub.Embed(pb.EmbedRequest(images=[b"a"]))
+    await stub.Embed(pb.EmbedRequest(images=[b"a"]), timeout=30)
+    assert deadlines[0] == math.inf
+    assert 25 < deadlines[1] - time.monotonic() <= 31
+
+
+class Watcher:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def begun(self, call: Call) -> None:
+        self.told.append(("begun", call.method))
+
+    def answered(self, call: Call, results: Sequence[Result]) -> None:
+        self.told.append(("answered", len(results), call.failed))
+
+    def ended(self, call: Call, code: grpc.StatusCode, why: str) -> None:
+        self.told.append(("ended", code, why, call.items))
+
+
+async def test_observers_see_every_call(cold_server: Server, stub: Any) -> None:
+    """Its beginning, its results, and how it ended."""
+    watcher = Watcher()
+    cold_server.calls.observers = (watcher,)
+    await stub.Embed(pb.EmbedRequest(images=[b"a", b"b"]))
+    await failure(stub.Lookup(pb.LookupRequest(digests=[b"short"])))
+    method = "penultimate.v1.Extractor/"
+    assert watcher.told[:3] == [
+        ("begun", method + "Embed"),
+        ("answered", 2, 0),
+        ("ended", grpc.StatusCode.OK, "", 2),
+    ]
+    assert watcher.told[3] == ("begun", method + "Lookup")
+    assert watcher.told[4][:2] == ("ended", grpc.StatusCode.INVALID_ARGUMENT)

@@ -1,0 +1,318 @@
+"""What all calls of all services pass: readiness, the door, errors to statuses, those who watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from extractor import wire
+from extractor.door import Door
+from extractor.errors import InternalError, InvalidArgument, Overloaded, PenultimateError, Unavailable
+from extractor.results import Result
+from extractor.settings import ServiceLimits
+
+log = logging.getLogger(__name__)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Request = TypeVar("Request", bound=Message)
+T = TypeVar("T")
+Handler: TypeAlias = "Callable[[Request, Call], Awaitable[Message]]"
+Gate: TypeAlias = "Callable[[Call], None]"
+
+MESSAGES_UNDER_WAY = 8
+"""Messages of one stream that may be unanswered before the next is received."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task
+    return task
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of one method.
+
+    Attributes
+    ----------
+    method : str
+        Its full name, such as `penultimate.v1.Extractor/Embed`.
+    peer : str
+        Who calls, as gRPC names it.
+    request_id : str
+        The caller's, or a new one.
+    metadata : mapping
+        The call's headers that are text.
+    deadline : float
+        Until when its caller waits, by `time.monotonic`; infinite when it does not say.
+    task : asyncio.Task
+        What answers it; ends when gRPC has sent the answer.
+    begun : float
+        When, by `time.monotonic`.
+    items : int
+        Images or digests that were accepted so far.
+    cached, failed : int
+        Images that were remembered, and that could not be embedded, so far.
+    """
+
+    method: str
+    peer: str
+    request_id: str
+    metadata: Mapping[str, str]
+    deadline: float
+    task: asyncio.Task[Any] = field(default_factory=_current_task)
+    begun: float = field(default_factory=time.monotonic)
+    items: int = 0
+    cached: int = 0
+    failed: int = 0
+    watchers: Sequence[Observer] = ()
+
+    def answered(self, results: Sequence[Result]) -> None:
+        """Count what became of some images, and tell those who watch."""
+        self.cached += sum(result.cached for result in results)
+        self.failed += sum(not result.ok for result in results)
+        for watcher in self.watchers:
+            watcher.answered(self, results)
+
+
+class Observer(Protocol):
+    """Watches calls, all on the event loop's thread."""
+
+    def begun(self, call: Call) -> None:
+        """A call has come; nothing of it has been received."""
+        ...
+
+    def answered(self, call: Call, results: Sequence[Result]) -> None:
+        """Images of the call are about to be answered."""
+        ...
+
+    def ended(self, call: Call, code: grpc.StatusCode, why: str) -> None:
+        """The call is over; `why` is empty when it went well."""
+        ...
+
+
+class Calls:
+    """The calls on one port, of whatever service.
+
+    Parameters
+    ----------
+    limits : ServiceLimits
+    observers : sequence of Observer
+
+    Attributes
+    ----------
+    not_ready : str
+        Why calls fail with Unavailable; empty while the server serves.
+    observers : tuple of Observer
+    """
+
+    def __init__(self, limits: ServiceLimits, observers: Sequence[Observer] = ()) -> None:
+        self.not_ready = "it is starting: its network is being loaded and tested"
+        self.limits = limits
+        self.door = Door(limits.bytes_at_once, limits.patience)
+        self.observers = tuple(observers)
+        self._accepted: set[asyncio.Task[Any]] = set()
+        self._reading: set[asyncio.Task[None]] = set()
+
+    def unary(
+        self,
+        method: str,
+        handler: Handler[Request],
+        kind: type[Request],
+        room: int,
+        gate: Gate | None = None,
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """What gRPC calls for a method of one request and one answer.
+
+        The request is a stream to gRPC, though of one message, so that it lets
+        us say when to receive it; on the wire there is no difference.
+
+        Parameters
+        ----------
+        method : str
+            Its full name.
+        handler : callable
+            Accepts a request at once, or raises; what it returns is awaited
+            for the answer.
+        kind : type of message
+            The request's.
+        room : int
+            How many bytes to expect of a request that says nothing of its size.
+        gate : callable, optional
+            Raises for calls that need not even be received.
+        """
+
+        async def answer(_: object, context: Context) -> bytes:
+            return await self._watch(method, context, once)
+
+        async def once(call: Call, context: Context) -> bytes:
+            if gate:
+                gate(call)
+            message = await self.door.receive(context, wire.said_size(call.metadata, room))
+            if message is None:
+                raise InvalidArgument("the call ended before it had sent a message")
+            answer = self._begin(handler, kind, message, call)
+            del message
+            return await answer
+
+        return grpc.stream_unary_rpc_method_handler(answer)
+
+    def stream(
+        self, method: str, handler: Handler[Request], kind: type[Request]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """What gRPC calls for a method of many requests, each answered as by `unary`, in their order."""
+
+        async def converse(_: object, context: Context) -> None:
+            await self._watch(method, context, many)
+
+        async def many(call: Call, context: Context) -> None:
+            self.check_ready()
+            if len(self._reading) >= self.limits.streams:
+                raise Overloaded(f"{len(self._reading)} streams are open (at most {self.limits.streams})")
+            await self._converse(handler, kind, call, context)
+
+        return grpc.stream_stream_rpc_method_handler(converse)
+
+    def check_ready(self) -> None:
+        """Raise Unavailable while the server does not serve."""
+        if self.not_ready:
+            raise Unavailable(f"the server does not answer: {self.not_ready}")
+
+    def accept(self, call: Call, items: int) -> None:
+        """The server will answer this call for `items` images, whatever comes: `drain` waits for it."""
+        call.items += items
+        if call.task not in self._accepted:
+            self._accepted.add(call.task)
+            call.task.add_done_callback(self._accepted.discard)
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, and wait at most `grace` seconds for what was accepted to be answered."""
+        self.not_ready = "it is stopping"
+        for reading in self._reading:
+            reading.cancel()
+        if self._accepted:
+            await asyncio.wait(self._accepted, timeout=grace)
+
+    async def _watch(self, method: str, context: Context, work: Callable[[Call, Context], Awaitable[T]]) -> T:
+        """Do the call's `work`, with its errors as statuses, and tell how it ended.
+
+        An error that nobody raised on purpose is logged with its trace; the
+        caller gets a plain sentence.
+        """
+        call = _call(method, context, self.observers)
+        code, why = grpc.StatusCode.CANCELLED, "the caller has gone, or its deadline has passed"
+        for watcher in self.observers:
+            watcher.begun(call)
+        try:
+            context.set_trailing_metadata(((wire.REQUEST_ID, call.request_id),))
+            answer = await work(call, context)
+            code, why = grpc.StatusCode.OK, ""
+            return answer
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+            code, why, trailers = wire.status_of(_deliberate(error, call))
+            await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
+        finally:
+            for watcher in self.observers:
+                watcher.ended(call, code, why)
+
+    def _begin(
+        self, handler: Handler[Request], kind: type[Request], message: bytes, call: Call
+    ) -> Awaitable[bytes]:
+        """Accept one message, or raise; its answer is to be awaited, and its room is then free again."""
+        size = len(message)
+        try:
+            answer = handler(wire.parse(kind, message), call)
+        except BaseException:
+            self.door.release(size)
+            raise
+        return self._finish(answer, size)
+
+    async def _finish(self, answer: Awaitable[Message], size: int) -> bytes:
+        try:
+            return (await answer).SerializeToString()
+        finally:
+            self.door.release(size)
+
+    async def _converse(
+        self, handler: Handler[Request], kind: type[Request], call: Call, context: Context
+    ) -> None:
+        """Read while few messages are unanswered; answer what was accepted, in order, whatever comes then."""
+        unanswered = asyncio.Semaphore(MESSAGES_UNDER_WAY)
+        answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
+
+        async def read() -> None:
+            try:
+                while (
+                    await unanswered.acquire()
+                    and (message := await self.door.receive(context, 0)) is not None
+                ):
+                    answers.put_nowait(asyncio.ensure_future(self._begin(handler, kind, message, call)))
+                    del message
+            finally:
+                answers.put_nowait(None)
+
+        async def write() -> None:
+            while (answer := await answers.get()) is not None:
+                await context.write(await answer)
+                unanswered.release()
+
+        reading = asyncio.create_task(read())
+        self._reading.add(reading)
+        try:
+            await write()
+            await self._over(reading)
+        finally:
+            self._reading.discard(reading)
+            await _drop([reading, *_left(answers)])
+
+    async def _over(self, reading: asyncio.Task[None]) -> None:
+        """Raise why nothing more is read, unless the caller was done."""
+        try:
+            await reading
+        except asyncio.CancelledError:
+            self.check_ready()  # `drain` ends the reading
+            raise
+
+
+def _call(method: str, context: Context, watchers: Sequence[Observer]) -> Call:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    said = metadata.get(wire.REQUEST_ID, "")
+    request_id = said if _REQUEST_ID.fullmatch(said) else secrets.token_hex(8)
+    left = context.time_remaining()
+    deadline = math.inf if left is None else time.monotonic() + left
+    return Call(method, context.peer(), request_id, metadata, deadline, watchers=watchers)
+
+
+def _deliberate(error: Exception, call: Call) -> PenultimateError:
+    if isinstance(error, PenultimateError):
+        return error
+    log.exception("%s failed through our own fault (request %s)", call.method, call.request_id)
+    return InternalError(
+        f"an internal error ({type(error).__name__}); the server's log has more, under {call.request_id}"
+    )
+
+
+def _left(answers: asyncio.Queue[asyncio.Future[bytes] | None]) -> Iterator[asyncio.Future[bytes]]:
+    """The answers that were not written."""
+    while not answers.empty():
+        if (answer := answers.get_nowait()) is not None:
+            yield answer
+
+
+async def _drop(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel, and wait for the end of it."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

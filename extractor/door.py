@@ -1,0 +1,80 @@
+"""Bounds the bytes of all requests in memory, before they are received."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from extractor.errors import Overloaded
+
+
+class Door:
+    """What every message of every call passes.
+
+    gRPC holds a message back until it is asked for. So each call has to say
+    how much room it needs, and is refused at once when that is taken.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes of messages that may be in memory at once, with what those being
+        received were expected to have.
+    patience : float
+        Seconds that a call waits for others to be received before it is refused.
+    """
+
+    def __init__(self, limit: int, patience: float) -> None:
+        self._limit, self._patience = limit, patience
+        self._coming = self._here = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are in memory or expected."""
+        return self._here + self._coming
+
+    async def receive(self, context: Any, room: int) -> bytes | None:
+        """The call's next message, for which there is `room`; None when there are no more.
+
+        It counts until `release`.
+
+        Raises
+        ------
+        Overloaded
+            When there is no room, or the message is larger than was said and
+            does not fit.
+        """
+        await self._wait_for(room)
+        self._coming += room
+        try:
+            message = await context.read()
+        finally:
+            self._coming -= room
+            self._changed.set()
+        if message is grpc.aio.EOF:
+            return None
+        if len(message) > room:
+            self._check(len(message))
+        self._here += len(message)
+        return message  # type: ignore[no-any-return]
+
+    def release(self, size: int) -> None:
+        """The message of `size` bytes has been answered."""
+        self._here -= size
+        self._changed.set()
+
+    async def _wait_for(self, room: int) -> None:
+        """Wait a moment where others only said what they need: that is often too much, and soon known."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while self._coming and self._here + room <= self._limit < self.taken + room:
+                    self._changed.clear()
+                    await self._changed.wait()
+        self._check(room)
+
+    def _check(self, room: int) -> None:
+        if self.taken and self.taken + room > self._limit:
+            raise Overloaded(f"requests of {self.taken:,} bytes are under way (at most {self._limit:,})")

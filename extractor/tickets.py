@@ -1,0 +1,87 @@
+"""Who waits for an image, and what an embedder has to do and has done."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+from extractor.results import Result, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an embedder has to do, and has done.
+
+    Attributes
+    ----------
+    items, bytes : int
+        Images that are accepted and not answered, and their bytes.
+    oldest : float
+        Seconds since the oldest of them was accepted.
+    computed : int
+        Images that went through the network.
+    dropped : int
+        Images that nobody waited for any more when their turn came.
+    refused : int
+        Images that were too many, or would have been answered too late.
+    last_inference : float
+        When the network last answered, by `time.monotonic`; minus infinity before it did.
+    alive : bool
+        Whether every thread that runs the network is there.
+    """
+
+    items: int
+    bytes: int
+    oldest: float
+    computed: int
+    dropped: int
+    refused: int
+    last_inference: float
+    alive: bool
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One caller who waits for one image."""
+
+    future: Future[Result]
+    deadline: float
+    accepted: float = field(default_factory=time.monotonic)
+
+    def waits(self) -> bool:
+        """Whether the answer would still be of use."""
+        return not self.future.cancelled() and time.monotonic() < self.deadline
+
+    def settle(self, result: Result) -> None:
+        """Answer, unless the caller has gone."""
+        if self.future.set_running_or_notify_cancel():
+            total = time.monotonic() - self.accepted
+            self.future.set_result(replace(result, timings=replace(result.timings or Timings(), total=total)))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer that no image can be embedded."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class Counters:
+    """What has been done since the start."""
+
+    def __init__(self) -> None:
+        self.computed = self.dropped = 0
+        self.last_inference = -math.inf
+        self._lock = threading.Lock()
+
+    def compute(self) -> None:
+        """One more image went through the network."""
+        with self._lock:
+            self.computed += 1
+            self.last_inference = time.monotonic()
+
+    def drop(self) -> None:
+        """One more caller had gone, or was too late."""
+        with self._lock:
+            self.dropped += 1
