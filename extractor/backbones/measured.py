@@ -50,7 +50,7 @@ class Measured:
     def __post_init__(self) -> None:
         times = (self.images_per_second, self.p50, self.p99, self.share)
         counts = self.batch_size in range(1, LARGEST_BATCH + 1) and self.parallel in range(1, 4096)
-        if not (counts and all(isinstance(value, float) and value >= 0 for value in times)):
+        if not (counts and all(isinstance(value, int | float) and value >= 0 for value in times)):
             raise ValueError(f"not a measurement: {self}")
 
     @property

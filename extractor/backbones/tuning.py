@@ -19,6 +19,7 @@ from extractor.backbones.bundle import Bundle
 from extractor.backbones.measured import Measured, Measurements
 from extractor.backbones.schedule import Schedule, Tuning
 from extractor.backbones.session import Numerics, Session
+from extractor.errors import Unavailable
 from extractor.settings import DataFolder, cores
 
 log = logging.getLogger(__name__)
@@ -108,8 +109,12 @@ def open_tuned(
         log.warning("what was measured is not remembered: %s", tuned.trouble)
     if tuned.schedule == session.schedule:
         return session, cosine
-    session = sessions.Session(bundle, session.numerics, tuned.schedule)
-    return session, session.prove(bundle)
+    try:
+        better = sessions.Session(bundle, session.numerics, tuned.schedule)
+        return better, better.prove(bundle)
+    except Unavailable as error:
+        log.warning("it stays at %s: %s", session.schedule, error)
+        return session, cosine
 
 
 @dataclass(frozen=True, slots=True)
