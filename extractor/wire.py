@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -201,7 +202,7 @@ def pack_rows(
     return pb.LookupResponse(
         fingerprint=fingerprint,
         dim=dim,
-        embeddings=[b"" if row is None else _bytes(row.vector, form) for row in rows],
+        embeddings=[b"" if row is None else vector_bytes(row.vector, form) for row in rows],
         numerics=["" if row is None else row.numerics for row in rows],
         form=form,
     )
@@ -237,7 +238,7 @@ def parse(kind: type[M], data: bytes) -> M:
     except DecodeError:
         raise errors.InvalidArgument(
             f"the request's {len(data):,} bytes are no {kind.DESCRIPTOR.full_name}: "
-            "generate the caller's code from proto/penultimate/v1"
+            f"generate the caller's code from {kind.DESCRIPTOR.file.name.replace('extractor/_pb', 'proto')}"
         ) from None
 
 
@@ -290,7 +291,7 @@ def error_of(failure: grpc.RpcError, address: str, fingerprint: str = "") -> Pen
                 advice="The server was started with another backbone: open a new client to use that one",
             )
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return errors.Overloaded(details, float(trailers.get(PUSHBACK, "1000")) / 1000)
+            return errors.Overloaded(details, 1.0 if (said := _said_pause(failure)) is None else said)
         case grpc.StatusCode.UNAVAILABLE:
             # gRPC puts much before the reason when there is nobody
             reason = details.rpartition(": ")[2] if details.startswith("failed to connect") else details
@@ -316,9 +317,23 @@ def pause(failure: grpc.RpcError, tries: int) -> float | None:
     """
     if failure.code() not in _PASSING or _too_large(failure):
         return None
-    said = _trailers(failure).get(PUSHBACK)
-    seconds = float(said) / 1000 if said else min(0.1 * 2**tries, 2.0)
+    said = _said_pause(failure)
+    seconds = min(0.1 * 2**tries, 2.0) if said is None else said
     return seconds * random.uniform(1, 1.25) if seconds >= 0 else None
+
+
+def _said_pause(failure: grpc.RpcError) -> float | None:
+    """Seconds after which the server wants to be asked again, said either way; negative for never."""
+    trailers: Any = failure.trailing_metadata() or ()
+    said: dict[str, Any] = dict(trailers)
+    with suppress(ValueError, DecodeError):
+        if PUSHBACK in said:
+            return float(said[PUSHBACK]) / 1000
+        for detail in Status.FromString(said.get(DETAILS, b"")).details:
+            info = RetryInfo()
+            if detail.Unpack(info):
+                return float(info.retry_delay.ToTimedelta().total_seconds())
+    return None
 
 
 def _too_large(failure: grpc.RpcError) -> bool:
@@ -338,7 +353,7 @@ def _pack_result(result: Result, form: pb.VectorForm) -> pb.ImageResult:
     if result.embedding is not None:
         return pb.ImageResult(
             digest=digest,
-            embedding=_bytes(result.embedding, form),
+            embedding=vector_bytes(result.embedding, form),
             cached=result.cached,
             numerics=result.numerics,
             timings=timings,
@@ -394,7 +409,8 @@ def _number(form: pb.VectorForm) -> str:
         ) from None
 
 
-def _bytes(vector: Vector, form: pb.VectorForm) -> bytes:
+def vector_bytes(vector: Vector, form: pb.VectorForm) -> bytes:
+    """The numbers of a vector, in the form that was asked for."""
     if form.unit_length and (length := float(np.linalg.norm(vector))):
         vector = vector / np.float32(length)
     with np.errstate(over="ignore"):  # the contract says what becomes of numbers beyond float16

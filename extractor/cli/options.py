@@ -62,11 +62,54 @@ def provider_options(command: F) -> F:
 
 
 def source_options(command: F) -> F:
-    """Add what `open_source` takes: `--backbone`, `--provider`, `--precision` and `--server`."""
+    """Add what `open_source` takes: `--backbone`, `--provider`, `--precision`, `--server` and its own."""
     server = click.option(
-        "--server", metavar="HOST:PORT", help="Embed through this service, not in this process."
+        "--server",
+        metavar="HOST:PORT",
+        help="Embed through this service, not in this process; several that share the work have commas "
+        "between them.",
     )
+    for option in reversed(_ACCESS):
+        command = option(command)
     return provider_options(server(command))
+
+
+def _note_access(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep for `_open_client` what the user said; commands need not know of it."""
+    if value:
+        ctx.meta.setdefault(_ACCESS_KEY, {})[param.name] = value
+
+
+def _access_option(flag: str, parameter: str, help: str, **attributes: Any) -> Callable[[F], F]:
+    return click.option(flag, parameter, help=help, callback=_note_access, expose_value=False, **attributes)
+
+
+_ACCESS_KEY = "extractor.client"
+_FILE: dict[str, Any] = {"type": click.Path(dir_okay=False)}
+_ACCESS = (
+    _access_option("--server-tls", "tls", "TLS, trusting whom this system trusts.", is_flag=True),
+    _access_option(
+        "--server-ca",
+        "root_certificates",
+        "TLS, trusting the authorities in this PEM file. [env var: PENULTIMATE_SERVER_CA]",
+        envvar="PENULTIMATE_SERVER_CA",
+        **_FILE,
+    ),
+    _access_option("--client-certificate", "certificate", "PEM file by which the service knows us.", **_FILE),
+    _access_option("--client-key", "key", "PEM file: that certificate's private key.", **_FILE),
+    _access_option(
+        "--token-file",
+        "token_file",
+        "The service's token is in this file. [or in $PENULTIMATE_TOKEN]",
+        **_FILE,
+    ),
+    _access_option(
+        "--token-in-clear",
+        "token_in_clear",
+        "Send the token without TLS to other machines too.",
+        is_flag=True,
+    ),
+)
 
 
 def open_source(
@@ -95,6 +138,7 @@ def open_source(
     """
     if server:
         return _open_client(server, backbone)
+    _refuse_access()
     from extractor.embedder import Embedder
 
     wanted = backbone if own is None or _was_named("backbone") else own
@@ -115,7 +159,7 @@ def _open_client(server: str, backbone: str) -> Client:
                 f"--{option} is for this process, and with --server the service has chosen its own: "
                 f"leave it out, or start `penultimate serve --{option} ...`"
             )
-    client = Client(server)
+    client = Client(server, **click.get_current_context().meta.get(_ACCESS_KEY, {}))
     if _was_named("backbone") and (served := backbone_of(client)) != backbone:
         client.close()
         raise InvalidArgument(
@@ -123,6 +167,15 @@ def _open_client(server: str, backbone: str) -> Client:
             f"--backbone out, or start `penultimate serve --backbone {backbone}`"
         )
     return client
+
+
+def _refuse_access() -> None:
+    """Raise UsageError for an option that needs `--server`; what the environment says is for when there is."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        named = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if named and parameter.callback is _note_access:
+            raise click.UsageError(f"{parameter.opts[0]} is for a service: name one with --server")
 
 
 def _was_named(option: str) -> bool:

@@ -1,13 +1,12 @@
-"""Servers for the tests: the real one as a process, ours over a stand-in, and scripted ones."""
+"""Servers for the tests: the real one as a process, and ours over a stand-in."""
 
 from __future__ import annotations
 
 import io
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +17,8 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import (
-    ExtractorServicer,
     ExtractorStub,
-    add_ExtractorServicer_to_server,
 )
 from extractor.caches import Row
 from extractor.results import Result
@@ -169,53 +165,3 @@ async def stub(cold_server: Server, channel: grpc.aio.Channel) -> ExtractorStub:
     """Calls our server over the stand-in, after its warm-up."""
     await cold_server.warm()
     return ExtractorStub(channel)
-
-
-class Scripted(ExtractorServicer):
-    """A server whose answers are the test's; notes the requests."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.requests: list[pb.EmbedRequest] = []
-        self.lookups: list[pb.LookupRequest] = []
-        self.known: dict[bytes, float] = {}
-        self.info = pb.GetInfoResponse(fingerprint="ab" * 32, dim=1, numerics="scripted")
-        self.info.limits.MergeFrom(
-            pb.Limits(message_bytes=2**26, items_per_call=1024, image_bytes=2**25, image_pixels=10**8)
-        )
-        self.before: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
-
-    def GetInfo(self, request: pb.GetInfoRequest, context: grpc.ServicerContext) -> pb.GetInfoResponse:  # noqa: N802
-        return self.info
-
-    def Lookup(self, request: pb.LookupRequest, context: grpc.ServicerContext) -> pb.LookupResponse:  # noqa: N802
-        self.lookups.append(request)
-        known = [self.known.get(digest) for digest in request.digests]
-        embeddings = [b"" if value is None else np.array([value], "<f4").tobytes() for value in known]
-        return pb.LookupResponse(fingerprint=request.fingerprint, dim=1, embeddings=embeddings)
-
-    def Embed(self, request: pb.EmbedRequest, context: grpc.ServicerContext) -> pb.EmbedResponse:  # noqa: N802
-        with self.lock:  # calls come in several threads
-            self.requests.append(request)
-            number = len(self.requests)
-        self.before(number, context)
-        results = [
-            pb.ImageResult(digest=b"d" * 32, embedding=np.array([len(image)], "<f4").tobytes())
-            for image in request.images
-        ]
-        return pb.EmbedResponse(fingerprint=request.fingerprint, dim=1, results=results)
-
-
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    """A server at `scripted.address` whose vectors are the images' lengths."""
-    servicer = Scripted()
-    server = grpc.server(
-        ThreadPoolExecutor(4),
-        options=[("grpc.max_receive_message_length", 2**26), ("grpc.so_reuseport", 0)],
-    )
-    add_ExtractorServicer_to_server(servicer, server)
-    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield servicer
-    server.stop(grace=None).wait()

@@ -1,0 +1,227 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from extractor import wire
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.client import packing
+from extractor.client.access import OPTIONS
+from extractor.client.base import BaseClient
+from extractor.client.packing import BYTES_UNDER_WAY, REQUEST_IMAGES, REQUESTS_UNDER_WAY, Images, Pack
+from extractor.client.patience import Patience
+from extractor.client.peers import Peer
+from extractor.client.progress import Progress, counting
+from extractor.errors import InvalidArgument
+from extractor.results import ImageLike, Result, Vector
+from extractor.wire import Info
+
+
+class AsyncClient(BaseClient[grpc.aio.Channel]):
+    """`Client` for asyncio: the same names, awaited.
+
+    `fingerprint`, `dim` and `numerics` are known once `info`, `embed` or
+    `async with` has been awaited. Parameters as for `Client`.
+    """
+
+    async def info(self, *, timeout: float | None = None) -> Info:
+        """What the servers serve now; as `Client.info`."""
+        patience, seconds = self._greeting(timeout)
+        while not self._closing.done:
+            info = self._settled(*await self._greet(seconds), patience)
+            if isinstance(info, Info):
+                return info
+            await asyncio.sleep(info)
+        raise self._closed_error()
+
+    async def lookup(self, digests: Sequence[bytes], *, timeout: float | None = None) -> list[Vector | None]:
+        """What the servers remember for these digests; as `Client.lookup`."""
+        seconds, found = self._seconds(timeout), []
+        for some in packing.batched(digests, (await self._asked()).items_per_call):
+            found += packing.vectors(await self._look_up(some, seconds), len(some))
+        return found
+
+    async def embed(
+        self, images: Images, *, timeout: float | None = None, progress: Progress = False
+    ) -> list[Result]:
+        """One result for each image, in order; parameters and errors as in `Client.stream`."""
+        return [result async for result in self.stream(images, timeout=timeout, progress=progress)]
+
+    def stream(
+        self, images: Images, *, timeout: float | None = None, progress: Progress = False
+    ) -> AsyncIterator[Result]:
+        """Like `embed`, lazily, with a bounded number of images in memory; as `Client.stream`.
+
+        `images` may be an asynchronous iterable. One that is not is drawn from
+        in a worker thread, where all files are read, so that nothing holds up
+        the event loop.
+        """
+        results = self._stream(images, self._seconds(timeout))
+        return _counted(results, progress, images) if progress else results
+
+    async def close(self) -> None:
+        """Close the connections; calls under way fail with Unavailable."""
+        self._closing.close()
+        for peer in self._peers.all:
+            await peer.channel.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        await self.info()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _open(self, address: str) -> grpc.aio.Channel:
+        if self._access.credentials:
+            return grpc.aio.secure_channel(address, self._access.credentials, OPTIONS)
+        return grpc.aio.insecure_channel(address, OPTIONS)
+
+    def _known(self) -> Info:
+        if self._first is None:
+            raise InvalidArgument("the server has not been asked yet: `await client.info()` first")
+        return self._first
+
+    async def _asked(self) -> Info:
+        return self._first or await self.info()
+
+    async def _greet(self, seconds: float) -> tuple[dict[str, Info], dict[Peer, grpc.RpcError]]:
+        """What each server says, by its address, and why others say nothing."""
+        said: dict[str, Info] = {}
+        failed: dict[Peer, grpc.RpcError] = {}
+        greeting = pb.GetInfoRequest().SerializeToString()
+
+        async def greet(peer: Peer) -> None:
+            try:
+                said[peer.address] = wire.unpack_info(await self._call(peer, "GetInfo", greeting, seconds))
+            except grpc.RpcError as failure:
+                failed[peer] = failure
+
+        await asyncio.gather(*map(greet, self._peers.all))
+        return said, failed
+
+    async def _stream(self, images: Images, seconds: float) -> AsyncGenerator[Result]:
+        window: deque[tuple[asyncio.Task[list[Result]], int]] = deque()
+        try:
+            async for pack in _packs(images, await self._asked(), self._recall.room):
+                if self._recall.attempts(pack):
+                    await self._recollect(pack, seconds, attempt=True)
+                window.append((asyncio.ensure_future(self._answer(pack, seconds)), pack.size))
+                while window and (_is_full(window) or window[0][0].done()):
+                    for result in await window.popleft()[0]:
+                        yield result
+            while window:
+                for result in await window.popleft()[0]:
+                    yield result
+        finally:
+            tasks = [task for task, _ in window]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer(self, pack: Pack, seconds: float) -> list[Result]:
+        """Ask what is remembered, where that pays, and send the rest."""
+        if self._recall.pays(pack):
+            await self._recollect(pack, seconds, attempt=False)
+        info = self._known()
+        for places in pack.parts(info):
+            images = [pack.unknown[place] for place in places]
+            request = pb.EmbedRequest(images=images, fingerprint=info.fingerprint, form=self._form)
+            answer = await self._ask("Embed", request, seconds)
+            pack.fill(places, wire.unpack_results(answer, len(places)))
+        return pack.answer()
+
+    async def _recollect(self, pack: Pack, seconds: float, *, attempt: bool) -> None:
+        """Put what is remembered in its places in the pack."""
+        places, digests = list(pack.unknown), await asyncio.to_thread(pack.digests)
+        found = await self._look_up(digests, seconds)
+        known = pack.fill(places, packing.recalled(found, digests))
+        self._recall.learn(known, len(digests), attempt=attempt)
+
+    async def _look_up(self, digests: Sequence[bytes], seconds: float) -> pb.LookupResponse:
+        fingerprint = self._known().fingerprint
+        request = pb.LookupRequest(digests=digests, fingerprint=fingerprint, form=self._form)
+        answer: pb.LookupResponse = await self._ask("Lookup", request, seconds)
+        return answer
+
+    async def _ask(self, method: str, request: Message, seconds: float) -> Any:
+        """The answer, after as many tries as it takes."""
+        patience, message = Patience(seconds), request.SerializeToString()
+        while not self._closing.done:
+            with self._peers.chosen() as peer:
+                try:
+                    return await self._call(peer, method, message, patience.left())
+                except grpc.RpcError as failure:
+                    if self._closing.done:
+                        break
+                    pause = self._pause(peer, failure, patience)
+            await asyncio.sleep(pause)
+        raise self._closed_error()
+
+    async def _call(self, peer: Peer, method: str, message: bytes, seconds: float) -> Any:
+        metadata = self._metadata(message)
+        try:
+            answer = await peer.methods[method](message, timeout=seconds, metadata=metadata)
+        except (asyncio.CancelledError, grpc.aio.UsageError) as ended:  # by whoever waits, or by `close`
+            if not self._closing.done:
+                raise
+            raise self._closed_error() from ended
+        peer.succeeded()
+        return answer
+
+
+def _is_full(window: deque[tuple[Any, int]]) -> bool:
+    return len(window) >= REQUESTS_UNDER_WAY or sum(size for _, size in window) >= BYTES_UNDER_WAY
+
+
+async def _packs(images: Images, info: Info, room_for: packing.RoomFor) -> AsyncIterator[Pack]:
+    """`packing.packs` for an event loop, which nothing that has to be read holds up."""
+    if isinstance(images, AsyncIterable):
+        async for some in _chunks(images):
+            for pack in await asyncio.to_thread(list, packing.packs(some, info, room_for)):
+                yield pack
+        return
+    drawn = packing.packs(images, info, room_for)
+    if _in_memory(images):
+        for pack in drawn:
+            yield pack
+        return
+    draw = functools.partial(next, drawn, None)
+    while (pack := await asyncio.to_thread(draw)) is not None:
+        yield pack
+
+
+def _in_memory(images: Images) -> bool:
+    return isinstance(images, list | tuple) and all(type(image) is bytes for image in images)
+
+
+async def _chunks(images: AsyncIterable[ImageLike]) -> AsyncIterator[list[ImageLike]]:
+    some: list[ImageLike] = []
+    async for image in images:
+        some.append(image)
+        if len(some) == REQUEST_IMAGES:
+            yield some
+            some = []
+    yield some
+
+
+async def _counted(
+    results: AsyncGenerator[Result], progress: Progress, images: Images
+) -> AsyncGenerator[Result]:
+    async with aclosing(results):
+        with counting(progress, images) as count:
+            async for result in results:
+                yield result
+                count()

@@ -1,0 +1,52 @@
+"""When a request is tried again, and until when: one policy for both clients."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+
+from extractor import wire
+from extractor.client import failures
+from extractor.errors import InvalidArgument
+
+
+class Patience:
+    """What one request has of it.
+
+    Parameters
+    ----------
+    seconds : float
+        How long an answer is waited for.
+    again : float, optional
+        How long the request is tried again, where that is less.
+    """
+
+    def __init__(self, seconds: float, again: float | None = None) -> None:
+        now = time.monotonic()
+        self._end = now + seconds
+        self._last_try = now + min(seconds, again or seconds)
+        self._tries = 0
+
+    def left(self) -> float:
+        """Seconds that are left for an answer."""
+        return self._end - time.monotonic()
+
+    def pause(self, failure: grpc.RpcError) -> float | None:
+        """Seconds for which whoever failed is to be left alone; None when no other try will do better."""
+        if failures.is_lasting(failure):
+            return None
+        pause = wire.pause(failure, self._tries)
+        self._tries += 1
+        return pause
+
+    def allows(self, pause: float) -> bool:
+        """Whether there is time for another try after so many seconds."""
+        return time.monotonic() + pause < self._last_try
+
+
+def checked(timeout: float) -> float:
+    """`timeout`; raise InvalidArgument when it is not more than 0 seconds."""
+    if not timeout > 0:
+        raise InvalidArgument(f"timeout is {timeout}, and has to be more than 0 seconds")
+    return timeout

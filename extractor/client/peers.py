@@ -1,0 +1,129 @@
+"""The servers behind a client's addresses: which gets the next request, and whether they are alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.errors import FingerprintMismatch
+from extractor.wire import Info
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
+_ANSWERS: dict[str, Any] = {
+    "Embed": pb.EmbedResponse,
+    "Lookup": pb.LookupResponse,
+    "GetInfo": pb.GetInfoResponse,
+}
+
+
+class Peer:
+    """One server, and how it fares.
+
+    Attributes
+    ----------
+    methods : dict of str to callable
+        Its methods, which take requests as bytes: so these are made once, and
+        their size is known.
+    calls : int
+        Requests that are under way to it.
+    failed : bool
+        Whether it could not take the last one.
+    rests_until : float
+        Before which (monotonic seconds) it is better left alone.
+    turn : int
+        Larger than those of peers that were chosen longer ago.
+    """
+
+    def __init__(self, address: str, channel: Any) -> None:
+        self.address, self.channel = address, channel
+        self.methods = {
+            name: channel.unary_unary(f"/{_SERVICE}/{name}", response_deserializer=kind.FromString)
+            for name, kind in _ANSWERS.items()
+        }
+        self.calls = self.turn = 0
+        self.failed = False
+        self.rests_until = 0.0
+
+    def is_free(self, now: float) -> bool:
+        """Whether requests may go there; one that failed is tried out with a single one."""
+        return now >= self.rests_until and not (self.failed and self.calls)
+
+    def succeeded(self) -> None:
+        """It answered, and is as good as any."""
+        self.failed, self.rests_until = False, 0.0
+
+
+class Peers:
+    """Chooses for each request the server that has the fewest under way, each in turn among equals.
+
+    A server that failed rests for a while, and requests go to the others.
+    """
+
+    def __init__(self, peers: Sequence[Peer]) -> None:
+        self.all = peers
+        self._turns = itertools.count(1)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def chosen(self) -> Iterator[Peer]:
+        """The server for a request, which is under way until the end of the block."""
+        with self._lock:
+            peer = self._best()
+            peer.calls += 1
+            peer.turn = next(self._turns)
+        try:
+            yield peer
+        finally:
+            with self._lock:
+                peer.calls -= 1
+
+    def rest(self, peer: Peer, seconds: float) -> float:
+        """Leave the server alone for so long; seconds after which a request may go to any of them."""
+        now = time.monotonic()
+        with self._lock:
+            peer.failed = True
+            peer.rests_until = max(peer.rests_until, now + seconds)
+            return max(0.0, min(each.rests_until for each in self.all) - now)
+
+    def _best(self) -> Peer:
+        if len(self.all) == 1:
+            return self.all[0]
+        now = time.monotonic()
+        free = [peer for peer in self.all if peer.is_free(now)]
+        if free:
+            return min(free, key=lambda peer: (peer.calls, peer.turn))
+        return min(self.all, key=lambda peer: (peer.rests_until, peer.calls))
+
+
+def agreed(said: Mapping[str, Info]) -> Info:
+    """What servers have in common, from what each said, by its address.
+
+    Returns
+    -------
+    Info
+        The first one's, with the tightest of all limits.
+
+    Raises
+    ------
+    FingerprintMismatch
+        When they run different backbones.
+    """
+    (address, first), *others = said.items()
+    for other, info in others:
+        if info.fingerprint != first.fingerprint:
+            raise FingerprintMismatch(
+                f"what comes from {other}",
+                expected=first.fingerprint,
+                found=info.fingerprint,
+                advice=f"{address} serves {first.backbone} ({first.fingerprint}), {other} serves "
+                f"{info.backbone} ({info.fingerprint}): give addresses of servers with one backbone",
+            )
+    limits = ("message_bytes", "items_per_call", "image_bytes", "image_pixels")
+    tightest = {name: min(getattr(info, name) for info in said.values()) for name in limits}
+    return dataclasses.replace(first, **tightest)
