@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from extractor.results import Result
 from extractor.settings import DataFolder
 from tests.service.conftest import PATIENCE_S, ServerProcess, serve, server_address
 
-__all__ = ["PATIENCE_S", "Album", "FaultyServer", "peak_mb", "serve", "server_address"]
+__all__ = ["PATIENCE_S", "Album", "FaultyServer", "peak_mb", "serve", "server_address", "wait_for"]
 
 
 class Album:
@@ -69,6 +70,14 @@ def faulty(data: DataFolder, tmp_path: Path) -> Iterator[FaultyServer]:
     server = FaultyServer(data, tmp_path / "faulty.log", "--no-cache")
     yield server
     assert server.end() == 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds, which it has to within a minute."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to hold"
+        time.sleep(0.01)
 
 
 def peak_mb(server: ServerProcess) -> int:
