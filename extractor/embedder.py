@@ -22,6 +22,7 @@ from typing import Literal
 
 from extractor import caches, images, sources
 from extractor.backbones.bundle import Bundle
+from extractor.backbones.schedule import Tuning
 from extractor.batching import Ran
 from extractor.caches import Cache, Row
 from extractor.caches.memory import MemoryCache
@@ -55,6 +56,9 @@ class Embedder:
     max_pending, max_pending_bytes : int
         How many images, and bytes of images, `submit` accepts before it
         refuses more.
+    tuning : Tuning, optional
+        How images become runs of the network; what was measured on this
+        machine, or else the usual, when left out.
 
     Raises
     ------
@@ -73,13 +77,16 @@ class Embedder:
         limits: Limits | None = None,
         max_pending: int = 4096,
         max_pending_bytes: int = 256 * 2**20,
+        tuning: Tuning | None = None,
     ) -> None:
         folder = _data_folder(data)
+        self._data = folder
         self.bundle = Bundle.of(folder, backbone)
         self._fingerprint = self.bundle.fingerprint  # a digest, and wanted for every image
         self.limits = limits or Limits()
         self._provider = provider
         self._precision = precision
+        self._tuning = tuning or Tuning()
         self._cache = _disk_cache(folder) if cache == "disk" else cache
         self._process = os.getpid()
         self._admission = Admission(max_pending, max_pending_bytes)
@@ -133,8 +140,11 @@ class Embedder:
             bytes=admission.bytes,
             oldest=admission.oldest(),
             computed=done.computed,
+            failed=done.failed,
             dropped=done.dropped,
             refused=admission.refused,
+            hits=done.hits,
+            misses=done.misses,
             last_inference=done.last_inference,
             alive=self._network is None or self._network.batcher.alive,
         )
@@ -148,6 +158,10 @@ class Embedder:
             When the wanted provider cannot be had, or fails the golden test.
         """
         self._loaded()
+
+    def probe(self) -> Future[None]:
+        """Run a golden picture past the cache and all bounds; fails as `Network.probe`, or when closed."""
+        return self._pool.submit(lambda: self._loaded().probe())
 
     def submit(self, image: ImageLike, deadline: float = math.inf) -> Future[Result]:
         """Begin to embed one image.
@@ -298,6 +312,7 @@ class Embedder:
             return
         error = done.exception()
         if error is not None:
+            self._done.fail()
             self._land(digest, self._failed(_deliberate(error), digest))
             return
         ran = done.result()
@@ -332,8 +347,10 @@ class Embedder:
             rows = self._cache.get_many(keys) if self._cache else [None] * len(keys)
         except Exception:
             log.exception("the cache failed; images will be computed again")
-            return [None] * len(digests)
-        return [row if row and self._fits(row) else None for row in rows]
+            rows = [None] * len(digests)
+        fitting = [row if row and self._fits(row) else None for row in rows]
+        self._done.recall(hits=sum(row is not None for row in fitting), of=len(fitting))
+        return fitting
 
     def _fits(self, row: Row) -> bool:
         exact_enough = self._precision != "fp32" or row.numerics.endswith("/fp32")
@@ -348,7 +365,9 @@ class Embedder:
     def _loaded(self) -> Network:
         with self._loading:
             if self._network is None:
-                self._network = Network(self.bundle, self._provider, self._precision)
+                self._network = Network(
+                    self.bundle, self._data, self._provider, self._precision, self._tuning
+                )
             return self._network
 
 

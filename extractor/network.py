@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from extractor import images
 from extractor.backbones.bundle import Bundle
+from extractor.backbones.schedule import Tuning
 from extractor.batching import Batcher, Direct
-from extractor.errors import InvalidArgument
+from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
+from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
     from extractor.backbones.session import Session
@@ -28,7 +31,10 @@ class Network:
     Parameters
     ----------
     bundle : Bundle
+    data : DataFolder
+        Where measurements of this machine are remembered.
     provider, precision : str
+    tuning : Tuning
         As for `Embedder`.
 
     Attributes
@@ -47,30 +53,52 @@ class Network:
         When the wanted provider cannot be had, or fails the golden test.
     """
 
-    def __init__(self, bundle: Bundle, provider: str, precision: str) -> None:
-        session, self.golden_cosine = _runtime()(bundle, provider, precision)
+    def __init__(
+        self, bundle: Bundle, data: DataFolder, provider: str, precision: str, tuning: Tuning
+    ) -> None:
+        session, self.golden_cosine = _runtime()(bundle, data, provider, precision, tuning)
+        self._bundle, self._golden = bundle, bundle.golden()[0]
+        self._least_cosine = bundle.manifest.min_cosine[session.numerics.precision]
         self.numerics = str(session.numerics)
         self.batch_size, self.parallel = session.max_batch, session.parallel
         self.batcher: Batcher[Pixels, Vector] | Direct[Pixels, Vector] = (
-            Batcher(session.run, max_batch=self.batch_size, workers=self.parallel)
-            if self.batch_size > 1
-            else Direct(session.run)
+            Direct(session.run)
+            if session.schedule.direct
+            else Batcher(
+                session.run, max_batch=self.batch_size, workers=self.parallel, max_delay=tuning.max_delay
+            )
         )
         log.info(
-            "%s runs on %s, smallest golden cosine %.5f",
+            "%s runs on %s, %s, smallest golden cosine %.5f",
             bundle.manifest.backbone,
             self.numerics,
+            session.schedule,
             self.golden_cosine,
         )
 
+    def probe(self) -> None:
+        """Decode and run a golden picture as any other; waits for it.
 
-def _runtime() -> Callable[[Bundle, str, str], tuple[Session, float]]:
+        Raises
+        ------
+        Unavailable
+            When another vector comes out than at the start.
+        Exception
+            Whatever the runtime raises.
+        """
+        pixels = images.decode(self._golden.image, self._bundle.manifest.preprocessing)
+        cosine = self._golden.cosine(self.batcher.submit(pixels).result().output)
+        if not cosine >= self._least_cosine:
+            raise Unavailable(f"{self.numerics} gives a golden picture another vector: cosine {cosine:.5f}")
+
+
+def _runtime() -> Callable[[Bundle, DataFolder, str, str, Tuning], tuple[Session, float]]:
     """What opens a session; imported here, since only an image that is not remembered needs it."""
     try:
-        from extractor.backbones.session import open_session
+        from extractor.backbones.tuning import open_tuned
     except ImportError as error:
         raise InvalidArgument(
             f"ONNX Runtime cannot be imported ({error}): in penultimate's folder, pip install "
             "one of '.[cpu]', '.[openvino]', '.[gpu]'"
         ) from error
-    return open_session
+    return open_tuned

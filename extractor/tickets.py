@@ -23,10 +23,14 @@ class Load:
         Seconds since the oldest of them was accepted.
     computed : int
         Images that went through the network.
+    failed : int
+        Images that the network failed with.
     dropped : int
         Images that nobody waited for any more when their turn came.
     refused : int
         Images that were too many, or would have been answered too late.
+    hits, misses : int
+        Vectors that were asked for and remembered, and those that were not.
     last_inference : float
         When the network last answered, by `time.monotonic`; minus infinity before it did.
     alive : bool
@@ -37,8 +41,11 @@ class Load:
     bytes: int
     oldest: float
     computed: int
+    failed: int
     dropped: int
     refused: int
+    hits: int
+    misses: int
     last_inference: float
     alive: bool
 
@@ -71,7 +78,7 @@ class Counters:
     """What has been done since the start."""
 
     def __init__(self) -> None:
-        self.computed = self.dropped = 0
+        self.computed = self.failed = self.dropped = self.hits = self.misses = 0
         self.last_inference = -math.inf
         self._lock = threading.Lock()
 
@@ -81,7 +88,18 @@ class Counters:
             self.computed += 1
             self.last_inference = time.monotonic()
 
+    def fail(self) -> None:
+        """One more image that the network failed with."""
+        with self._lock:
+            self.failed += 1
+
     def drop(self) -> None:
         """One more caller had gone, or was too late."""
         with self._lock:
             self.dropped += 1
+
+    def recall(self, *, hits: int, of: int) -> None:
+        """So many vectors were asked for, and so many of them remembered."""
+        with self._lock:
+            self.hits += hits
+            self.misses += of - hits

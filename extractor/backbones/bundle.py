@@ -106,6 +106,11 @@ class Golden:
     image: bytes
     vector: Vector
 
+    def cosine(self, found: Vector) -> float:
+        """How alike `found` is to the original model's vector; 1 when it has the same direction."""
+        x, y = found.astype(np.float64), self.vector.astype(np.float64)
+        return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+
 
 @dataclass(frozen=True, slots=True)
 class Classifier:

@@ -146,7 +146,7 @@ class Session:
             for start in range(0, count, size)
             for row in self.run([pixels[place % count] for place in range(start, start + size)])
         ]
-        return [_cosine(row, item.vector) for row, item in zip(rows, itertools.cycle(golden))]
+        return [item.cosine(row) for row, item in zip(rows, itertools.cycle(golden))]
 
 
 def open_session(
@@ -266,8 +266,3 @@ def _padded(pixels: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]
     batch = np.zeros((size, *pixels[0].shape), np.uint8)
     batch[: len(pixels)] = pixels
     return batch
-
-
-def _cosine(a: Vector, b: Vector) -> float:
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
