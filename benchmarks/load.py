@@ -7,16 +7,18 @@ import multiprocessing
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from benchmarks.callers import Caller, Failed, Refused, Target, caller
+
+R = TypeVar("R")
 
 OPEN_CONNECTIONS = 8
 """Connections of an open loop over gRPC: its callers would not share one."""
@@ -68,6 +70,10 @@ class Load:
         spawn = multiprocessing.get_context("spawn")
         self.process = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(photos,))
 
+    def run(self, function: Callable[..., R], *arguments: Any) -> R:
+        """What the function returns there for the photos and these arguments."""
+        return self.process.submit(_run, function, arguments).result()
+
     def wait_for(self, target: Target, seconds: float = 90) -> None:
         """Until the server answers."""
         self.process.submit(_wait_for, target, seconds).result()
@@ -105,6 +111,10 @@ _runner: asyncio.Runner
 def _begin(photos: Sequence[bytes]) -> None:
     global _photos, _runner
     _photos, _runner = photos, asyncio.Runner()
+
+
+def _run(function: Callable[..., R], arguments: tuple[Any, ...]) -> R:
+    return function(_photos, *arguments)
 
 
 def _wait_for(target: Target, seconds: float) -> None:

@@ -49,7 +49,14 @@ class Group:
 
     def memory(self) -> float:
         """MB that they hold; what several share counts once."""
-        return sum(_proportional(pid) for pid in self._members()) / 1024
+        return self._sum("Pss:")
+
+    def anonymous(self) -> float:
+        """MB that they hold, files left out."""
+        return self._sum("Anonymous:")
+
+    def _sum(self, what: str) -> float:
+        return sum(_rolled_up(pid, what) for pid in self._members()) / 1024
 
     def end(self) -> None:
         """Tell them to stop; after a grace period, kill them."""
@@ -85,9 +92,10 @@ def _fields(pid: int) -> list[str]:
         return []
 
 
-def _proportional(pid: int) -> int:
+def _rolled_up(pid: int, what: str) -> int:
+    """kB; nothing when the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(what)), 0)
