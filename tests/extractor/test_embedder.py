@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from extractor.caches import Row, key
 from extractor.caches.memory import MemoryCache
 from extractor.errors import (
     DamagedFile,
+    DeadlineExceeded,
     ImageTooLarge,
     InvalidArgument,
     InvalidImage,
@@ -208,7 +210,7 @@ def test_a_small_allowance_slows_a_stream_but_loses_nothing(exported_data: DataF
 
 def test_a_missing_runtime_is_said(exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ONNX Runtime the error names the three extras, and nothing hangs."""
-    monkeypatch.setitem(sys.modules, "extractor.backbones.session", None)
+    monkeypatch.setitem(sys.modules, "extractor.backbones.tuning", None)
     with (
         Embedder(data=exported_data, cache=None) as embedder,
         pytest.raises(InvalidArgument, match=r"one of '\.\[cpu\]'"),
@@ -404,3 +406,40 @@ def test_after_close_it_says_so(exported_data: DataFolder) -> None:
     embedder.close()
     with pytest.raises(Unavailable, match="closed"):
         embedder.submit(photo("red"))
+
+
+def test_an_image_whose_caller_no_longer_waits_is_dropped_and_counted(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered that it came too late, and never runs; one that others wait for is computed."""
+    with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
+        gate = gated(embedder, monkeypatch)
+        threads = embedder._pool._max_workers
+        running = [embedder.submit(photo("red", 20 + number)) for number in range(threads)]
+        soon = time.monotonic() + 0.05
+        late, shared = embedder.submit(photo("blue"), soon), embedder.submit(photo("green"), soon)
+        patient = embedder.submit(photo("green"))
+        while time.monotonic() < soon:
+            assert embedder.load().items == threads + 3
+        gate.set()
+        assert all(future.result(10).ok for future in [*running, patient])
+        assert isinstance(late.result(10).error, DeadlineExceeded)
+        assert isinstance(shared.result(10).error, DeadlineExceeded)
+        load = embedder.load()
+    assert (load.computed, load.dropped, load.items, load.oldest) == (threads + 1, 2, 0, 0)
+
+
+def test_results_say_where_the_time_went(data: DataFolder) -> None:
+    """Computed or remembered, the stages and the whole, and what computed."""
+    with Embedder(data=data, provider="cpu") as embedder:
+        (computed,), (remembered,) = embedder.embed([photo("red")]), embedder.embed([photo("red")])
+        assert embedder.load().last_inference > 0
+    times = computed.timings
+    assert times.decode > 0
+    assert times.inference > 0
+    assert times.batch_size == 1
+    assert times.waiting + times.decode + times.queue + times.inference <= times.total
+    assert remembered.cached
+    assert remembered.timings.batch_size == 0
+    assert 0 < remembered.timings.waiting <= remembered.timings.total
+    assert computed.numerics == remembered.numerics == "cpu/fp32"
