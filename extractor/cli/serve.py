@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor import logs
 from extractor.cli.configuration import ConfiguredCommand, effective
 from extractor.cli.limits import limit_options, taken
 from extractor.cli.options import data_option, provider_options
+from extractor.cli.watching import Watch, watching, watching_options
 from extractor.settings import DEFAULT_ADDRESS, TOKEN_VARIABLE, Connections, Limits, ServiceLimits
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ TOML file; the command line comes first, then the environment, then the file.
 \b
 When it is ready it prints one line on standard output:
   listening on 127.0.0.1:50051 backbone=... fingerprint=... numerics=...
+and then metrics=HOST:PORT where it answers Prometheus.
 SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one ends it at once.
 """,
 )
@@ -66,17 +68,11 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
     "--insecure/--no-insecure", default=False, help="Allow plain text where other machines can reach it."
 )
 @limit_options
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What goes to standard error.",
-)
+@watching_options
 @click.option("--config", type=_FILE, help="TOML file of settings. [penultimate.toml in the data folder]")
 @click.option("--print-config", is_flag=True, help="Print the settings that hold, as such a file, and end.")
 @click.pass_context
-def command(ctx: click.Context, /, log_level: str, print_config: bool, **settings: Any) -> None:
+def command(ctx: click.Context, /, print_config: bool, **settings: Any) -> None:
     """Run the gRPC service.
 
     It answers `penultimate.v1.Extractor`, health checks and reflection.
@@ -86,26 +82,31 @@ def command(ctx: click.Context, /, log_level: str, print_config: bool, **setting
         if TOKEN_VARIABLE in os.environ and not settings["token_file"]:
             click.echo(f"# callers must show the token in ${TOKEN_VARIABLE}")
         return
-    _log_to_stderr(log_level)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say is in our own sentences
+    logs.configure(settings["log_level"], settings["log_format"])
     from extractor.server import run
 
     certificates, token = _certificates(settings), _token(settings["token_file"])
-    with _embedder(settings) as embedder:
-        server = _server(embedder, certificates, token, settings)
-        run(server, lambda: _announce(server))
+    with _embedder(settings) as embedder, watching(settings, embedder) as watch:
+        server = _server(embedder, certificates, token, watch, settings)
+        run(server, lambda: _announce(server, watch))
 
 
-def _announce(server: Server) -> None:
+def _announce(server: Server, watch: Watch) -> None:
     info = server.service.info()
     click.echo(
         f"listening on {server.address} backbone={info.backbone} "
-        f"fingerprint={info.fingerprint} numerics={info.numerics}"
+        f"fingerprint={info.fingerprint} numerics={info.numerics}" + watch.serving(info)
     )
     sys.stdout.flush()
 
 
 def _server(
-    embedder: Embedder, certificates: Certificates | None, token: Token | None, settings: dict[str, Any]
+    embedder: Embedder,
+    certificates: Certificates | None,
+    token: Token | None,
+    watch: Watch,
+    settings: dict[str, Any],
 ) -> Server:
     from extractor.server import Server
 
@@ -116,6 +117,7 @@ def _server(
         connections=taken(Connections, settings),
         certificates=certificates,
         token=token,
+        observers=watch.observers,
         insecure=settings["insecure"],
     )
 
@@ -150,12 +152,3 @@ def _token(file: Path | None) -> Token | None:
     from extractor.security import Token
 
     return Token.of_file(file) if file else Token.of_environment()
-
-
-def _log_to_stderr(level: str) -> None:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say is in our own sentences
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
