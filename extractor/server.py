@@ -9,20 +9,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health, health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from extractor._pb.inference import open_inference_pb2
+from extractor._pb.penultimate.v1 import penultimate_pb2
 from extractor.addresses import Address
 from extractor.calls import Calls, Observer
 from extractor.errors import InvalidArgument
+from extractor.kserve import service as kserve
 from extractor.security import Certificates, Token, TokenInterceptor
 from extractor.service import SERVICE, ExtractorService
 from extractor.settings import Connections, ServiceLimits
 from extractor.submission import Submits
 
 log = logging.getLogger(__name__)
+
+SERVICES = (SERVICE, kserve.SERVICE)
+"""What embeds, and has a health of its own."""
 
 
 class Server:
@@ -75,6 +82,7 @@ class Server:
         self.limits = limits or ServiceLimits()
         self.calls = Calls(self.limits, observers)
         self.service = ExtractorService(embedder, self.calls)
+        self._inference = kserve.InferenceService(embedder, self.service, self.calls)
         self._embedder = embedder
         self._connections = connections or Connections()
         self._certificates = certificates
@@ -92,9 +100,10 @@ class Server:
         options = _channel_options(self.limits, self._connections)
         self._grpc = grpc.aio.server(options=options, interceptors=self._interceptors)
         self._grpc.add_registered_method_handlers(SERVICE, self.service.methods())
+        self._grpc.add_registered_method_handlers(kserve.SERVICE, self._inference.methods())
         add_HealthServicer_to_server(self._health, self._grpc)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._grpc)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._grpc, pool=_contracts())
         await self._set_health(HealthCheckResponse.NOT_SERVING)
         self.address = str(self._wanted.bind(self._listen))
         await self._grpc.start()
@@ -122,7 +131,7 @@ class Server:
         return self._grpc.add_insecure_port(address)
 
     async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", SERVICE):
+        for name in ("", *SERVICES):
             await self._health.set(name, status)
 
 
@@ -150,6 +159,14 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]
             _, staying = await asyncio.wait(self._watches, timeout=0.2)
             for watch in staying:
                 watch.cancel()
+
+
+def _contracts() -> DescriptorPool:
+    """What reflection describes; the process-wide pool has not all of it (see tests/generate_proto.py)."""
+    pool = DescriptorPool()
+    for contract in (penultimate_pb2, open_inference_pb2, health_pb2, reflection_pb2):
+        pool.AddSerializedFile(contract.DESCRIPTOR.serialized_pb)
+    return pool
 
 
 def run(server: Server, ready: Callable[[], None]) -> None:

@@ -56,7 +56,7 @@ class ExtractorService:
     def embed(self, request: pb.EmbedRequest, call: Call) -> Awaitable[pb.EmbedResponse]:
         """One result per image, in order."""
         wire.check_form(request.form)
-        self._admit(call, len(request.images), request.fingerprint)
+        self.admit(call, len(request.images), request.fingerprint)
         images = list(request.images)
         form = request.form
         del request  # the same bytes once more
@@ -71,7 +71,7 @@ class ExtractorService:
     def lookup(self, request: pb.LookupRequest, call: Call) -> Awaitable[pb.LookupResponse]:
         """What is remembered, in the order of the digests."""
         wire.check_form(request.form)
-        self._admit(call, len(request.digests), request.fingerprint)
+        self.admit(call, len(request.digests), request.fingerprint)
         for digest in request.digests:
             if len(digest) != 32:
                 raise InvalidArgument(f"a digest has 32 bytes (SHA-256), not {len(digest)}")
@@ -106,7 +106,7 @@ class ExtractorService:
             golden_cosine=embedder.golden_cosine,
         )
 
-    def _admit(self, call: Call, count: int, fingerprint: str) -> None:
+    def admit(self, call: Call, count: int, fingerprint: str) -> None:
         """Accept `count` items of the backbone that the caller wants, if it names one."""
         self._calls.check_ready()
         if count > (most := self._calls.limits.items_per_call):
