@@ -27,7 +27,7 @@ NEW = 10
 def measure(found: report.Report, load: Load, given: argparse.Namespace) -> None:
     rows: list[report.Row] = []
     with remembering(given) as server:
-        first = min(FIRST, given.images)
+        first = min(FIRST, given.images // 2)
         done, computed = 0, 0
         while done < given.images:
             count = first if not done else max(1, (given.images - first) // STEPS)

@@ -23,6 +23,7 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--provider", default="cpu", help="cpu (default), openvino or auto")
     parser.add_argument("--precision", default="auto", help="fp32, bf16 or auto (default)")
     parser.add_argument("--photos", choices=["jpeg", "elpv"], default="jpeg")
+    parser.add_argument("--distinct", type=int, default=400, help="how many photos, sent again and again")
     parser.add_argument(
         "--servers",
         type=lambda text: text.split(","),
@@ -44,7 +45,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def photos(given: argparse.Namespace) -> list[bytes]:
-    return solar_cells() if given.photos == "elpv" else jpegs()
+    return solar_cells(given.distinct) if given.photos == "elpv" else jpegs(given.distinct)
 
 
 class Report:
