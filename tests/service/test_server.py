@@ -121,7 +121,12 @@ def test_health_and_reflection_answer(server_address: str) -> None:
         names = ProtoReflectionDescriptorDatabase(channel).get_services()
         assert {server.SERVICE, "grpc.health.v1.Health"} <= set(names)
         file = ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(server.SERVICE)
-        assert [method.name for method in file.service[0].method] == ["Embed", "Lookup", "GetInfo"]
+        assert [method.name for method in file.service[0].method] == [
+            "Embed",
+            "EmbedStream",
+            "Lookup",
+            "GetInfo",
+        ]
 
 
 def test_a_client_that_leaves_harms_nobody(server_address: str, picture: Callable[..., bytes]) -> None:
