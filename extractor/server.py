@@ -6,12 +6,10 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2
-from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -20,10 +18,11 @@ from extractor._pb.penultimate.v1 import penultimate_pb2
 from extractor.addresses import Address
 from extractor.calls import Calls, Observer
 from extractor.errors import InvalidArgument
+from extractor.health import Health, Vigil
 from extractor.kserve import service as kserve
 from extractor.security import Certificates, Token, TokenInterceptor
 from extractor.service import SERVICE, ExtractorService
-from extractor.settings import Connections, ServiceLimits
+from extractor.settings import Connections, HealthChecks, ServiceLimits
 from extractor.submission import Submits
 
 log = logging.getLogger(__name__)
@@ -42,6 +41,7 @@ class Server:
         `HOST:PORT`; port 0 takes a free one.
     limits : ServiceLimits, optional
     connections : Connections, optional
+    checks : HealthChecks, optional
     certificates : Certificates, optional
         For TLS; without, everything is in plain text.
     token : Token, optional
@@ -70,6 +70,7 @@ class Server:
         *,
         limits: ServiceLimits | None = None,
         connections: Connections | None = None,
+        checks: HealthChecks | None = None,
         certificates: Certificates | None = None,
         token: Token | None = None,
         observers: Sequence[Observer] = (),
@@ -87,7 +88,9 @@ class Server:
         self._connections = connections or Connections()
         self._certificates = certificates
         self._interceptors = [TokenInterceptor(token)] if token else []
-        self._health = _Health()
+        self._health = Health(SERVICES)
+        self._checks = checks or HealthChecks()
+        self._vigil: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen; answer health checks with NOT_SERVING until `warm` is done.
@@ -104,7 +107,7 @@ class Server:
         add_HealthServicer_to_server(self._health, self._grpc)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc, pool=_contracts())
-        await self._set_health(HealthCheckResponse.NOT_SERVING)
+        await self._health.tell("the network is being loaded")
         self.address = str(self._wanted.bind(self._listen))
         await self._grpc.start()
 
@@ -112,7 +115,8 @@ class Server:
         """Load and prove the network, then serve; raises what `Embedder.warm` raises."""
         await asyncio.to_thread(self._embedder.warm)
         self.calls.not_ready = ""
-        await self._set_health(HealthCheckResponse.SERVING)
+        await self._health.tell("")
+        self._vigil = asyncio.create_task(Vigil(self._embedder, self._checks).keep(self._health.tell))
 
     async def stop(self, grace: float | None = None) -> None:
         """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds.
@@ -120,6 +124,8 @@ class Server:
         When it is left out, `limits.grace` is taken.
         """
         await self._health.enter_graceful_shutdown()
+        if self._vigil:
+            self._vigil.cancel()
         await self.calls.drain(self.limits.grace if grace is None else grace)
         await self._health.send_watchers_away()
         await self._grpc.stop(grace=1)
@@ -129,36 +135,6 @@ class Server:
         if self._certificates:
             return self._grpc.add_secure_port(address, self._certificates.credentials())
         return self._grpc.add_insecure_port(address)
-
-    async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", *SERVICES):
-            await self._health.set(name, status)
-
-
-class _Health(health.aio.HealthServicer):  # type: ignore[misc]
-    """The standard health service, whose watchers can be sent away: gRPC would wait for them to leave."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._watches: set[asyncio.Future[None]] = set()
-
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - named by the contract
-        watch = asyncio.ensure_future(super().Watch(request, context))
-        self._watches.add(watch)
-        try:
-            await asyncio.wait({watch})
-            if not watch.cancelled():
-                await watch
-        finally:
-            self._watches.discard(watch)
-            watch.cancel()
-
-    async def send_watchers_away(self) -> None:
-        """End every watch, once it has had a moment to tell the last status."""
-        if self._watches:
-            _, staying = await asyncio.wait(self._watches, timeout=0.2)
-            for watch in staying:
-                watch.cancel()
 
 
 def _contracts() -> DescriptorPool:

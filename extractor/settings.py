@@ -106,6 +106,32 @@ class Connections:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthChecks:
+    """When the service is taken for ill.
+
+    Attributes
+    ----------
+    stalled_after : float
+        Seconds that work may wait while no inference finishes.
+    probe_after : float
+        Seconds without an inference after which one is made, to see whether it can be.
+    """
+
+    stalled_after: float = 30.0
+    probe_after: float = 60.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks."""
+        return min(1.0, self.stalled_after / 4, self.probe_after / 4)
+
+    @property
+    def probe_pause(self) -> float:
+        """Seconds between two probes at the least."""
+        return min(5.0, self.probe_after)
+
+
+@dataclass(frozen=True, slots=True)
 class DataFolder:
     """The folder that holds all that the project keeps, and what lies where in it."""
 

@@ -12,6 +12,7 @@ from extractor.backbones.bundle import Bundle
 from extractor.caches import Row
 from extractor.results import Result
 from extractor.settings import Limits
+from extractor.tickets import Load
 
 
 class Submits(Protocol):
@@ -35,6 +36,8 @@ class Submits(Protocol):
     def parallel(self) -> int: ...  # noqa: D102
 
     def warm(self) -> None: ...  # noqa: D102
+    def load(self) -> Load: ...  # noqa: D102
+    def probe(self) -> Future[None]: ...  # noqa: D102
     def check_room(self, deadline: float) -> None: ...  # noqa: D102
     def submit(self, image: bytes, deadline: float) -> Future[Result]: ...  # noqa: D102
     def lookup(self, digests: Sequence[bytes]) -> list[Row | None]: ...  # noqa: D102

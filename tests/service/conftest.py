@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,6 +25,7 @@ from extractor.caches import Row
 from extractor.results import Result
 from extractor.server import Server
 from extractor.settings import DataFolder, Limits
+from extractor.tickets import Load
 
 PATIENCE_S = 60
 
@@ -121,6 +123,27 @@ class StandIn:
 
     def warm(self) -> None:
         pass
+
+    def load(self) -> Load:
+        done = sum(future.done() for future in self.submitted)
+        return Load(
+            items=len(self.submitted) - done,
+            bytes=0,
+            oldest=0.0,
+            computed=done,
+            failed=0,
+            dropped=0,
+            refused=0,
+            hits=0,
+            misses=0,
+            last_inference=time.monotonic(),
+            alive=True,
+        )
+
+    def probe(self) -> Future[None]:
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
     def check_room(self, deadline: float) -> None:
         pass
