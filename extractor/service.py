@@ -75,10 +75,11 @@ class ExtractorService:
         for digest in request.digests:
             if len(digest) != 32:
                 raise InvalidArgument(f"a digest has 32 bytes (SHA-256), not {len(digest)}")
-        return asyncio.to_thread(self._recall, request)  # it may have to read from disk
+        return asyncio.to_thread(self._recall, request, call)  # it may have to read from disk
 
-    def _recall(self, request: pb.LookupRequest) -> pb.LookupResponse:
+    def _recall(self, request: pb.LookupRequest, call: Call) -> pb.LookupResponse:
         rows = self._embedder.lookup(request.digests)
+        call.cached += sum(row is not None for row in rows)
         return wire.pack_rows(rows, self._embedder.fingerprint, self._embedder.dim, request.form)
 
     async def get_info(self, _request: pb.GetInfoRequest, _call: Call) -> pb.GetInfoResponse:

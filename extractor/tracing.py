@@ -6,7 +6,9 @@ imports this module unless traces are wanted.
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from extractor.calls import Call
     from extractor.results import Result, Timings
 
+log = logging.getLogger(__name__)
+
 OUR_FAULTS = frozenset(
     (
         grpc.StatusCode.UNKNOWN,
@@ -38,6 +42,9 @@ OUR_FAULTS = frozenset(
     )
 )
 """The statuses that make a server's span an error, as OpenTelemetry's conventions for gRPC say."""
+
+LAST_EXPORT = 5.0
+"""Seconds that the end waits for a collector; left to itself, OpenTelemetry would wait for half a minute."""
 
 STAGES = ("waiting", "decode", "queue", "inference")
 """The stages of `Timings` in the order in which an image passes them."""
@@ -120,9 +127,13 @@ class Tracing:
             span.set_status(Status(StatusCode.ERROR, printable(why)))
         span.end()
 
-    def close(self) -> None:
-        """Export what was not exported yet."""
-        self._provider.shutdown()
+    def close(self, patience: float = LAST_EXPORT) -> None:
+        """Export what was not exported yet; after `patience` seconds it is given up."""
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(patience)
+        if ending.is_alive():
+            log.warning("the last calls' spans are lost: their collector does not take them")
 
     def _add_stages(self, traced: _Trace) -> None:
         inside = trace.set_span_in_context(traced.span)
@@ -143,7 +154,7 @@ def provider_from_environment() -> TracerProvider:
     """
     ours = Resource({"service.name": "penultimate", "service.version": metadata.version("penultimate")})
     resource = Resource.create(ours.merge(OTELResourceDetector().detect()).attributes)
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in _exporters():
         provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -155,6 +156,22 @@ def test_an_exporter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "pigeon")
     with pytest.raises(InvalidArgument, match=r"'pigeon'.*OTEL_TRACES_EXPORTER"):
         provider_from_environment()
+
+
+def test_a_collector_that_does_not_answer_does_not_keep_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """What it did not take is given up, and the log says so."""
+    answered = threading.Event()
+
+    class Stuck(SpanProcessor):
+        def shutdown(self) -> None:
+            answered.wait(60)
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Stuck())
+    Tracing(provider).close(patience=0.01)
+    assert not answered.is_set()
+    assert "spans are lost" in caplog.text
+    answered.set()
 
 
 def test_nothing_of_it_is_imported_unless_it_is_wanted() -> None:

@@ -170,6 +170,18 @@ def test_a_call_can_be_found_by_its_id(serve: Callable[..., Any], picture: Calla
             }
 
 
+def test_a_lookup_is_logged_with_what_was_remembered(
+    serve: Callable[..., Any], picture: Callable[..., bytes]
+) -> None:
+    """As cached, of so many that were asked for."""
+    server = serve("--log-level", "debug")
+    with calling(server.address) as stub:
+        digest = stub.Embed(pb.EmbedRequest(images=[picture(1)])).results[0].digest
+        stub.Lookup(pb.LookupRequest(digests=[digest, bytes(32)]))
+    (line,) = lines(server, method="penultimate.v1.Extractor/Lookup")
+    assert (line["items"], line["cached"], line["failed"]) == ("2", "1", "0")
+
+
 def test_the_log_can_be_json(serve: Callable[..., Any], picture: Callable[..., bytes]) -> None:
     """Every line of it."""
     server = serve("--log-level", "debug", "--log-format", "json")
