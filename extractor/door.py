@@ -68,6 +68,8 @@ class Door:
 
     async def _wait_for(self, room: int) -> None:
         """Wait a moment where others only said what they need: that is often too much, and soon known."""
+        if self.taken + room <= self._limit:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 while self._coming and self._here + room <= self._limit < self.taken + room:
