@@ -69,7 +69,7 @@ class Tuning:
         Seconds that a batch which is not full waits for more.
     latency_bound : float
         Seconds that a run may take in the schedule that is chosen.
-    measure : {"never", "once", "anew"}
+    measure : {"never", "once", "always"}
         Whether to measure on loading: never (what is remembered is taken), where
         nothing is remembered, or in any case. What is told is never measured.
 
@@ -83,7 +83,7 @@ class Tuning:
     parallel: int | None = None
     max_delay: float = 0.0
     latency_bound: float = LATENCY_BOUND
-    measure: Literal["never", "once", "anew"] = "never"
+    measure: Literal["never", "once", "always"] = "never"
 
     def __post_init__(self) -> None:
         _check("the batch size", self.batch_size, 1, LARGEST_BATCH)

@@ -101,7 +101,7 @@ def open_tuned(
         return tuning.applied(best)
 
     session, cosine = sessions.open_session(bundle, provider, precision, plan)
-    wanted = tuning.measure == "anew" or (tuning.measure == "once" and not kept.read(session.numerics))
+    wanted = tuning.measure == "always" or (tuning.measure == "once" and not kept.read(session.numerics))
     if tuning.told or not wanted:
         return session, cosine
     tuned = tune(bundle, session.numerics, kept)

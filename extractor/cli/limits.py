@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from extractor.cli.configuration import SIZE, Size
-from extractor.settings import Connections, Limits, ServiceLimits
+from extractor.settings import Connections, HealthChecks, Limits, ServiceLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
-D = TypeVar("D", Limits, ServiceLimits, Connections)
+D = TypeVar("D", Limits, ServiceLimits, Connections, HealthChecks)
 
 _COUNT = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0)
@@ -35,6 +35,13 @@ _OPTIONS: dict[type[Any], dict[str, tuple[Any, str]]] = {
         "image_bytes": (SIZE, "Largest image file."),
         "image_pixels": (_COUNT, "Largest width times height of an image."),
         "min_side": (_COUNT, "Smallest width and height of an image, in pixels."),
+    },
+    HealthChecks: {
+        "stalled_after": (
+            _SOME_SECONDS,
+            "Seconds that work may wait while no inference finishes, before health says NOT_SERVING.",
+        ),
+        "probe_after": (_SOME_SECONDS, "Seconds without an inference after which a golden picture is run."),
     },
     Connections: {
         "calls_per_connection": (

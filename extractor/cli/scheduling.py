@@ -24,9 +24,11 @@ def schedule_options(command: F) -> F:
     """Add `--batch-size`, `--parallel`, `--max-delay`, `--latency-bound` and `--tune`."""
     for option in (
         click.option(
-            "--tune/--no-tune",
-            default=False,
-            help="Measure batch sizes and parallel runs at each start, not only where none is remembered.",
+            "--tune",
+            type=click.Choice(["never", "once", "always"]),
+            default="once",
+            show_default=True,
+            help="When to measure batch sizes and parallel runs: once for this machine, or at each start.",
         ),
         latency_option,
         click.option(
@@ -52,11 +54,11 @@ def schedule_options(command: F) -> F:
 
 
 def tuning(settings: Mapping[str, Any]) -> Tuning:
-    """What these options say; what they do not say is measured once."""
+    """What these options say; what they do not say is measured or remembered."""
     return Tuning(
         batch_size=settings["batch_size"],
         parallel=settings["parallel"],
         max_delay=settings["max_delay"] / 1e3,
         latency_bound=settings["latency_bound"] / 1e3,
-        measure="anew" if settings["tune"] else "once",
+        measure=settings["tune"],
     )

@@ -13,8 +13,16 @@ from extractor import logs
 from extractor.cli.configuration import ConfiguredCommand, effective
 from extractor.cli.limits import limit_options, taken
 from extractor.cli.options import data_option, provider_options
+from extractor.cli.scheduling import schedule_options, tuning
 from extractor.cli.watching import Watch, watching, watching_options
-from extractor.settings import DEFAULT_ADDRESS, TOKEN_VARIABLE, Connections, Limits, ServiceLimits
+from extractor.settings import (
+    DEFAULT_ADDRESS,
+    TOKEN_VARIABLE,
+    Connections,
+    HealthChecks,
+    Limits,
+    ServiceLimits,
+)
 
 if TYPE_CHECKING:
     from extractor.embedder import Embedder
@@ -67,6 +75,7 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
 @click.option(
     "--insecure/--no-insecure", default=False, help="Allow plain text where other machines can reach it."
 )
+@schedule_options
 @limit_options
 @watching_options
 @click.option("--config", type=_FILE, help="TOML file of settings. [penultimate.toml in the data folder]")
@@ -115,6 +124,7 @@ def _server(
         settings["address"],
         limits=taken(ServiceLimits, settings),
         connections=taken(Connections, settings),
+        checks=taken(HealthChecks, settings),
         certificates=certificates,
         token=token,
         observers=watch.observers,
@@ -134,6 +144,7 @@ def _embedder(settings: dict[str, Any]) -> Embedder:
         limits=taken(Limits, settings),
         max_pending=settings["queue_items"],
         max_pending_bytes=settings["queue_bytes"],
+        tuning=tuning(settings),
     )
 
 

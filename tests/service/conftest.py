@@ -38,7 +38,7 @@ class ServerProcess:
     def __init__(self, data: DataFolder, log: Path, *options: str, address: str = "127.0.0.1:0") -> None:
         self.log = log
         command = [sys.executable, *self.program, "--address", address]
-        command += ["--data", str(data.root), *options]
+        command += ["--data", str(data.root), "--tune", "never", *options]  # measuring takes seconds
         with log.open("w") as stderr:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         assert self.process.stdout

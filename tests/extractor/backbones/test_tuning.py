@@ -146,7 +146,7 @@ def test_it_is_measured_once_and_remembered(bundle, data, monkeypatch) -> None:
     assert opened(bundle, data, Tuning(measure="once")) == Schedule(4, 2)
     assert opened(bundle, data, Tuning(measure="never")) == Schedule(4, 2)
     assert len(calls) == 1
-    assert opened(bundle, data, Tuning(measure="anew")) == Schedule(4, 2)
+    assert opened(bundle, data, Tuning(measure="always")) == Schedule(4, 2)
     assert len(calls) == 2
 
 
@@ -155,7 +155,7 @@ def test_what_is_told_is_neither_measured_nor_remembered(bundle, data, monkeypat
     calls = measured_as(monkeypatch, row(4, 2, 200))
     usual = Schedule.usual("cpu")
     assert opened(bundle, data, Tuning(batch_size=6, measure="once")) == Schedule(6, usual.parallel)
-    assert opened(bundle, data, Tuning(parallel=1, measure="anew")) == Schedule(usual.max_batch, 1)
+    assert opened(bundle, data, Tuning(parallel=1, measure="always")) == Schedule(usual.max_batch, 1)
     assert not calls
     assert not data.tuning.exists()
 
