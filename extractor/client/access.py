@@ -104,7 +104,9 @@ def token_of(token: str | None, file: PathLike | None) -> Callable[[], str] | No
         raise InvalidArgument("give `token` or `token_file`, not both")
     if file is not None:
         return _read_from(Path(file))
-    said, name = (token, "the token") if token is not None else (_from_environment(), f"${TOKEN_VARIABLE}")
+    said, name = (
+        (token, "the token") if token is not None else (os.environ.get(TOKEN_VARIABLE), f"${TOKEN_VARIABLE}")
+    )
     if said is None:
         return None
     checked = _sendable(said, name)
@@ -114,15 +116,18 @@ def token_of(token: str | None, file: PathLike | None) -> Callable[[], str] | No
 def refuse_clear_token(addresses: Sequence[str]) -> None:
     """Raise InvalidArgument when others could read what is sent to one of them as plain text."""
     for address in addresses:
-        if not (address.startswith("unix") or Address.parse(address.removeprefix("ipv4:")).is_loopback):
+        if not _is_local(address):
             raise InvalidArgument(
                 f"the token would go to {address} as plain text, for all on the way to read: use TLS (`tls` "
                 "or `root_certificates`), or allow it with `token_in_clear` where the network is trusted"
             )
 
 
-def _from_environment() -> str | None:
-    return os.environ.get(TOKEN_VARIABLE)
+def _is_local(address: str) -> bool:
+    """Whether nothing that is sent there leaves this machine."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    return not address.startswith(_SCHEMES) and Address.parse(address).is_loopback
 
 
 def _read_from(path: Path) -> Callable[[], str]:

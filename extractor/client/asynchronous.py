@@ -18,7 +18,7 @@ from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.client import packing
 from extractor.client.access import OPTIONS
 from extractor.client.base import BaseClient
-from extractor.client.packing import BYTES_UNDER_WAY, REQUEST_IMAGES, REQUESTS_UNDER_WAY, Images, Pack
+from extractor.client.packing import REQUEST_IMAGES, Images, Pack
 from extractor.client.patience import Patience
 from extractor.client.peers import Peer
 from extractor.client.progress import Progress, counting
@@ -119,8 +119,11 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
                 if self._recall.attempts(pack):
                     await self._recollect(pack, seconds, attempt=True)
                 window.append((asyncio.ensure_future(self._answer(pack, seconds)), pack.size))
-                while window and (_is_full(window) or window[0][0].done()):
-                    for result in await window.popleft()[0]:
+                size = sum(size for _, size in window)
+                while window and (self._window.is_full(len(window), size) or window[0][0].done()):
+                    task, answered = window.popleft()
+                    size -= answered
+                    for result in await task:
                         yield result
             while window:
                 for result in await window.popleft()[0]:
@@ -180,10 +183,6 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
             raise self._closed_error() from ended
         peer.succeeded()
         return answer
-
-
-def _is_full(window: deque[tuple[Any, int]]) -> bool:
-    return len(window) >= REQUESTS_UNDER_WAY or sum(size for _, size in window) >= BYTES_UNDER_WAY
 
 
 async def _packs(images: Images, info: Info, room_for: packing.RoomFor) -> AsyncIterator[Pack]:

@@ -19,6 +19,7 @@ from extractor.client.access import (
     refuse_clear_token,
     token_of,
 )
+from extractor.client.packing import Window
 from extractor.client.patience import Patience, checked
 from extractor.client.peers import Peer, Peers, agreed
 from extractor.client.recall import Recall
@@ -64,6 +65,7 @@ class BaseClient(Generic[Channel]):
         self._recall = Recall()
         self._closing = Closing()
         self._first: Info | None = None
+        self._window = Window.over(len(addresses))
         self._peers = Peers([Peer(each, self._open(each)) for each in addresses])
 
     @property

@@ -103,7 +103,7 @@ class Client(BaseClient[grpc.Channel]):
             Job(functools.partial(self._vectors, some, seconds), 0, last=False)
             for some in packing.batched(digests, self._known().items_per_call)
         )
-        with Workers[Vector | None](self._closing) as workers:
+        with Workers[Vector | None](self._closing, self._window) as workers:
             return list(workers.answers(jobs))
 
     def embed(
@@ -178,7 +178,7 @@ class Client(BaseClient[grpc.Channel]):
         return said, failed
 
     def _stream(self, images: Iterable[ImageLike], seconds: float) -> Generator[Result]:
-        with Workers[Result](self._closing) as workers:
+        with Workers[Result](self._closing, self._window) as workers:
             yield from workers.answers(self._jobs(images, seconds))
 
     def _jobs(self, images: Iterable[ImageLike], seconds: float) -> Iterator[Job[Result]]:

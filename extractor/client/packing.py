@@ -32,13 +32,29 @@ RoomFor: TypeAlias = Callable[[], Room]
 REQUEST_IMAGES = 16
 REQUESTS_UNDER_WAY = 8
 BYTES_UNDER_WAY = 16 * 2**20
-"""After which no more is read until the oldest request is answered."""
 
 SENT = Room(REQUEST_IMAGES, 2 * 2**20)
 """For images that are sent: so many that a request's own cost does not show."""
 
 ASKED_FOR = Room(64, 4 * 2**20)
 """For images that are asked for by digest: a question costs as much as several of them."""
+
+
+class Window(NamedTuple):
+    """How many requests, and bytes of images, are under way before no more is read."""
+
+    requests: int
+    bytes: int
+
+    @classmethod
+    def over(cls, servers: int) -> Window:
+        """As much for each server as one has alone, up to four times."""
+        times = min(servers, 4)
+        return cls(times * REQUESTS_UNDER_WAY, times * BYTES_UNDER_WAY)
+
+    def is_full(self, requests: int, size: int) -> bool:
+        """Whether with so much under way the oldest has to be waited for."""
+        return requests >= self.requests or size >= self.bytes
 
 
 @dataclass(slots=True)

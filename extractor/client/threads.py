@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from extractor.client.packing import BYTES_UNDER_WAY, REQUESTS_UNDER_WAY
+from extractor.client.packing import Window
 
 T = TypeVar("T")
 
@@ -117,10 +117,11 @@ class Job(NamedTuple, Generic[T]):
 class Workers(Generic[T]):
     """Threads for jobs, of which only so many are under way; leaving the block gives up what is left."""
 
-    def __init__(self, closing: Closing) -> None:
+    def __init__(self, closing: Closing, limit: Window) -> None:
+        self._limit = limit
         self._here = Here(closing)
         self._calls = Abandonable(closing)
-        self._pool = ThreadPoolExecutor(REQUESTS_UNDER_WAY, thread_name_prefix="client")
+        self._pool = ThreadPoolExecutor(limit.requests, thread_name_prefix="client")
         self._window: deque[tuple[Future[list[T]], int]] = deque()
         self._bytes = 0
 
@@ -141,13 +142,12 @@ class Workers(Generic[T]):
                 return
             self._window.append((self._pool.submit(job.work, self._calls), job.size))
             self._bytes += job.size
-            while self._window and (self._is_full() or self._window[0][0].done()):
+            while self._window and (
+                self._limit.is_full(len(self._window), self._bytes) or self._window[0][0].done()
+            ):
                 yield from self._oldest()
         while self._window:
             yield from self._oldest()
-
-    def _is_full(self) -> bool:
-        return len(self._window) >= REQUESTS_UNDER_WAY or self._bytes >= BYTES_UNDER_WAY
 
     def _oldest(self) -> list[T]:
         future, size = self._window.popleft()

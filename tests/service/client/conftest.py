@@ -26,7 +26,7 @@ class Scripted(ExtractorServicer):
     """A server whose vectors are the images' lengths; notes requests, their headers and (Embed) times.
 
     What is `known` it remembers, by digest. `before` is called for each Embed
-    with its number, from one on, and may fail it.
+    with its number, from one on, and may fail it; `greet` for each GetInfo.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,8 @@ class Scripted(ExtractorServicer):
         self.info.limits.MergeFrom(
             pb.Limits(message_bytes=2**26, items_per_call=1024, image_bytes=2**25, image_pixels=10**8)
         )
-        self.before: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
+        self.before: Callable[[int, grpc.ServicerContext], object] = lambda number, context: None
+        self.greet: Callable[[], object] = lambda: None
 
     def start(self, credentials: grpc.ServerCredentials | None = None, address: str = "127.0.0.1:0") -> None:
         options = [("grpc.max_receive_message_length", 2**26), ("grpc.so_reuseport", 0)]
@@ -68,6 +69,7 @@ class Scripted(ExtractorServicer):
 
     def GetInfo(self, request: pb.GetInfoRequest, context: grpc.ServicerContext) -> pb.GetInfoResponse:  # noqa: N802
         self.headers.append(dict(context.invocation_metadata()))
+        self.greet()
         return self.info
 
     def Lookup(self, request: pb.LookupRequest, context: grpc.ServicerContext) -> pb.LookupResponse:  # noqa: N802
