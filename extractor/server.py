@@ -83,12 +83,12 @@ class Server:
         self.limits = limits or ServiceLimits()
         self.calls = Calls(self.limits, observers)
         self.service = ExtractorService(embedder, self.calls)
-        self._inference = kserve.InferenceService(embedder, self.service, self.calls)
         self._embedder = embedder
         self._connections = connections or Connections()
         self._certificates = certificates
         self._interceptors = [TokenInterceptor(token)] if token else []
         self._health = Health(SERVICES)
+        self._inference = kserve.InferenceService(embedder, self.service, self.calls, self._health)
         self._checks = checks or HealthChecks()
         self._vigil: asyncio.Task[None] | None = None
 

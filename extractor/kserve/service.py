@@ -8,11 +8,13 @@ from importlib import metadata
 from reprlib import repr  # cut short: what a caller sends may be of any length
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from extractor import wire
 from extractor._pb.inference import open_inference_pb2 as pb
 from extractor.calls import Call, Calls, Handler, Request
 from extractor.errors import NotFound, PenultimateError
+from extractor.health import Health
 from extractor.kserve.messages import VERSION, Inference, describe, pack, unpack, unpack_images
 from extractor.service import ExtractorService
 from extractor.submission import Submission, Submits
@@ -30,12 +32,15 @@ class InferenceService:
         Its own service: both admit images by one rule.
     calls : Calls
         What it has in common with the other services on the port.
+    health : Health
+        Knows this service by its name.
     """
 
-    def __init__(self, embedder: Submits, extractor: ExtractorService, calls: Calls) -> None:
+    def __init__(self, embedder: Submits, extractor: ExtractorService, calls: Calls, health: Health) -> None:
         self._embedder = embedder
         self._extractor = extractor
         self._calls = calls
+        self._health = health
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """What gRPC calls for each method."""
@@ -70,12 +75,12 @@ class InferenceService:
 
     async def server_ready(self, _request: pb.ServerReadyRequest, _call: Call) -> pb.ServerReadyResponse:
         """As the server's health says."""
-        return pb.ServerReadyResponse(ready=not self._calls.not_ready)
+        return pb.ServerReadyResponse(ready=await self._is_healthy())
 
     async def model_ready(self, request: pb.ModelReadyRequest, _call: Call) -> pb.ModelReadyResponse:
         """The same, of the one model."""
-        ready = not self._calls.not_ready and self._serves(request.name, request.version)
-        return pb.ModelReadyResponse(ready=ready)
+        served = self._serves(request.name, request.version)
+        return pb.ModelReadyResponse(ready=served and await self._is_healthy())
 
     async def server_metadata(
         self, _request: pb.ServerMetadataRequest, _call: Call
@@ -117,6 +122,10 @@ class InferenceService:
         except PenultimateError as error:
             code, why, _ = wire.status_of(error)
             return pb.ModelStreamInferResponse(error_message=f"{code.name}: {why}")
+
+    async def _is_healthy(self) -> bool:
+        reply = await self._health.Check(HealthCheckRequest(service=SERVICE), None)
+        return bool(reply.status == HealthCheckResponse.SERVING)
 
     def _serves(self, name: str, version: str) -> bool:
         return name == self._embedder.bundle.manifest.backbone and version in ("", VERSION)

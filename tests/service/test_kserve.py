@@ -416,6 +416,18 @@ async def test_before_the_warm_up_the_server_is_live_and_not_ready(
     assert result.as_numpy("embedding").tolist() == [[1, 1, 1], [3, 3, 3]]
 
 
+async def test_readiness_follows_health(
+    cold_server: Server, triton_client: aio.InferenceServerClient
+) -> None:
+    """What ends the standard health ends this, and its return brings it back."""
+    await cold_server.warm()
+    for trouble in ("the network does not answer", ""):
+        await cold_server._health.tell(trouble)
+        ready = [await triton_client.is_server_ready(), await triton_client.is_model_ready("stand-in")]
+        assert ready == [not trouble, not trouble]
+        assert await triton_client.is_server_live()
+
+
 async def test_a_full_server_refuses_the_call(
     cold_server: Server, triton_client: aio.InferenceServerClient, stand_in: Any
 ) -> None:
