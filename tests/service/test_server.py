@@ -214,7 +214,9 @@ def test_memory_is_bounded_whatever_arrives_at_once(serve: Callable[..., Any]) -
         assert grpc.StatusCode.OK in codes
         refused = [call for call in calls if call.code() is not grpc.StatusCode.OK]
         assert all("grpc-retry-pushback-ms" in dict(call.trailing_metadata()) for call in refused)
-    assert peak_mb(status) - before < 1200  # it took 2,500 when gRPC received them all
+    # Sixteen at once, since these callers do not say how much they send, and each is there twice while
+    # gRPC joins its parts: 900 to 1,500. It took 2,500 when gRPC received them all.
+    assert peak_mb(status) - before < 1700
 
 
 def peak_mb(status: Path) -> int:
