@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 RUN_BY_CI = ("make ",)
 """`.ci/run` calls these on a clean clone."""
 DEFAULT_PORT = "50051"
+METRICS_PORT = "9090"
 INSTALLING = ("python3 -m venv", "pip install", ".[")
 """The environment that this test runs in was made so; see the Makefile."""
 
@@ -84,7 +85,7 @@ class Shell:
         self._servers: list[subprocess.Popen[str]] = []
 
     def run(self, line: str) -> None:
-        line = line.replace(DEFAULT_PORT, str(self.port))
+        line = line.replace(DEFAULT_PORT, str(self.port)).replace(METRICS_PORT, str(free_port()))
         if line.startswith("penultimate serve"):
             server = subprocess.Popen(shlex.split(line), stdout=subprocess.PIPE, text=True)
             self._servers.append(server)
