@@ -30,6 +30,7 @@ _MAP_BYTES = 2**40
 _MAX_READERS = 1024
 _LOCK_BYTES = 128 * (_MAX_READERS + 2)
 _MAX_WAITING_ROWS = 4096
+_MAX_RECORD_BYTES = 2**18
 
 
 class LmdbCache:
@@ -93,6 +94,8 @@ class _Environment:
         self._folder = folder
         self._users = 0
         self._env = _open_or_begin_anew(folder)
+        self._file = (folder / "data.mdb").open("rb")
+        self._longest = 0
         self._waiting: dict[bytes, Row] = {}
         self._writing: dict[bytes, Row] = {}
         self._closing = False
@@ -107,7 +110,8 @@ class _Environment:
         if all(found):
             return found
         try:
-            with self._env.begin() as transaction:
+            self._check_length()
+            with self._env.begin(buffers=True) as transaction:
                 return [row or _whole(transaction.get(key)) for key, row in zip(keys, found, strict=True)]
         except lmdb.Error as error:
             self._complain("read", error)
@@ -134,6 +138,7 @@ class _Environment:
                 self._changed.notify_all()
             self._writer.join()
             self._env.close()
+            self._file.close()
 
     def _write_behind(self) -> None:
         while True:
@@ -151,11 +156,24 @@ class _Environment:
     def _commit(self, rows: Mapping[bytes, Row]) -> None:
         """Write `rows`, or count them lost: an image can be computed again."""
         try:
+            self._check_length()
             with self._env.begin(write=True) as transaction:
                 for key, row in rows.items():
                     transaction.put(key, row.to_bytes())
+            self._check_length()  # so that the new length is known
         except Exception as error:  # noqa: BLE001 - the writer outlives it, or all would wait for ever
             self._complain("write to", error)
+
+    def _check_length(self) -> None:
+        """Raise when the file has become shorter, which LMDB never makes it.
+
+        Reading behind a file's end is a bus error, not an exception.
+        """
+        longest = self._longest  # read before the file, which others may lengthen meanwhile
+        length = os.fstat(self._file.fileno()).st_size
+        if length < longest:
+            raise lmdb.CorruptedError(f"its file of {longest:,} bytes was cut to {length:,}")
+        self._longest = length
 
     def _complain(self, what: str, error: Exception) -> None:
         """Say it once a minute, not once an image."""
@@ -171,8 +189,9 @@ class _Environment:
             )
 
 
-def _whole(record: bytes | None) -> Row | None:
-    return None if record is None else Row.from_bytes(record)
+def _whole(record: memoryview | None) -> Row | None:
+    """The row, unless its length is damaged: LMDB would have us read far behind the file's end."""
+    return None if record is None or len(record) > _MAX_RECORD_BYTES else Row.from_bytes(bytes(record))
 
 
 def _open_or_begin_anew(folder: Path) -> lmdb.Environment:
