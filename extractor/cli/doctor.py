@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,10 @@ from extractor.cli.options import data_option, json_option, provider_options
 from extractor.errors import PenultimateError
 from extractor.settings import DataFolder, cores
 from extractor.text import printable
+
+if TYPE_CHECKING:
+    from extractor.backbones.bundle import Bundle
+    from extractor.backbones.session import Numerics
 
 _EXTRAS = {"cpu": "onnxruntime", "openvino": "onnxruntime-openvino", "gpu": "onnxruntime-gpu"}
 _RUNTIMES = tuple(_EXTRAS.values())
@@ -91,7 +96,8 @@ def _runtime_trouble(runtimes: list[str]) -> str:
 
 def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> Iterator[Finding]:
     try:
-        from extractor.backbones.session import installed_providers, open_session
+        from extractor.backbones.session import installed_providers
+        from extractor.backbones.tuning import open_tuned
     except ImportError as error:
         yield Finding("providers", "none", f"ONNX Runtime cannot be imported: {error}")
         return
@@ -101,13 +107,24 @@ def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> 
     try:
         bundle = Bundle.of(data, backbone)
         yield Finding("backbone", f"{backbone}, dim {bundle.manifest.dim}, fingerprint {bundle.fingerprint}")
-        session, cosine = open_session(bundle, provider, precision)
+        session, cosine = open_tuned(bundle, data, provider, precision)
     except PenultimateError as error:
         yield Finding("network", "not in use", str(error))
         return
     bound = bundle.manifest.min_cosine[session.numerics.precision]
-    yield Finding("in use", f"{session.numerics}, batches of up to {session.max_batch}")
+    yield Finding("in use", str(session.numerics))
+    yield Finding("schedule", f"{session.schedule} ({_origin(data, bundle, session.numerics)})")
     yield Finding("golden cosine", f"{cosine:.6f} at the least (bound {bound})")
+
+
+def _origin(data: DataFolder, bundle: Bundle, numerics: Numerics) -> str:
+    """Where the schedule is from."""
+    from extractor.backbones.measured import Measurements
+    from extractor.backbones.schedule import LATENCY_BOUND
+
+    if Measurements(data, bundle, LATENCY_BOUND).read(numerics):
+        return "measured on this machine"
+    return "the usual one: `penultimate tune` measures this machine"
 
 
 def _data(data: DataFolder) -> Iterator[Finding]:

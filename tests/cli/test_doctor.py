@@ -19,6 +19,7 @@ def test_all_is_well(penultimate, bundle) -> None:
     found = findings(done)
     assert "cpu" in found["providers found"]["value"]
     assert "/" in found["in use"]["value"]
+    assert "the usual one: `penultimate tune`" in found["schedule"]["value"]
     assert float(found["golden cosine"]["value"].split()[0]) >= 0.99
     assert bundle.fingerprint in found["backbone"]["value"]
     assert "GiB" in found["free disk"]["value"]

@@ -1,0 +1,103 @@
+"""`penultimate tune` prints what was measured of this machine, marks the choice, and remembers it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from extractor.backbones.bundle import Bundle
+from extractor.backbones.measured import Measured, Measurements
+from extractor.backbones.session import Numerics
+from extractor.backbones.tuning import parallels
+from extractor.cli.main import penultimate as command
+from extractor.cli.main import run as run_command
+from extractor.errors import Unavailable
+from extractor.settings import DataFolder
+
+CPU = Numerics("cpu", "fp32")
+TABLE = [Measured(1, 1, 100.0, 0.01, 0.02, 1.0), Measured(4, 2, 300.0, 0.0267, 0.03, 1.0)]
+
+
+@pytest.fixture
+def tune(data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`tune(table, *options)` on a machine of which this is measured: exit code and standard output."""
+
+    def tune(table: list[Measured], *options: str) -> tuple[int, str]:
+        monkeypatch.setattr("extractor.backbones.tuning.measure", lambda *_: table)
+        arguments = ["tune", "--provider", "cpu", "--data", str(data.root), *options]
+        with pytest.raises(SystemExit) as ended:
+            run_command(command, arguments)
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    return tune
+
+
+def test_a_real_machine_is_measured(penultimate, data: DataFolder, bundle: Bundle) -> None:
+    """One provider and precision, from one image a run; what is remembered is what was printed."""
+    done = penultimate("tune", "--provider", "cpu", "--json")
+    (report,) = json.loads(done.stdout)["measured"]
+    assert (report["provider"], report["precision"]) == CPU
+    assert report["golden_cosine"] > 0.9999
+    singles = [row for row in report["table"] if row["batch_size"] == 1]
+    assert [row["parallel"] for row in singles] == list(parallels("cpu"))
+    remembered = Measurements(data, bundle, 0.05).read(CPU)
+    assert remembered == ([] if report["trouble"] else [Measured(**row) for row in report["table"]])
+    assert done.returncode == (1 if report["trouble"] else 0)
+
+
+def test_the_choice_is_marked_and_every_command_takes_it(tune, penultimate, data, bundle) -> None:
+    """Also the doctor, which says where it is from."""
+    code, out = tune(TABLE)
+    assert code == 0
+    head, *lines = out.splitlines()
+    assert head.split() == "provider precision batch parallel images/s p50 ms p99 ms cosine".split()
+    assert lines[0].split() == ["cpu", "fp32", "1", "1", "100", "10.0", "20.0", "1.00000"]
+    assert lines[1].split() == ["cpu", "fp32", "4", "2", "300", "26.7", "30.0", "1.00000", "<-"]
+    doctor = penultimate("doctor", "--provider", "cpu")
+    assert "up to 4 images a run, 2 at once (measured on this machine)" in doctor.stdout
+
+
+def test_the_bound_is_given_in_milliseconds(tune, data: DataFolder, bundle: Bundle) -> None:
+    """And what was measured under it is remembered for it."""
+    _, out = tune(TABLE, "--latency-bound", "20")
+    assert out.splitlines()[1].endswith("<-")
+    assert Measurements(data, bundle, 0.02).read(CPU) == TABLE
+
+
+def test_what_is_not_remembered_is_said(tune, data: DataFolder) -> None:
+    """The table is printed all the same; the exit code tells scripts."""
+    code, out = tune([Measured(1, 1, 100.0, 0.01, 0.02, 0.3)])
+    assert code == 1
+    assert "cpu/fp32: other work took a part of the processor" in out
+    data.tuning.write_text("no folder")
+    code, out = tune(TABLE)
+    assert code == 1
+    assert str(data.tuning) in out
+
+
+def test_a_provider_that_is_not_here_is_one_sentence(penultimate) -> None:
+    """As everywhere."""
+    done = penultimate("tune", "--provider", "cuda")
+    assert done.returncode == 1
+    assert "pip install '.[gpu]'" in done.stderr
+
+
+def test_a_provider_that_fails_its_proof_is_not_measured(tune, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures would be of no use; why is said."""
+
+    def fail(*_: object) -> float:
+        raise Unavailable("the cosine is 0.5")
+
+    monkeypatch.setattr("extractor.backbones.session.Session.prove", fail)
+    code, out = tune(TABLE)
+    assert code == 1
+    assert out.splitlines()[1:] == ["cpu/fp32: the cosine is 0.5"]
+
+
+def test_without_a_backbone_it_says_what_to_do(penultimate, tmp_path: Path) -> None:
+    """As the other commands do."""
+    done = penultimate("tune", "--data", str(tmp_path / "elsewhere"))
+    assert done.returncode == 1
+    assert "penultimate export efficientnet_lite0" in done.stderr
