@@ -1,7 +1,7 @@
 """LitServe: worker processes behind its FastAPI server.
 
-Tuned: a worker a core, one image a batch (on a CPU a larger one is slower), bytes in and out without JSON,
-and its fast queue (ZeroMQ). It has no bound on its queue.
+Tuned: a worker a core, one image a batch (on a CPU a larger one is slower), bytes in and out without JSON.
+A third worker and its fast queue (ZeroMQ) gain nothing here. It has no bound on its queue.
 """
 
 # No postponed annotations: LitServe reads the types of the methods below.
@@ -10,7 +10,7 @@ from typing import Annotated
 import litserve
 from fastapi import Body, Response
 
-from benchmarks.peers.model import CORES, PORT, Model
+from benchmarks.peers.model import CORES, PORT, THREADS, Model
 
 
 class Embed(litserve.LitAPI):  # type: ignore[misc]
@@ -29,6 +29,10 @@ class Embed(litserve.LitAPI):  # type: ignore[misc]
 
 if __name__ == "__main__":
     server = litserve.LitServer(
-        Embed(api_path="/embed"), accelerator="cpu", devices=1, workers_per_device=CORES, timeout=False
+        Embed(api_path="/embed"),
+        accelerator="cpu",
+        devices=1,
+        workers_per_device=THREADS or CORES,
+        timeout=False,
     )
     server.run(host="127.0.0.1", port=PORT, log_level="error", generate_client_file=False, access_log=False)

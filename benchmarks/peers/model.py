@@ -19,6 +19,9 @@ from PIL import Image
 
 PORT = int(os.environ.get("PEER_PORT", "0"))
 CORES = len(os.sched_getaffinity(0))
+THREADS = int(os.environ.get("PEER_THREADS", "0"))
+"""For trying others than each peer's own number of threads or worker processes."""
+
 QUEUE = int(os.environ.get("PEER_QUEUE", "0"))
 """How many requests may wait before the peer refuses more, where it can; 0 for what it does by default."""
 

@@ -1,7 +1,8 @@
-"""mosec: worker processes that decode, others that run the network, its Rust server in front.
+"""mosec: worker processes behind its Rust server.
 
-Tuned: a worker of each kind a core, one image a batch (on a CPU a larger one is slower). `PEER_STAGES=1`
-lets the same worker do both. `--capacity` is its own bound on the queue.
+Tuned: a worker a core that decodes and runs the network, one image a batch (on a CPU a larger one is slower).
+With `PEER_STAGES=2` some decode and others run the network, which is slower here by what it costs to pass
+the pixels on. `--capacity` is its own bound on the queue.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ if __name__ == "__main__":
     sys.argv += ["--address", "127.0.0.1", "--port", str(PORT), "--log-level", "error"]
     sys.argv += ["--capacity", str(QUEUE)] if QUEUE else []
     server = Server()
-    stages = [Both] if os.environ.get("PEER_STAGES") == "1" else [Decode, Infer]
+    stages = [Decode, Infer] if os.environ.get("PEER_STAGES") == "2" else [Both]
     for stage in stages:
         server.append_worker(stage, num=CORES)
     server.run()
