@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -26,6 +28,9 @@ from extractor.settings import Connections, HealthChecks, ServiceLimits
 from extractor.submission import Submits
 
 log = logging.getLogger(__name__)
+
+LAST = 10.0
+"""Seconds after the grace in which the process ends, whatever hangs."""
 
 SERVICES = (SERVICE, kserve.SERVICE)
 """What embeds, and has a health of its own."""
@@ -163,7 +168,7 @@ def run(server: Server, ready: Callable[[], None]) -> None:
 
 
 async def _run(server: Server, ready: Callable[[], None]) -> None:
-    stopped = _stop_signal()
+    stopped = _stop_signal(server.limits.grace + LAST)
     await server.start()
     try:
         warming = asyncio.ensure_future(server.warm())
@@ -178,8 +183,8 @@ async def _run(server: Server, ready: Callable[[], None]) -> None:
         log.info("stopped")
 
 
-def _stop_signal() -> asyncio.Future[None]:
-    """Done at the first SIGTERM or SIGINT; the next of either ends the process on the spot."""
+def _stop_signal(seconds: float) -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT; the next of either, or `seconds`, ends the process on the spot."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[None] = loop.create_future()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -189,10 +194,18 @@ def _stop_signal() -> asyncio.Future[None]:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)  # Python's own for SIGINT would wait for threads
         stopped.set_result(None)
+        end = threading.Timer(seconds, _give_up)  # a run that hangs would keep its thread, and us, for ever
+        end.daemon = True
+        end.start()
 
     for number in signals:
         loop.add_signal_handler(number, stop)
     return stopped
+
+
+def _give_up() -> None:
+    log.critical("something hangs, and the process ends without it")
+    os._exit(1)
 
 
 def _channel_options(limits: ServiceLimits, connections: Connections) -> list[tuple[str, int]]:

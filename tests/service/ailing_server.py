@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extractor import batching
+from extractor import batching, server
 from extractor.backbones import session
 from extractor.cli import main
 from extractor.results import Vector
@@ -45,6 +45,7 @@ class Dying(batching.Batcher[Any, Any]):
 
 
 if __name__ == "__main__":
+    server.LAST = 1.0
     session.Session = Ailing  # type: ignore[misc]
     batching.Batcher = Dying  # type: ignore[misc]
     main()

@@ -74,7 +74,8 @@ def ailing(
     yield start
     for server in started:
         server.channel.close()
-        server.kill()
+        if server.process.returncode is None:
+            server.kill()
 
 
 @pytest.mark.parametrize("options", [DIRECT, BATCHED], ids=["direct", "batched"])
@@ -137,6 +138,19 @@ def test_health_checks_do_not_keep_a_server_from_stopping(ailing) -> None:
     """Also while it is watched and has just been probed."""
     server = ailing()
     assert server.end() == 0
+
+
+@pytest.mark.parametrize("options", [DIRECT, BATCHED], ids=["direct", "batched"])
+def test_a_runtime_that_hangs_does_not_keep_a_server_from_stopping(
+    ailing, picture: Callable[..., bytes], options: tuple[str, ...]
+) -> None:
+    """Nothing can end its thread, so the process ends without it soon after the grace; not with 0."""
+    server = ailing("--grace", "0.5", *options)
+    server.ail("hang")
+    server.embed(picture(1))
+    assert server.turns(NOT_SERVING)
+    assert server.end() == 1
+    assert "something hangs, and the process ends without it" in server.log.read_text()
 
 
 class Patient:
