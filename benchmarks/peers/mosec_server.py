@@ -14,7 +14,7 @@ import numpy as np
 from mosec import Server, Worker
 from numpy.typing import NDArray
 
-from benchmarks.peers.model import CORES, PORT, QUEUE, Model
+from benchmarks.peers.model import CORES, PORT, QUEUE, THREADS, Model
 
 
 class Raw(Worker):  # type: ignore[misc]
@@ -52,5 +52,5 @@ if __name__ == "__main__":
     server = Server()
     stages = [Decode, Infer] if os.environ.get("PEER_STAGES") == "2" else [Both]
     for stage in stages:
-        server.append_worker(stage, num=CORES)
+        server.append_worker(stage, num=THREADS or CORES)
     server.run()
