@@ -170,7 +170,7 @@ def _open_client(server: str, backbone: str) -> Client:
 
 
 def _refuse_access() -> None:
-    """Raise UsageError for an option that needs `--server`; what the environment says is for when there is."""
+    """Raise UsageError for an option that needs `--server`; what the environment says may wait for one."""
     context = click.get_current_context()
     for parameter in context.command.params:
         named = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE

@@ -25,6 +25,8 @@ OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 5000),  # in truth how long a connection may take to be made
     ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 30_000),  # a connection that leads nowhere is seen while calls are under way
+    ("grpc.keepalive_timeout_ms", 10_000),
 ]
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:")
@@ -118,8 +120,9 @@ def refuse_clear_token(addresses: Sequence[str]) -> None:
     for address in addresses:
         if not _is_local(address):
             raise InvalidArgument(
-                f"the token would go to {address} as plain text, for all on the way to read: use TLS (`tls` "
-                "or `root_certificates`), or allow it with `token_in_clear` where the network is trusted"
+                f"the token would go to {address} as plain text, for all on the way to read: use TLS (`tls`, "
+                "`root_certificates`, --server-tls, --server-ca), or allow it where the network is trusted "
+                "(`token_in_clear`, --token-in-clear)"
             )
 
 
