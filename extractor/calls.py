@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -222,7 +222,7 @@ class Calls:
             return answer
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
-            await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
+            await _abort(context, code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
         finally:
             for watcher in self.observers:
                 watcher.ended(call, code, why)
@@ -275,7 +275,8 @@ class Calls:
             await self._over(reading)
         finally:
             self._reading.discard(reading)
-            await _drop([reading, *_left(answers)])
+            await _drop([reading])  # and the youngest answer begins: one that had not could clear nothing up
+            await _drop([*_left(answers)])
 
     async def _over(self, reading: asyncio.Task[None]) -> None:
         """Raise why nothing more is read, unless the caller was done."""
@@ -302,6 +303,14 @@ def _deliberate(error: Exception, call: Call) -> PenultimateError:
     return InternalError(
         f"an internal error ({type(error).__name__}); the server's log has more, under {call.request_id}"
     )
+
+
+async def _abort(context: Context, *status: Any) -> NoReturn:
+    """End the call with this status; who has gone in the meantime needs none."""
+    try:
+        await context.abort(*status)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 def _left(answers: asyncio.Queue[asyncio.Future[bytes] | None]) -> Iterator[asyncio.Future[bytes]]:

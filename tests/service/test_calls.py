@@ -1,0 +1,108 @@
+"""What calls give back when their callers leave, at whatever moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+
+from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.calls import Call, Calls
+from extractor.errors import Overloaded
+from extractor.settings import ServiceLimits
+
+MESSAGES = 5
+
+
+class Caller:
+    """What gRPC gives a method for a caller who sends some messages, and perhaps reads no answers."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self._left = MESSAGES
+        self._reads = reads
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def time_remaining(self) -> None:
+        return None
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    def set_trailing_metadata(self, trailers: Any) -> None:
+        pass
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        if not self._left:
+            await asyncio.Event().wait()
+        self._left -= 1
+        return pb.EmbedRequest(images=[bytes(100)]).SerializeToString()
+
+    async def write(self, message: bytes) -> None:
+        if not self._reads:
+            await asyncio.Event().wait()
+
+    async def abort(self, *status: Any) -> None:
+        """As when its caller has gone."""
+        raise grpc.aio.InternalError("execute_batch")
+
+
+@pytest.fixture
+def calls() -> Calls:
+    calls = Calls(ServiceLimits())
+    calls.not_ready = ""
+    return calls
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("turns", [0, 1, 5, 1000])
+async def test_a_stream_gives_its_room_back_at_whatever_moment_it_is_left(
+    calls: Calls, reads: bool, turns: int
+) -> None:
+    """Also for a message that came in the very turn of the event loop in which its caller left."""
+    begun = ended = 0
+
+    def handler(request: pb.EmbedRequest, call: Call) -> Awaitable[pb.EmbedResponse]:
+        async def answer() -> pb.EmbedResponse:
+            nonlocal begun, ended
+            begun += 1
+            try:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                return pb.EmbedResponse()
+            finally:
+                ended += 1
+
+        return answer()
+
+    method = calls.stream("a/b", handler, pb.EmbedRequest)
+    for moment in range(40):
+        stream = asyncio.ensure_future(method.stream_stream(None, Caller(reads=reads)))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        stream.cancel()
+        with suppress(asyncio.CancelledError):
+            await stream
+        assert calls.door.taken == 0, f"left in turn {moment}"
+        assert begun == ended
+    assert begun
+
+
+async def test_a_refusal_that_finds_no_caller_is_no_fault(calls: Calls) -> None:
+    """gRPC cannot send the status then; the call just ends, as all calls whose callers have gone."""
+
+    def refuse(call: Call) -> None:
+        raise Overloaded("full")
+
+    async def answer(request: pb.EmbedRequest, call: Call) -> pb.EmbedResponse:
+        return pb.EmbedResponse()
+
+    method = calls.unary("a/b", answer, pb.EmbedRequest, 0, gate=refuse)
+    with pytest.raises(asyncio.CancelledError):
+        await method.stream_unary(None, Caller(reads=True))
