@@ -63,7 +63,7 @@ def test_the_service_gives_the_embedders_vectors(
 def test_what_was_computed_is_remembered(server_address: str, picture: Callable[..., bytes]) -> None:
     """The second time the vector comes from the cache, and is the same."""
     with Client(server_address) as client:
-        (first,), (second,) = client.embed([picture(1)]), client.embed([picture(1)])
+        (first,), (second,) = client.embed([picture(7001)]), client.embed([picture(7001)])
     assert (first.cached, second.cached) == (False, True)
     np.testing.assert_array_equal(first.embedding, second.embedding)
 
