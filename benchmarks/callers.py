@@ -70,7 +70,8 @@ class GrpcCaller:
         try:
             answer: bytes = await method(request, timeout=seconds, metadata=size)
         except grpc.aio.AioRpcError as failure:
-            raise _KINDS.get(failure.code().name, Failed)(failure.details()) from failure
+            kind = _KINDS.get(failure.code().name, Failed)
+            raise kind(f"{failure.code().name}: {failure.details()}") from failure
         return _vector(answer) if self._ours else answer
 
     async def close(self) -> None:
@@ -94,8 +95,9 @@ def _vector(answer: bytes) -> bytes:
     from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 
     (result,) = pb.EmbedResponse.FromString(answer).results
-    if not result.embedding:
-        raise Failed(result.error.reason)
+    if not result.embedding:  # an image whose turn came too late has an error of its own
+        late = "deadline" in result.error.reason
+        raise TimeoutError if late else Failed(result.error.reason)
     return result.embedding
 
 

@@ -48,6 +48,8 @@ class Open:
         Seconds by which the worst hundredth of requests were sent later than they were due.
     cores : float
         Processor cores that the load itself kept busy.
+    failure : str
+        What one of the failed said.
     after : float
         Seconds that one new request took, once all callers were gone.
     """
@@ -57,6 +59,7 @@ class Open:
     outcomes: Counter[str] = field(default_factory=Counter)
     lag: float = 0.0
     cores: float = 0.0
+    failure: str = ""
     after: float = 0.0
 
     def percentile(self, percent: float) -> float:
@@ -250,7 +253,8 @@ class _Arrivals:
             return "late"
         except Refused:
             return "refused"
-        except Failed:
+        except Failed as failure:
+            self._found.failure = str(failure)
             return "failed"
         now = time.perf_counter()
         self._answered.append(now)

@@ -69,6 +69,7 @@ def loaded(
             "p50 ms": 1e3 * found.percentile(50),
             **{kind: found.outcomes[kind] for kind in ("answered", "refused", "late", "failed")},
             "one after, ms": 1e3 * found.after,
+            "a failure": found.failure[:80] or None,
             "MB before": before,
             "at most": most[0],
             "MB after": server.group.memory(),
