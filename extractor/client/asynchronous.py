@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -25,6 +25,11 @@ from extractor.client.progress import Progress, counting
 from extractor.errors import InvalidArgument
 from extractor.results import ImageLike, Result, Vector
 from extractor.wire import Info
+
+T = TypeVar("T")
+
+Job: TypeAlias = tuple[Coroutine[Any, Any, list[T]], int]
+"""Some of the work, and the bytes that it holds in memory."""
 
 
 class AsyncClient(BaseClient[grpc.aio.Channel]):
@@ -46,10 +51,13 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
 
     async def lookup(self, digests: Sequence[bytes], *, timeout: float | None = None) -> list[Vector | None]:
         """What the servers remember for these digests; as `Client.lookup`."""
-        seconds, found = self._seconds(timeout), []
-        for some in packing.batched(digests, (await self._asked()).items_per_call):
-            found += packing.vectors(await self._look_up(some, seconds), len(some))
-        return found
+        info, seconds = await self._asked(), self._seconds(timeout)
+
+        async def jobs() -> AsyncIterator[Job[Vector | None]]:
+            for some in packing.batched(digests, info.items_per_call):
+                yield self._vectors(some, seconds), 0
+
+        return [vector async for vector in self._answers(jobs())]
 
     async def embed(
         self, images: Images, *, timeout: float | None = None, progress: Progress = False
@@ -112,27 +120,34 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
         await asyncio.gather(*map(greet, self._peers.all))
         return said, failed
 
-    async def _stream(self, images: Images, seconds: float) -> AsyncGenerator[Result]:
-        window: deque[tuple[asyncio.Task[list[Result]], int]] = deque()
+    def _stream(self, images: Images, seconds: float) -> AsyncGenerator[Result]:
+        return self._answers(self._jobs(images, seconds))
+
+    async def _answers(self, jobs: AsyncIterator[Job[T]]) -> AsyncGenerator[T]:
+        """The jobs' results, in order, with so many under way as the window holds."""
+        window: deque[tuple[asyncio.Task[list[T]], int]] = deque()
+        under_way = 0
         try:
-            async for pack in _packs(images, await self._asked(), self._recall.room):
-                if self._recall.attempts(pack):
-                    await self._recollect(pack, seconds, attempt=True)
-                window.append((asyncio.ensure_future(self._answer(pack, seconds)), pack.size))
-                size = sum(size for _, size in window)
-                while window and (self._window.is_full(len(window), size) or window[0][0].done()):
-                    task, answered = window.popleft()
-                    size -= answered
+            async for work, size in jobs:
+                window.append((asyncio.create_task(work), size))
+                under_way += size
+                while window and (self._window.is_full(len(window), under_way) or window[0][0].done()):
+                    task, size = window.popleft()
+                    under_way -= size
                     for result in await task:
                         yield result
             while window:
                 for result in await window.popleft()[0]:
                     yield result
         finally:
-            tasks = [task for task, _ in window]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _abandon([task for task, _ in window])
+
+    async def _jobs(self, images: Images, seconds: float) -> AsyncIterator[Job[Result]]:
+        """The work on the images, in packs; where it is uncertain whether to ask first, that is found out."""
+        async for pack in _packs(images, await self._asked(), self._recall.room):
+            if self._recall.attempts(pack):
+                await self._recollect(pack, seconds, attempt=True)
+            yield self._answer(pack, seconds), pack.size
 
     async def _answer(self, pack: Pack, seconds: float) -> list[Result]:
         """Ask what is remembered, where that pays, and send the rest."""
@@ -152,6 +167,9 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
         found = await self._look_up(digests, seconds)
         known = pack.fill(places, packing.recalled(found, digests))
         self._recall.learn(known, len(digests), attempt=attempt)
+
+    async def _vectors(self, digests: Sequence[bytes], seconds: float) -> list[Vector | None]:
+        return packing.vectors(await self._look_up(digests, seconds), len(digests))
 
     async def _look_up(self, digests: Sequence[bytes], seconds: float) -> pb.LookupResponse:
         fingerprint = self._known().fingerprint
@@ -183,6 +201,12 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
             raise self._closed_error() from ended
         peer.succeeded()
         return answer
+
+
+async def _abandon(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _packs(images: Images, info: Info, room_for: packing.RoomFor) -> AsyncIterator[Pack]:

@@ -36,7 +36,7 @@ BYTES_UNDER_WAY = 16 * 2**20
 SENT = Room(REQUEST_IMAGES, 2 * 2**20)
 """For images that are sent: so many that a request's own cost does not show."""
 
-ASKED_FOR = Room(64, 4 * 2**20)
+ASKED_FOR = Room(128, 8 * 2**20)
 """For images that are asked for by digest: a question costs as much as several of them."""
 
 
