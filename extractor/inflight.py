@@ -12,6 +12,9 @@ from extractor.errors import Overloaded
 _SMOOTHING = 0.05
 """Weight of the newest image in the pace: some twenty count."""
 
+_PATIENCE = 0.5
+"""The part of a caller's time that may be spent waiting: how long that takes is an estimate."""
+
 _LONGEST_PAUSE = 5.0
 """Seconds after which a refused caller is asked to come again, at most."""
 
@@ -65,7 +68,7 @@ class Admission:
         ------
         Overloaded
             When there are too many already, or so many that this one's turn
-            would come after its deadline. A single item is always let in, or
+            might come after its deadline. A single item is always let in, or
             one over the limit on bytes could never be answered.
         """
         with self._changed:
@@ -99,11 +102,11 @@ class Admission:
                 f"{len(self._inside)} images with {self._bytes:,} bytes are pending (at most "
                 f"{self._max_items} and {self._max_bytes:,}): try again in a second"
             )
-        if self._inside and time.monotonic() + wait > deadline:
+        if self._inside and wait > _PATIENCE * (deadline - time.monotonic()):
             self.refused += 1
             raise Overloaded(
-                f"{len(self._inside)} images are pending, which takes about {wait:.1f} s, "
-                "longer than the caller waits: try again later, or allow a longer deadline",
+                f"{len(self._inside)} images are pending, which takes about {wait:.1f} s, more than "
+                "half of what the caller allows: try again later, or allow a longer deadline",
                 min(wait, _LONGEST_PAUSE),
             )
 

@@ -66,6 +66,7 @@ _CODES: list[tuple[type[PenultimateError], pb.ImageError.Code]] = [
     (errors.ImageTooLarge, pb.ImageError.IMAGE_TOO_LARGE),
     (errors.UnsupportedFormat, pb.ImageError.UNSUPPORTED_FORMAT),
     (errors.InvalidImage, pb.ImageError.INVALID_IMAGE),
+    (errors.DeadlineExceeded, pb.ImageError.DEADLINE_EXCEEDED),
 ]
 
 

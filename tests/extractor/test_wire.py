@@ -118,7 +118,7 @@ def test_a_mismatch_names_both_fingerprints() -> None:
     assert (error.expected, error.found) == ("a" * 64, "b" * 64)
 
 
-@pytest.mark.parametrize("kind", [*IMAGE_ERRORS, errors.InternalError])
+@pytest.mark.parametrize("kind", [*IMAGE_ERRORS, errors.DeadlineExceeded, errors.InternalError])
 def test_an_image_error_keeps_its_kind_and_reason(kind: type[PenultimateError]) -> None:
     """What was wrong with one image arrives in its result."""
     sent = Result(None, kind("what was wrong"), b"d" * 32, False, "f")
@@ -139,7 +139,9 @@ def test_every_code_has_an_error() -> None:
             pb.ImageError.IMAGE_TOO_LARGE,
             pb.ImageError.UNSUPPORTED_FORMAT,
         )
-        assert isinstance(result.error, errors.InvalidImage if known else errors.InternalError)
+        late = code == pb.ImageError.DEADLINE_EXCEEDED
+        otherwise = errors.DeadlineExceeded if late else errors.InternalError
+        assert isinstance(result.error, errors.InvalidImage if known else otherwise)
 
 
 @given(arrays(np.float32, (2, 5)))

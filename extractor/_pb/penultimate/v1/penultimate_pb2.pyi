@@ -86,11 +86,13 @@ class ImageError(_message.Message):
         IMAGE_TOO_LARGE: _ClassVar[ImageError.Code]
         UNSUPPORTED_FORMAT: _ClassVar[ImageError.Code]
         INTERNAL: _ClassVar[ImageError.Code]
+        DEADLINE_EXCEEDED: _ClassVar[ImageError.Code]
     CODE_UNSPECIFIED: ImageError.Code
     INVALID_IMAGE: ImageError.Code
     IMAGE_TOO_LARGE: ImageError.Code
     UNSUPPORTED_FORMAT: ImageError.Code
     INTERNAL: ImageError.Code
+    DEADLINE_EXCEEDED: ImageError.Code
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     code: ImageError.Code
