@@ -379,7 +379,12 @@ def _answered(done: Future[Result]) -> bool:
 
 
 def _deliberate(error: BaseException) -> PenultimateError:
+    """The error as a result keeps it: without its frames, which hold the image's bytes."""
     if isinstance(error, PenultimateError):
+        link: BaseException | None = error
+        while link:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
         return error
     log.error("an image failed through our own fault", exc_info=error)
     return InternalError(f"an internal error ({type(error).__name__}); the log has the details")

@@ -1,5 +1,6 @@
 """The heart: one result per image, in order, each computed once, whatever the others are."""
 
+import gc
 import hashlib
 import io
 import shutil
@@ -69,6 +70,19 @@ def test_a_bad_image_fails_alone_and_in_its_place(embedder: Embedder, pictures: 
     alone = [embedder.embed([image])[0].embedding for image in good[:3]]
     for found, expected in zip([results[0], results[2], results[5]], alone, strict=True):
         np.testing.assert_array_equal(found.embedding, expected)
+
+
+def test_a_failed_image_is_let_go_at_once(embedder: Embedder, pictures: list[Path]) -> None:
+    """Its result holds the reason and not the bytes, nor anything that waits for the garbage collector."""
+    torn = pictures[0].read_bytes()[:-2000]
+    before = sys.getrefcount(torn)
+    gc.disable()
+    try:
+        (result,) = embedder.embed([torn])
+        assert "damaged or cut short" in str(result.error)
+        assert sys.getrefcount(torn) == before
+    finally:
+        gc.enable()
 
 
 def test_bytes_path_and_pil_give_one_vector(embedder: Embedder, pictures: list[Path]) -> None:
