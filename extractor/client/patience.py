@@ -10,6 +10,9 @@ from extractor import wire
 from extractor.client import failures
 from extractor.errors import InvalidArgument
 
+LONGEST = 365 * 24 * 3600.0
+"""Seconds; gRPC takes times that are much longer for times that are over."""
+
 
 class Patience:
     """What one request has of it.
@@ -46,7 +49,7 @@ class Patience:
 
 
 def checked(timeout: float) -> float:
-    """`timeout`; raise InvalidArgument when it is not more than 0 seconds."""
+    """`timeout`, or `LONGEST`; raise InvalidArgument when it is not more than 0 seconds."""
     if not timeout > 0:
         raise InvalidArgument(f"timeout is {timeout}, and has to be more than 0 seconds")
-    return timeout
+    return min(timeout, LONGEST)

@@ -29,6 +29,13 @@ def test_a_timeout_is_positive(kind: Any, timeout: float) -> None:
         kind(timeout=timeout)
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12])
+def test_a_timeout_may_be_as_long_as_one_likes(embed: Embed, scripted: Any, timeout: float) -> None:
+    """Also longer than gRPC can count."""
+    assert embed(scripted.address, [b"a"], timeout=timeout)[0].ok
+    assert embed(scripted.address, [b"a"], {"timeout": timeout})[0].ok
+
+
 def test_a_call_may_have_a_timeout_of_its_own(embed: Embed, scripted: Any) -> None:
     """It is in place of the client's, and has to be a time as well."""
     given_up = threading.Event()
