@@ -19,7 +19,7 @@ from extractor.settings import TOKEN_VARIABLE
 PathLike: TypeAlias = str | os.PathLike[str]
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
-OPTIONS = [
+_OPTIONS = [
     *wire.MESSAGE_LIMITS,
     ("grpc.enable_retries", 0),  # we try again by ourselves, and for longer
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -28,6 +28,8 @@ OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),  # a connection that leads nowhere is seen while calls are under way
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
+
+_DIRECT = ("grpc.enable_http_proxy", 0)
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:")
 
@@ -50,6 +52,11 @@ class Access:
     def headers(self) -> Headers:
         """What shows who calls."""
         return (("authorization", f"Bearer {self.token()}"),) if self.token else ()
+
+
+def options_of(address: str) -> list[tuple[str, int]]:
+    """The options of the channel to a server; what is on this machine is reached through no proxy."""
+    return [*_OPTIONS, _DIRECT] if _is_local(address) else _OPTIONS
 
 
 def addresses_of(address: str | Sequence[str]) -> list[str]:

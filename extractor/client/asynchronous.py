@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.client import packing
-from extractor.client.access import OPTIONS
+from extractor.client.access import options_of
 from extractor.client.base import BaseClient
 from extractor.client.packing import REQUEST_IMAGES, Images, Pack
 from extractor.client.patience import Patience
@@ -93,9 +93,10 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
         await self.close()
 
     def _open(self, address: str) -> grpc.aio.Channel:
+        options = options_of(address)
         if self._access.credentials:
-            return grpc.aio.secure_channel(address, self._access.credentials, OPTIONS)
-        return grpc.aio.insecure_channel(address, OPTIONS)
+            return grpc.aio.secure_channel(address, self._access.credentials, options)
+        return grpc.aio.insecure_channel(address, options)
 
     def _known(self) -> Info:
         if self._first is None:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.client import packing
-from extractor.client.access import OPTIONS
+from extractor.client.access import options_of
 from extractor.client.base import BaseClient
 from extractor.client.packing import Pack
 from extractor.client.patience import Patience
@@ -156,9 +156,10 @@ class Client(BaseClient[grpc.Channel]):
         self.close()
 
     def _open(self, address: str) -> grpc.Channel:
+        options = options_of(address)
         if self._access.credentials:
-            return grpc.secure_channel(address, self._access.credentials, OPTIONS)
-        return grpc.insecure_channel(address, OPTIONS)
+            return grpc.secure_channel(address, self._access.credentials, options)
+        return grpc.insecure_channel(address, options)
 
     def _known(self) -> Info:
         return self._first or self.info()

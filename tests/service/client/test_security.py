@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,36 @@ class Authority:
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A proxy that all calls are to go through, as the environment has it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        for name in ("no_grpc_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        yield listening
+
+
+def test_what_stays_on_this_machine_goes_through_no_proxy(
+    embed: Embed, scripted: Any, proxy: socket.socket
+) -> None:
+    """A token that is allowed as plain text because it stays here does stay here."""
+    assert embed(scripted.address, [b"a"], token="a-token")[0].ok
+    proxy.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        proxy.accept()
+
+
+def test_other_machines_are_reached_through_the_proxy(embed: Embed, proxy: socket.socket) -> None:
+    """As every program that uses gRPC reaches them."""
+    with pytest.raises(errors.PenultimateError):
+        embed("server.invalid:50051", [b"a"], timeout=1)
+    connection, _ = proxy.accept()
+    with connection:
+        assert connection.recv(1000).startswith(b"CONNECT server.invalid:50051")
 
 
 def test_a_client_trusts_the_authority_it_is_given(embed: Embed, script: Any, authority: Authority) -> None:
