@@ -186,8 +186,6 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
                 try:
                     return await self._call(peer, method, message, patience.left())
                 except grpc.RpcError as failure:
-                    if self._closing.done:
-                        break
                     pause = self._pause(peer, failure, patience)
             await asyncio.sleep(pause)
         raise self._closed_error()

@@ -122,13 +122,15 @@ class BaseClient(Generic[Channel]):
     def _pause(
         self, peer: Peer, failure: grpc.RpcError, patience: Patience, *, others: bool = False
     ) -> float:
-        """Seconds before another try; raises the failure's error when there is to be none.
+        """Seconds before another try; raises the error when there is to be none.
 
         Parameters
         ----------
         others : bool
             Whether other servers have answered the same already.
         """
+        if self._closing.done:
+            raise self._closed_error() from failure
         pause = patience.pause(failure)
         if pause is None and others and failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             pause = FIRST_CONTACT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -170,7 +170,8 @@ class Client(BaseClient[grpc.Channel]):
         failed: dict[Peer, grpc.RpcError] = {}
         greeting = pb.GetInfoRequest().SerializeToString()
         how = {"timeout": seconds, "metadata": self._metadata(greeting)}
-        calls = [(peer, peer.methods["GetInfo"].future(greeting, **how)) for peer in self._peers.all]
+        with self._open_still():
+            calls = [(peer, peer.methods["GetInfo"].future(greeting, **how)) for peer in self._peers.all]
         for peer, call in calls:
             try:
                 said[peer.address] = wire.unpack_info(call.result())
@@ -225,20 +226,23 @@ class Client(BaseClient[grpc.Channel]):
                 try:
                     return self._try(peer, method, message, patience.left(), calls)
                 except grpc.RpcError as failure:
-                    if self._closing.done:
-                        break
                     pause = self._pause(peer, failure, patience)
             calls.pause(pause)
         raise self._closed_error()
 
     def _try(self, peer: Peer, method: str, message: bytes, seconds: float, calls: Calls) -> Any:
         metadata = self._metadata(message)
-        try:
+        with self._open_still():
             answer = calls.run(peer.methods[method], message, timeout=seconds, metadata=metadata)
-        except (ValueError, grpc.FutureCancelledError) as closed:  # gRPC's ValueError is for a closed channel
-            raise self._closed_error() from closed
         peer.succeeded()
         return answer
+
+    @contextmanager
+    def _open_still(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, grpc.FutureCancelledError) as closed:  # gRPC's ValueError is for a closed channel
+            raise self._closed_error() from closed
 
 
 def _counted(

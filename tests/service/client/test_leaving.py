@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from extractor import errors
-from extractor.client import REQUEST_IMAGES, AsyncClient, Client
+from extractor.client import REQUEST_IMAGES, AsyncClient, Client, base
 
 PATIENCE_S = 60
 
@@ -65,6 +65,32 @@ def test_closing_ends_what_is_under_way(scripted: Any) -> None:
             await results
 
     asyncio.run(embed())
+    held.set()
+
+
+def test_closing_ends_a_greeting_too(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the client that is closed, not a call that was cancelled, also when the first two seconds are over."""
+    monkeypatch.setattr(base, "FIRST_CONTACT", 1e-3)
+    arrived, held = threading.Event(), threading.Event()
+    scripted.greet = lambda: (arrived.set(), held.wait(PATIENCE_S))
+    client = Client(scripted.address)
+    with ThreadPoolExecutor(1) as pool:
+        info = pool.submit(client.info)
+        assert arrived.wait(PATIENCE_S)
+        client.close()
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            info.result(PATIENCE_S)
+
+    async def greet() -> None:
+        arrived.clear()
+        client = AsyncClient(scripted.address)
+        info = asyncio.ensure_future(client.info())
+        await asyncio.to_thread(arrived.wait, PATIENCE_S)
+        await client.close()
+        with pytest.raises(errors.Unavailable, match="is closed"):
+            await info
+
+    asyncio.run(greet())
     held.set()
 
 
