@@ -39,6 +39,9 @@ SENT = Room(REQUEST_IMAGES, 2 * 2**20)
 ASKED_FOR = Room(128, 8 * 2**20)
 """For images that are asked for by digest: a question costs as much as several of them."""
 
+AROUND_VECTOR = 300
+"""Bytes of an answer that an image takes at most beside its vector: digest, numerics, timings."""
+
 
 class Window(NamedTuple):
     """How many requests, and bytes of images, are under way before no more is read."""
@@ -166,9 +169,15 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[begin : begin + size] for begin in range(0, len(items), size))
 
 
+def items(info: Info) -> int:
+    """How many images or digests a request may have, so that the answer's vectors fit into a message as well."""
+    fitting = info.message_bytes // (4 * info.dim + AROUND_VECTOR)
+    return max(1, min(info.items_per_call, fitting))
+
+
 def _within(room: Room, info: Info) -> Room:
     """As much of `room` as the server takes."""
-    return Room(min(room.images, info.items_per_call), min(room.bytes, _message_room(info)))
+    return Room(min(room.images, items(info)), min(room.bytes, _message_room(info)))
 
 
 def _message_room(info: Info) -> int:

@@ -97,6 +97,19 @@ def test_a_server_with_tighter_limits_gets_smaller_requests(embed: Embed, script
     assert max(request.ByteSize() for request in scripted.requests) <= 6144
 
 
+def test_answers_have_room_in_a_message_too(embed: Embed, scripted: Any) -> None:
+    """Where vectors are larger than images, they say how many go together: so many images, and so many digests."""
+    scripted.info.dim = 700  # with what is around them, 3,100 bytes
+    scripted.info.limits.message_bytes = 10_000
+    images = [bytes([number]) for number in range(24)]
+    embed(scripted.address, images)
+    assert {len(request.images) for request in scripted.requests} == {3}
+    scripted.lookups.clear()
+    with Client(scripted.address) as client:
+        client.lookup([digest(image) for image in images])
+    assert {len(request.digests) for request in scripted.lookups} == {3}
+
+
 def test_a_remembered_result_says_what_computed_it(embed: Embed, scripted: Any) -> None:
     """It may be another provider than the server's of today."""
     images = [b"x" * size for size in range(4)]
