@@ -169,15 +169,15 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[begin : begin + size] for begin in range(0, len(items), size))
 
 
-def items(info: Info) -> int:
-    """How many images or digests a request may have, so that the answer's vectors fit into a message as well."""
+def most_items(info: Info) -> int:
+    """How many images or digests go together: the vectors of the answer have to fit into a message too."""
     fitting = info.message_bytes // (4 * info.dim + AROUND_VECTOR)
     return max(1, min(info.items_per_call, fitting))
 
 
 def _within(room: Room, info: Info) -> Room:
     """As much of `room` as the server takes."""
-    return Room(min(room.images, items(info)), min(room.bytes, _message_room(info)))
+    return Room(min(room.images, most_items(info)), min(room.bytes, _message_room(info)))
 
 
 def _message_room(info: Info) -> int:

@@ -69,7 +69,7 @@ def test_closing_ends_what_is_under_way(scripted: Any) -> None:
 
 
 def test_closing_ends_a_greeting_too(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the client that is closed, not a call that was cancelled, also when the first two seconds are over."""
+    """It is the client that is closed, not a call that was cancelled, also after the first two seconds."""
     monkeypatch.setattr(base, "FIRST_CONTACT", 1e-3)
     arrived, held = threading.Event(), threading.Event()
     scripted.greet = lambda: (arrived.set(), held.wait(PATIENCE_S))

@@ -98,7 +98,7 @@ def test_a_server_with_tighter_limits_gets_smaller_requests(embed: Embed, script
 
 
 def test_answers_have_room_in_a_message_too(embed: Embed, scripted: Any) -> None:
-    """Where vectors are larger than images, they say how many go together: so many images, and so many digests."""
+    """Where vectors are larger than images, they say how many images, and digests, go together."""
     scripted.info.dim = 700  # with what is around them, 3,100 bytes
     scripted.info.limits.message_bytes = 10_000
     images = [bytes([number]) for number in range(24)]
