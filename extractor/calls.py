@@ -8,7 +8,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
@@ -251,6 +251,7 @@ class Calls:
         """Read while few messages are unanswered; answer what was accepted, in order, whatever comes then."""
         unanswered = asyncio.Semaphore(MESSAGES_UNDER_WAY)
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
+        under_way: set[asyncio.Future[bytes]] = set()
 
         async def read() -> None:
             try:
@@ -258,14 +259,18 @@ class Calls:
                     await unanswered.acquire()
                     and (message := await self.door.receive(context, 0)) is not None
                 ):
-                    answers.put_nowait(asyncio.ensure_future(self._begin(handler, kind, message, call)))
+                    answer = asyncio.ensure_future(self._begin(handler, kind, message, call))
                     del message
+                    under_way.add(answer)
+                    answer.add_done_callback(under_way.discard)
+                    answers.put_nowait(answer)
             finally:
                 answers.put_nowait(None)
 
         async def write() -> None:
             while (answer := await answers.get()) is not None:
-                await context.write(await answer)
+                await asyncio.wait({answer})  # else what cancels the call could cancel it before it began
+                await context.write(answer.result())
                 unanswered.release()
 
         reading = asyncio.create_task(read())
@@ -276,7 +281,7 @@ class Calls:
         finally:
             self._reading.discard(reading)
             await _drop([reading])  # and the youngest answer begins: one that had not could clear nothing up
-            await _drop([*_left(answers)])
+            await _drop([*under_way])
 
     async def _over(self, reading: asyncio.Task[None]) -> None:
         """Raise why nothing more is read, unless the caller was done."""
@@ -311,13 +316,6 @@ async def _abort(context: Context, *status: Any) -> NoReturn:
         await context.abort(*status)
     except grpc.aio.InternalError:
         raise asyncio.CancelledError from None
-
-
-def _left(answers: asyncio.Queue[asyncio.Future[bytes] | None]) -> Iterator[asyncio.Future[bytes]]:
-    """The answers that were not written."""
-    while not answers.empty():
-        if (answer := answers.get_nowait()) is not None:
-            yield answer
 
 
 async def _drop(tasks: Sequence[asyncio.Future[Any]]) -> None:

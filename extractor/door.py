@@ -10,12 +10,16 @@ import grpc
 
 from extractor.errors import Overloaded
 
+KEPT = 1.0
+"""Seconds that room is kept for a message that is being received: who sends nothing locks nobody out."""
+
 
 class Door:
     """What every message of every call passes.
 
     gRPC holds a message back until it is asked for. So each call has to say
-    how much room it needs, and is refused at once when that is taken.
+    how much room it needs, and is refused at once when that is taken. What is
+    larger than was said, or comes late, has to find room once it is here.
 
     Parameters
     ----------
@@ -48,18 +52,25 @@ class Door:
             does not fit.
         """
         await self._wait_for(room)
+        loop = asyncio.get_running_loop()
         self._coming += room
+        lapse = loop.call_later(KEPT, self._leave, room)
         try:
             message = await context.read()
         finally:
-            self._coming -= room
-            self._changed.set()
+            if kept := lapse.when() > loop.time():
+                lapse.cancel()
+                self._leave(room)
         if message is grpc.aio.EOF:
             return None
-        if len(message) > room:
+        if len(message) > room or not kept:
             self._check(len(message))
         self._here += len(message)
         return message  # type: ignore[no-any-return]
+
+    def _leave(self, room: int) -> None:
+        self._coming -= room
+        self._changed.set()
 
     def release(self, size: int) -> None:
         """The message of `size` bytes has been answered."""
@@ -68,7 +79,7 @@ class Door:
 
     async def _wait_for(self, room: int) -> None:
         """Wait a moment where others only said what they need: that is often too much, and soon known."""
-        if self.taken + room <= self._limit:
+        if not room or self.taken + room <= self._limit:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):

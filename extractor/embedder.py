@@ -6,6 +6,7 @@ decode, batch, network, cache. No network protocol here.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import math
@@ -163,50 +164,56 @@ class Embedder:
         """Run a golden picture past the cache and all bounds; fails as `Network.probe`, or when closed."""
         return self._pool.submit(lambda: self._loaded().probe())
 
-    def submit(self, image: ImageLike, deadline: float = math.inf) -> Future[Result]:
-        """Begin to embed one image.
+    def submit(self, images: Sequence[ImageLike], deadline: float = math.inf) -> list[Future[Result]]:
+        """Begin to embed some images: all of them, or none.
 
         Parameters
         ----------
-        image : bytes, path or PIL image
+        images : sequence of bytes, path or PIL image
         deadline : float
-            When the answer is of no use any more, by `time.monotonic`.
+            When the answers are of no use any more, by `time.monotonic`.
 
         Returns
         -------
-        Future of Result
-            What is wrong with the image is in the result, not raised. One that
+        list of Future of Result
+            What is wrong with an image is in its result, not raised. One that
             is cancelled, or late, is dropped at its next step.
 
         Raises
         ------
         Overloaded
-            When too many images, or bytes, are pending, or so many that this
-            one would be late.
+            When too many images, or bytes, are pending, or so many that these
+            might be late.
         """
-        return self._submit(image, deadline, patient=False)
+        return self._submit(images, deadline, patient=False)
 
     def check_room(self, deadline: float) -> None:
         """Raise Overloaded when `submit` would, whatever the image."""
-        self._admission.check(0, deadline)
+        self._admission.check(deadline)
 
     def _submit(
-        self, image: ImageLike, deadline: float = math.inf, *, patient: bool = False
-    ) -> Future[Result]:
+        self, images: Sequence[ImageLike], deadline: float = math.inf, *, patient: bool = False
+    ) -> list[Future[Result]]:
         if os.getpid() != self._process:
             raise Unavailable(
                 "this embedder was made before a fork, its threads are elsewhere: make a new one"
             )
-        size = len(image) if isinstance(image, bytes | bytearray) else 0
-        number = self._admission.enter(size, deadline, patient=patient)
-        ticket = Ticket(Future(), deadline)
-        ticket.future.add_done_callback(lambda done: self._admission.leave(number, answered=_answered(done)))
+        sizes = [len(image) if isinstance(image, bytes | bytearray) else 0 for image in images]
+        numbers = self._admission.enter(sizes, deadline, patient=patient)
+        tickets = [Ticket(image, deadline) for image in images]
+        for number, ticket in zip(numbers, tickets, strict=True):
+            ticket.future.add_done_callback(functools.partial(self._leave, number))
         try:
-            self._pool.submit(self._begin, image, ticket)
+            for ticket in tickets:
+                self._pool.submit(self._begin, ticket)
         except RuntimeError:
-            ticket.future.cancel()
+            for ticket in tickets:
+                ticket.future.cancel()
             raise Unavailable("the embedder is closed") from None
-        return ticket.future
+        return [ticket.future for ticket in tickets]
+
+    def _leave(self, number: int, done: Future[Result]) -> None:
+        self._admission.leave(number, answered=_answered(done))
 
     def embed(self, images: Iterable[ImageLike]) -> list[Result]:
         """One result for each image, in order; see `Result`.
@@ -229,7 +236,7 @@ class Embedder:
         room = 4 * cores() + 64
         try:
             for image in sources.several(images):
-                window.append(self._submit(image, math.inf, patient=True))
+                window += self._submit([image], patient=True)
                 if len(window) >= room:
                     yield window.popleft().result()
             while window:
@@ -255,11 +262,12 @@ class Embedder:
     ) -> None:
         self.close()
 
-    def _begin(self, image: ImageLike, ticket: Ticket) -> None:
+    def _begin(self, ticket: Ticket) -> None:
         """Read, digest, look up: one image, in a thread of the pool."""
         digest: bytes | None = None
         try:
-            if not ticket.waits():
+            image = ticket.image
+            if image is None or not ticket.waits():
                 return self._drop([ticket])
             data = sources.read(image, self.limits)
             digest = hashlib.sha256(data).digest()

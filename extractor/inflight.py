@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from extractor.errors import Overloaded
@@ -33,7 +34,7 @@ class Admission:
         self._bytes = 0
         self._numbers = itertools.count()
         self._changed = threading.Condition()
-        self._last = 0.0
+        self._last: float | None = None
         self.pace = 0.0
         self.refused = 0
 
@@ -53,65 +54,78 @@ class Admission:
             since = next((since for _, since in self._inside.values()), None)
         return 0.0 if since is None else time.monotonic() - since
 
-    def enter(self, size: int, deadline: float, *, patient: bool = False) -> int:
-        """Let one item of `size` bytes in; returns its number.
+    def enter(self, sizes: Sequence[int], deadline: float, *, patient: bool = False) -> list[int]:
+        """Let items of these sizes in, all or none; returns their numbers.
 
         Parameters
         ----------
-        size : int
+        sizes : sequence of int
+            In bytes.
         deadline : float
-            When its answer is of no use any more, by `time.monotonic`.
+            When their answers are of no use any more, by `time.monotonic`.
         patient : bool
             Wait for room instead of raising.
 
         Raises
         ------
         Overloaded
-            When there are too many already, or so many that this one's turn
-            might come after its deadline. A single item is always let in, or
-            one over the limit on bytes could never be answered.
+            When there are too many already, or so many that the turn of these
+            might come after the deadline. Where nothing is under way they are
+            always let in, or what is over a limit could never be answered.
         """
         with self._changed:
             if patient:
-                self._changed.wait_for(lambda: self._has_room(size))
-            self.check(size, deadline)
-            number = next(self._numbers)
-            self._inside[number] = size, time.monotonic()
-            self._bytes += size
-            if len(self._inside) == 1:
-                self._last = time.monotonic()
-            return number
+                self._changed.wait_for(lambda: self._has_room(len(sizes), sum(sizes)))
+            self._check(len(sizes), sum(sizes), deadline)
+            if not self._inside:
+                self._last = None
+            numbers = [next(self._numbers) for _ in sizes]
+            now = time.monotonic()
+            self._inside.update({number: (size, now) for number, size in zip(numbers, sizes, strict=True)})
+            self._bytes += sum(sizes)
+            return numbers
 
     def leave(self, number: int, *, answered: bool) -> None:
-        """Let an item out; one that was answered, not dropped, tells how fast they move."""
+        """Let an item out; one that was answered, not dropped, tells how fast they move.
+
+        Only the time since the last answer counts, and only where there was
+        something to do all the time: how long a lone item takes says nothing
+        of how many are done at once.
+        """
         with self._changed:
             size, _ = self._inside.pop(number)
             self._bytes -= size
             if answered:
                 now = time.monotonic()
-                self.pace += _SMOOTHING * (now - self._last - self.pace)
+                if self._last is not None:
+                    self.pace += _SMOOTHING * (now - self._last - self.pace)
                 self._last = now
             self._changed.notify_all()
 
-    def check(self, size: int, deadline: float) -> None:
-        """Raise Overloaded as `enter` would."""
-        wait = len(self._inside) * self.pace
-        if not self._has_room(size):
-            self.refused += 1
+    def check(self, deadline: float) -> None:
+        """Raise Overloaded when `enter` would, whatever the item."""
+        with self._changed:
+            self._check(1, 0, deadline)
+
+    def _check(self, count: int, size: int, deadline: float) -> None:
+        inside = len(self._inside)
+        wait = inside * self.pace
+        if not self._has_room(count, size):
+            self.refused += count
             raise Overloaded(
-                f"{len(self._inside)} images with {self._bytes:,} bytes are pending (at most "
+                f"{inside} images with {self._bytes:,} bytes are pending (at most "
                 f"{self._max_items} and {self._max_bytes:,}): try again in a second"
             )
-        if self._inside and wait > _PATIENCE * (deadline - time.monotonic()):
-            self.refused += 1
+        if inside and wait > _PATIENCE * (deadline - time.monotonic()):
+            self.refused += count
             raise Overloaded(
-                f"{len(self._inside)} images are pending, which takes about {wait:.1f} s, more than "
+                f"{inside} images are pending, which takes about {wait:.1f} s, more than "
                 "half of what the caller allows: try again later, or allow a longer deadline",
                 min(wait, _LONGEST_PAUSE),
             )
 
-    def _has_room(self, size: int) -> bool:
-        fits = len(self._inside) < self._max_items and self._bytes + size <= self._max_bytes
+    def _has_room(self, count: int, size: int) -> bool:
+        fits = len(self._inside) + count <= self._max_items and self._bytes + size <= self._max_bytes
         return fits or not self._inside
 
 

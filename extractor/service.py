@@ -14,6 +14,9 @@ from extractor.calls import Call, Calls
 from extractor.errors import FingerprintMismatch, InvalidArgument
 from extractor.submission import Submission, Submits
 
+REPLY_BYTES = 300
+"""What an image's result may have beside its vector: reasons are sentences."""
+
 SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
 
 
@@ -113,6 +116,11 @@ class ExtractorService:
         if count > (most := self._calls.limits.items_per_call):
             raise InvalidArgument(
                 f"the call has {count} images and may have {most}: split it into several calls"
+            )
+        if count * (reply := REPLY_BYTES + 4 * self._embedder.dim) > self._calls.limits.message_bytes:
+            raise InvalidArgument(
+                f"the answer to {count} images may have {count * reply:,} bytes, and a message at most "
+                f"{self._calls.limits.message_bytes:,}: split the call into several"
             )
         if fingerprint and fingerprint != self._embedder.fingerprint:
             raise FingerprintMismatch(

@@ -39,7 +39,7 @@ class Submits(Protocol):
     def load(self) -> Load: ...  # noqa: D102
     def probe(self) -> Future[None]: ...  # noqa: D102
     def check_room(self, deadline: float) -> None: ...  # noqa: D102
-    def submit(self, image: bytes, deadline: float) -> Future[Result]: ...  # noqa: D102
+    def submit(self, images: Sequence[bytes], deadline: float) -> list[Future[Result]]: ...  # noqa: D102
     def lookup(self, digests: Sequence[bytes]) -> list[Row | None]: ...  # noqa: D102
 
 
@@ -49,8 +49,7 @@ class Submission:
     Parameters
     ----------
     embedder : Embedder
-    images : list of bytes
-        Emptied, so that nobody holds an image's bytes once it is decoded.
+    images : sequence of bytes
     deadline : float
         When the answer is of no use any more, by `time.monotonic`.
 
@@ -60,15 +59,8 @@ class Submission:
         When the embedder does not take them all.
     """
 
-    def __init__(self, embedder: Submits, images: list[bytes], deadline: float) -> None:
-        self._futures: list[Future[Result]] = []
-        images.reverse()
-        try:
-            while images:
-                self._futures.append(embedder.submit(images.pop(), deadline))
-        except BaseException:
-            self._drop()
-            raise
+    def __init__(self, embedder: Submits, images: Sequence[bytes], deadline: float) -> None:
+        self._futures = embedder.submit(images, deadline)
 
     async def results(self) -> list[Result]:
         """One result for each image, in order; when the caller leaves, what has not begun is dropped."""
@@ -76,11 +68,8 @@ class Submission:
             await _all_done(self._futures)
             return [future.result() for future in self._futures]
         finally:
-            self._drop()
-
-    def _drop(self) -> None:
-        for future in self._futures:
-            future.cancel()
+            for future in self._futures:
+                future.cancel()
 
 
 async def _all_done(futures: Sequence[Future[Any]]) -> None:

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from extractor.results import Result, Timings
+from extractor.results import ImageLike, Result, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,18 @@ class Load:
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One caller who waits for one image."""
+    """One caller who waits for one image; it lets go of the image when it is answered or gone."""
 
-    future: Future[Result]
+    image: ImageLike | None
     deadline: float
+    future: Future[Result] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.future.add_done_callback(self._let_go)
+
+    def _let_go(self, _: Future[Result]) -> None:
+        self.image = None
 
     def waits(self) -> bool:
         """Whether the answer would still be of use."""

@@ -3,12 +3,15 @@
 import gc
 import hashlib
 import io
+import math
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,11 @@ def photo(colour: str, side: int = 64) -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (side, side), colour).save(stream, "PNG")
     return stream.getvalue()
+
+
+def submit(embedder: Embedder, image: bytes, deadline: float = math.inf) -> Future[Result]:
+    (future,) = embedder.submit([image], deadline)
+    return future
 
 
 def gated(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
@@ -191,12 +199,13 @@ def test_too_much_at_once_is_refused(exported_data: DataFolder, monkeypatch: pyt
     """Over the limit on items or bytes `submit` refuses at once, and recovers."""
     with Embedder(data=exported_data, provider="cpu", cache=None, max_pending=2) as embedder:
         gate = gated(embedder, monkeypatch)
-        futures = [embedder.submit(photo("red")), embedder.submit(photo("blue"))]
+        futures = [submit(embedder, photo("red")), submit(embedder, photo("blue"))]
         with pytest.raises(Overloaded, match="2 images"):
-            embedder.submit(photo("green"))
+            submit(embedder, photo("green"))
+        assert embedder.load().refused == 1
         gate.set()
         assert all(future.result(10).ok for future in futures)
-        assert embedder.submit(photo("green")).result(10).ok
+        assert submit(embedder, photo("green")).result(10).ok
 
 
 def test_identical_images_under_way_are_computed_once(
@@ -205,9 +214,9 @@ def test_identical_images_under_way_are_computed_once(
     """However many callers send the same bytes at once, and whichever of them leave."""
     with Embedder(data=exported_data, provider="cpu", cache=MemoryCache()) as embedder:
         gate = gated(embedder, monkeypatch)
-        futures = [embedder.submit(photo("red")) for _ in range(20)]
+        futures = [submit(embedder, photo("red")) for _ in range(20)]
         assert futures[0].cancel()
-        other = embedder.submit(photo("blue"))
+        other = submit(embedder, photo("blue"))
         gate.set()
         vectors = [future.result(10).embedding for future in futures[1:]]
         assert other.result(10).ok
@@ -239,7 +248,7 @@ def test_a_cancelled_image_is_not_computed(
     with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
         gate = gated(embedder, monkeypatch)
         threads = embedder._pool._max_workers
-        futures = [embedder.submit(photo("red", 20 + number)) for number in range(threads + 12)]
+        futures = [submit(embedder, photo("red", 20 + number)) for number in range(threads + 12)]
         cancelled = [future for future in futures[threads:] if future.cancel()]
         gate.set()
         kept: list[Result] = [future.result(10) for future in futures if not future.cancelled()]
@@ -419,7 +428,7 @@ def test_after_close_it_says_so(exported_data: DataFolder) -> None:
     embedder = Embedder(data=exported_data, provider="cpu", cache=None)
     embedder.close()
     with pytest.raises(Unavailable, match="closed"):
-        embedder.submit(photo("red"))
+        submit(embedder, photo("red"))
 
 
 def test_an_image_whose_caller_no_longer_waits_is_dropped_and_counted(
@@ -429,10 +438,10 @@ def test_an_image_whose_caller_no_longer_waits_is_dropped_and_counted(
     with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
         gate = gated(embedder, monkeypatch)
         threads = embedder._pool._max_workers
-        running = [embedder.submit(photo("red", 20 + number)) for number in range(threads)]
+        running = [submit(embedder, photo("red", 20 + number)) for number in range(threads)]
         soon = time.monotonic() + 0.05
-        late, shared = embedder.submit(photo("blue"), soon), embedder.submit(photo("green"), soon)
-        patient = embedder.submit(photo("green"))
+        late, shared = submit(embedder, photo("blue"), soon), submit(embedder, photo("green"), soon)
+        patient = submit(embedder, photo("green"))
         while time.monotonic() < soon:
             assert embedder.load().items == threads + 3
         gate.set()
@@ -457,3 +466,53 @@ def test_results_say_where_the_time_went(data: DataFolder) -> None:
     assert remembered.timings.batch_size == 0
     assert 0 < remembered.timings.waiting <= remembered.timings.total
     assert computed.numerics == remembered.numerics == "cpu/fp32"
+
+
+def test_images_are_let_in_together_or_not_at_all(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused ones are counted one by one, and nothing of them is kept or computed."""
+    with Embedder(data=exported_data, provider="cpu", cache=None, max_pending=3) as embedder:
+        gate = gated(embedder, monkeypatch)
+        first = submit(embedder, photo("red"))
+        with pytest.raises(Overloaded):
+            embedder.submit([photo("blue", 20 + number) for number in range(3)])
+        assert (embedder.load().items, embedder.load().refused) == (1, 3)
+        gate.set()
+        assert first.result(10).ok
+        together = embedder.submit([photo("blue", 20 + number) for number in range(9)])
+        assert all(future.result(10).ok for future in together)  # more than the limit, but alone
+        assert embedder.computed == 10
+
+
+def test_who_leaves_leaves_no_bytes_behind(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancelled image's bytes are let go at once, not when its turn would have come."""
+    with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
+        gate = gated(embedder, monkeypatch)
+        threads = embedder._pool._max_workers
+        running = [submit(embedder, photo("red", 20 + number)) for number in range(threads)]
+        image = Image.new("RGB", (8, 8))
+        gone = weakref.ref(image)
+        (waiting,) = embedder.submit([image])
+        del image
+        assert gone() is not None
+        waiting.cancel()
+        assert gone() is None
+        gate.set()
+        assert all(future.result(10).ok for future in running)
+
+
+def test_lone_slow_images_do_not_shut_an_idle_embedder(data: DataFolder) -> None:
+    """How long one image takes says nothing of how many are done at once, and nothing is refused when idle."""
+    large = io.BytesIO()
+    Image.new("RGB", (5000, 5000)).save(large, "PNG")
+    with Embedder(data=data, provider="cpu", cache=None) as embedder:
+        for _ in range(5):
+            assert submit(embedder, large.getvalue()).result(60).ok
+        assert embedder._admission.pace == 0
+        embedder._admission.pace = 1000.0
+        together = embedder.submit([photo("red", 20 + number) for number in range(60)], time.monotonic() + 60)
+        assert all(future.result(60).ok for future in together)
+        assert embedder._admission.pace < 1000 * 0.95**50

@@ -26,7 +26,7 @@ def test_admission_never_passes_its_limits_and_recovers(sizes: list[int]) -> Non
     admission, inside = Admission(5, 100), dict[int, int]()
     for size in sizes:
         try:
-            number = admission.enter(size, math.inf)
+            number = _enter(admission, size)
         except Overloaded:
             assert len(inside) == 5 or sum(inside.values()) + size > 100
             oldest = next(iter(inside))
@@ -40,35 +40,47 @@ def test_admission_never_passes_its_limits_and_recovers(sizes: list[int]) -> Non
     for number in inside:
         admission.leave(number, answered=True)
     assert admission.oldest() == 0
-    admission.enter(10_000, math.inf)
+    _enter(admission, 10_000)
     assert admission.oldest() > 0
     with pytest.raises(Overloaded, match="1 images with 10,000 bytes"):
-        admission.enter(0, math.inf)
+        _enter(admission, 0)
+
+
+def _enter(admission: Admission, size: int) -> int:
+    (number,) = admission.enter([size], math.inf)
+    return number
 
 
 def test_what_would_come_too_late_is_refused_at_once() -> None:
     """Once it is known how fast items move; the hint says about how long there is to wait."""
     admission = Admission(1000, 1000)
-    numbers = [admission.enter(1, time.monotonic() + 1) for _ in range(100)]  # nothing is known yet
+    numbers = admission.enter([1] * 10, time.monotonic() + 1)  # nothing is known yet
     admission.pace = 0.1
-    with pytest.raises(Overloaded, match=r"takes about 10\.0 s") as caught:
-        admission.enter(1, time.monotonic() + 1)
-    assert 0 < caught.value.retry_after <= 10
-    admission.enter(1, time.monotonic() + 60)
-    assert admission.refused == 1
+    for ask in (lambda: admission.enter([1] * 3, time.monotonic() + 1.5), lambda: admission.check(0)):
+        with pytest.raises(Overloaded, match=r"takes about 1\.0 s") as caught:
+            ask()
+        assert caught.value.retry_after == pytest.approx(1)
+    admission.check(time.monotonic() + 60)
+    assert admission.refused == 4
     for number in numbers:
         admission.leave(number, answered=False)
     assert admission.pace == 0.1  # those who were dropped say nothing of it
+    admission.enter([1] * 2000, time.monotonic())  # whatever it is, when nothing is under way
 
 
-def test_answers_tell_how_fast_items_move() -> None:
+def test_answers_tell_how_fast_items_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean time between two of them, while there is something to do."""
+    clock = [100.0]
+    monkeypatch.setattr("extractor.inflight.time.monotonic", lambda: clock[0])
     admission = Admission(1000, 1000)
-    numbers = [admission.enter(1, math.inf) for _ in range(200)]
-    begun = time.monotonic()
-    for number in numbers:
-        admission.leave(number, answered=True)
-    assert 0 < admission.pace <= time.monotonic() - begun
+    for _ in range(3):
+        numbers = admission.enter([1] * 200, math.inf)
+        clock[0] += 5  # the first of them says nothing: how long an item takes is not how many are done
+        for number in numbers:
+            admission.leave(number, answered=True)
+            clock[0] += 0.01
+        clock[0] += 1000  # nor does a time with nothing to do
+    assert admission.pace == pytest.approx(0.01, rel=0.01)
 
 
 def test_the_first_does_the_work_for_all() -> None:

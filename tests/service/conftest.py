@@ -152,11 +152,12 @@ class StandIn:
         found = [self.known.get(digest) for digest in digests]
         return [None if vector is None else Row(self.numerics, vector) for vector in found]
 
-    def submit(self, image: bytes, deadline: float) -> Future[Result]:
-        future: Future[Result] = Future()
-        self.on_submit(image, future)
-        self.submitted.append(future)
-        return future
+    def submit(self, images: Sequence[bytes], deadline: float) -> list[Future[Result]]:
+        futures: list[Future[Result]] = [Future() for _ in images]
+        for image, future in zip(images, futures, strict=True):
+            self.on_submit(image, future)
+        self.submitted += futures
+        return futures
 
     def settle(self, future: Future[Result], value: float) -> None:
         vector = np.full(self.dim, value, np.float32)

@@ -65,3 +65,26 @@ async def test_what_was_larger_than_said_is_sent_away() -> None:
     with pytest.raises(errors.Overloaded):
         await door.receive(liar, 10)
     assert door.taken == 80
+
+
+async def test_who_sends_nothing_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its room lapses; when its message comes after all, it has to find room like any other."""
+    monkeypatch.setattr("extractor.door.KEPT", 0.01)
+    door, silent, quick = Door(100, patience=60), Sender(), Sender()
+    quick.message.set_result(bytes(80))
+    late = asyncio.ensure_future(door.receive(silent, 100))
+    await asyncio.sleep(0)
+    assert len(await door.receive(quick, 80)) == 80
+    silent.message.set_result(bytes(90))
+    with pytest.raises(errors.Overloaded):
+        await late
+    assert door.taken == 80
+
+
+async def test_what_needs_no_room_is_always_received() -> None:
+    """Questions of a few bytes are answered when the memory is full."""
+    door, large, small = Door(100, patience=0.01), Sender(), Sender()
+    large.message.set_result(bytes(100))
+    await door.receive(large, 100)
+    small.message.set_result(b"")
+    assert await door.receive(small, 0) == b""

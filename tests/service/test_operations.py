@@ -122,11 +122,15 @@ def test_what_is_too_much_is_counted_and_logged(
 ) -> None:
     """As rejected, with the reason in a warning that names the call."""
     watched = Watched(serve(*METRICS, "--queue-items", "1"))
-    with calling(watched.server.address) as stub, pytest.raises(grpc.RpcError) as caught:
-        stub.Embed(
-            pb.EmbedRequest(images=[picture(seed) for seed in range(50)]),
-            metadata=(("penultimate-request-id", "much"),),
-        )
+    with calling(watched.server.address) as stub:
+        first = stub.Embed.future(pb.EmbedRequest(images=[picture(seed) for seed in range(400)]))
+        while not watched.value("queue_items"):
+            assert not first.done()
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Embed(
+                pb.EmbedRequest(images=[picture(400)]), metadata=(("penultimate-request-id", "much"),)
+            )
+        assert len(first.result().results) == 400
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     watched.wait_for_end(1, method=EMBED, status="RESOURCE_EXHAUSTED")
     assert watched.value("rejected_items_total") > 0
