@@ -146,6 +146,7 @@ class Embedder:
             refused=admission.refused,
             hits=done.hits,
             misses=done.misses,
+            cache_failures=done.cache_failures + (self._cache.failures if self._cache else 0),
             last_inference=done.last_inference,
             alive=self._network is None or self._network.batcher.alive,
         )
@@ -342,8 +343,8 @@ class Embedder:
         try:
             if self._cache:
                 self._cache.put_many({caches.key(self.fingerprint, digest): row})
-        except Exception:
-            log.exception("the cache failed; the image will be computed again")
+        except Exception:  # noqa: BLE001 - a cache only ever saves time
+            self._cache_failed("remember what was computed")
 
     def lookup(self, digests: Sequence[bytes]) -> list[Row | None]:
         """What is remembered for the images with these SHA-256 digests; None for what is not.
@@ -353,12 +354,17 @@ class Embedder:
         try:
             keys = [caches.key(self._fingerprint, digest) for digest in digests]
             rows = self._cache.get_many(keys) if self._cache else [None] * len(keys)
-        except Exception:
-            log.exception("the cache failed; images will be computed again")
+        except Exception:  # noqa: BLE001 - a cache only ever saves time
+            self._cache_failed("be read")
             rows = [None] * len(digests)
         fitting = [row if row and self._fits(row) else None for row in rows]
         self._done.recall(hits=sum(row is not None for row in fitting), of=len(fitting))
         return fitting
+
+    def _cache_failed(self, why: str) -> None:
+        """Count it, and say it with its trace once a minute, not once an image."""
+        if self._done.fail_cache(why):
+            log.exception("the cache cannot %s; images will be computed again", why)
 
     def _fits(self, row: Row) -> bool:
         exact_enough = self._precision != "fp32" or row.numerics.endswith("/fp32")

@@ -176,6 +176,7 @@ def _readings(load: Load) -> Iterator[tuple[type[GaugeMetricFamily | CounterMetr
     yield counter, "rejected_items", "Images not accepted, since too much was pending.", load.refused
     yield counter, "cache_hits", "Vectors that were asked for and remembered.", load.hits
     yield counter, "cache_misses", "Vectors that were asked for and not remembered.", load.misses
+    yield counter, "cache_failures", "Reads and writes of the cache that failed.", load.cache_failures
     yield gauge, "workers_alive", "1 while every thread that runs the network is there.", load.alive
     if load.computed:
         since = time.time() - (time.monotonic() - load.last_inference)

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from extractor.results import ImageLike, Result, Timings
 
+_SILENCE = 60.0
+"""Seconds between two complaints of the same kind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -31,6 +34,8 @@ class Load:
         Images that were too many, or would have been answered too late.
     hits, misses : int
         Vectors that were asked for and remembered, and those that were not.
+    cache_failures : int
+        Reads and writes of the cache that failed; the images are computed again.
     last_inference : float
         When the network last answered, by `time.monotonic`; minus infinity before it did.
     alive : bool
@@ -46,6 +51,7 @@ class Load:
     refused: int
     hits: int
     misses: int
+    cache_failures: int
     last_inference: float
     alive: bool
 
@@ -86,7 +92,9 @@ class Counters:
 
     def __init__(self) -> None:
         self.computed = self.failed = self.dropped = self.hits = self.misses = 0
+        self.cache_failures = 0
         self.last_inference = -math.inf
+        self._said: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def compute(self) -> None:
@@ -104,6 +112,16 @@ class Counters:
         """One more caller had gone, or was too late."""
         with self._lock:
             self.dropped += 1
+
+    def fail_cache(self, why: str) -> bool:
+        """The cache failed once more; whether that is to be said, as it is for each reason once a minute."""
+        with self._lock:
+            self.cache_failures += 1
+            now = time.monotonic()
+            if now - self._said.get(why, -math.inf) < _SILENCE:
+                return False
+            self._said[why] = now
+            return True
 
     def recall(self, *, hits: int, of: int) -> None:
         """So many vectors were asked for, and so many of them remembered."""

@@ -44,7 +44,16 @@ def key(fingerprint: str, digest: bytes) -> bytes:
 
 
 class Cache(Protocol):
-    """What every cache does."""
+    """What every cache does.
+
+    Attributes
+    ----------
+    failures : int
+        Reads and writes that failed and were passed by.
+    """
+
+    @property
+    def failures(self) -> int: ...  # noqa: D102
 
     def get_many(self, keys: Sequence[bytes]) -> list[Row | None]:
         """A row for each key, or None where there is none that is whole."""

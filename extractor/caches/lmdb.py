@@ -52,6 +52,11 @@ class LmdbCache:
         except (lmdb.Error, OSError) as error:
             raise Unavailable(f"the cache {folder} cannot be opened: {error}") from error
 
+    @property
+    def failures(self) -> int:
+        """See `Cache`; of all who have this cache open in this process."""
+        return self._env.failures
+
     def get_many(self, keys: Sequence[bytes]) -> list[Row | None]:
         """See `Cache`."""
         return self._env.get_many(keys)
@@ -101,6 +106,7 @@ class _Environment:
         self._closing = False
         self._changed = threading.Condition()
         self._failed_at = float("-inf")
+        self.failures = 0
         self._writer = threading.Thread(target=self._write_behind, name="cache-writer", daemon=True)
         self._writer.start()
 
@@ -176,7 +182,8 @@ class _Environment:
         self._longest = length
 
     def _complain(self, what: str, error: Exception) -> None:
-        """Say it once a minute, not once an image."""
+        """Count it, and say it once a minute, not once an image."""
+        self.failures += 1
         if time.monotonic() - self._failed_at > 60:
             self._failed_at = time.monotonic()
             free = shutil.disk_usage(self._folder).free / 2**20

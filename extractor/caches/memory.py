@@ -12,6 +12,8 @@ from extractor.caches import Row
 class MemoryCache:
     """Keeps at most `capacity` rows."""
 
+    failures = 0
+
     def __init__(self, capacity: int = 10_000) -> None:
         self._capacity = capacity
         self._rows: OrderedDict[bytes, Row] = OrderedDict()

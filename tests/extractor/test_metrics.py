@@ -32,7 +32,8 @@ def made(kind: type[T], **said: Any) -> T:
 @pytest.fixture
 def now() -> Load:
     """An embedder that has something to do."""
-    return made(Load, items=3, bytes=4096, oldest=1.5, computed=9, dropped=5, refused=7, hits=11, misses=13)
+    counts = {"computed": 9, "dropped": 5, "refused": 7, "hits": 11, "misses": 13, "cache_failures": 17}
+    return made(Load, items=3, bytes=4096, oldest=1.5, **counts)
 
 
 @pytest.fixture
@@ -113,6 +114,7 @@ def test_what_others_know_is_read_when_it_is_asked_for(now: Load) -> None:
         "penultimate_rejected_items_total": 7,
         "penultimate_cache_hits_total": 11,
         "penultimate_cache_misses_total": 13,
+        "penultimate_cache_failures_total": 17,
     }
     assert samples(metrics, "penultimate_queue_items", "penultimate_dropped_") == {
         "penultimate_queue_items": 0,

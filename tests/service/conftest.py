@@ -136,6 +136,7 @@ class StandIn:
             refused=0,
             hits=0,
             misses=0,
+            cache_failures=0,
             last_inference=time.monotonic(),
             alive=True,
         )
