@@ -19,7 +19,6 @@ from extractor.client import packing
 from extractor.client.access import options_of
 from extractor.client.base import BaseClient
 from extractor.client.packing import REQUEST_IMAGES, Images, Pack
-from extractor.client.patience import Patience
 from extractor.client.peers import Peer
 from extractor.client.progress import Progress, counting
 from extractor.errors import InvalidArgument
@@ -41,9 +40,9 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
 
     async def info(self, *, timeout: float | None = None) -> Info:
         """What the servers serve now; as `Client.info`."""
-        patience, seconds = self._greeting(timeout)
+        patience = self._greeting(timeout)
         while not self._closing.done:
-            info = self._settled(*await self._greet(seconds), patience)
+            info = self._settled(*await self._greet(patience.for_try()), patience)
             if isinstance(info, Info):
                 return info
             await asyncio.sleep(info)
@@ -180,11 +179,11 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
 
     async def _ask(self, method: str, request: Message, seconds: float) -> Any:
         """The answer, after as many tries as it takes."""
-        patience, message = Patience(seconds), request.SerializeToString()
+        patience, message = self._request(seconds), request.SerializeToString()
         while not self._closing.done:
             with self._peers.chosen() as peer:
                 try:
-                    return await self._call(peer, method, message, patience.left())
+                    return await self._call(peer, method, message, patience.for_try())
                 except grpc.RpcError as failure:
                     pause = self._pause(peer, failure, patience)
             await asyncio.sleep(pause)

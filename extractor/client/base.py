@@ -30,6 +30,9 @@ from extractor.wire import Info
 
 Channel = TypeVar("Channel")
 
+TRIES, SHORTEST_TRY = 3, 2.0
+"""Where there are several servers, into how many parts a request's time is divided; seconds."""
+
 FIRST_CONTACT = 2.0
 """Seconds after which a server that never answered is given up, so that a wrong address is seen soon."""
 
@@ -93,14 +96,19 @@ class BaseClient(Generic[Channel]):
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else checked(timeout)
 
-    def _greeting(self, timeout: float | None) -> tuple[Patience, float]:
-        """How long the servers are asked again what they serve, and how long each answer is waited for.
-
-        Of several, one that hangs must not hold up what the others can do.
-        """
+    def _greeting(self, timeout: float | None) -> Patience:
+        """For asking the servers what they serve."""
         seconds = self._seconds(timeout)
-        alone = len(self._peers.all) == 1
-        return Patience(seconds, FIRST_CONTACT), seconds if alone else min(seconds, FIRST_CONTACT)
+        return Patience(seconds, each=FIRST_CONTACT if self._several else seconds, again=FIRST_CONTACT)
+
+    def _request(self, seconds: float) -> Patience:
+        """For a request; of several servers, one that hangs leaves time for others."""
+        each = max(seconds / TRIES, SHORTEST_TRY) if self._several else seconds
+        return Patience(seconds, each=each)
+
+    @property
+    def _several(self) -> bool:
+        return len(self._peers.all) > 1
 
     def _settled(
         self, said: Mapping[str, Info], failed: Mapping[Peer, grpc.RpcError], patience: Patience
@@ -132,10 +140,12 @@ class BaseClient(Generic[Channel]):
         if self._closing.done:
             raise self._closed_error() from failure
         pause = patience.pause(failure)
-        if pause is None and others and failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            pause = FIRST_CONTACT
-        if pause is not None and (patience.allows(wait := self._peers.rest(peer, pause)) or others):
-            return wait
+        if self._several and failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            pause = 0.0  # another may be faster, and nothing is lost when both compute it
+        if pause is not None:
+            wait = self._peers.rest(peer, pause, patience.waited())
+            if patience.allows(wait) or others:
+                return wait
         known = self._first.fingerprint if self._first else ""
         raise failures.error_of(failure, peer.address, known) from failure
 

@@ -17,7 +17,6 @@ from extractor.client import packing
 from extractor.client.access import options_of
 from extractor.client.base import BaseClient
 from extractor.client.packing import Pack
-from extractor.client.patience import Patience
 from extractor.client.peers import Peer
 from extractor.client.progress import Progress, counting
 from extractor.client.threads import Calls, Here, Job, Workers
@@ -37,7 +36,8 @@ class Client(BaseClient[grpc.Channel]):
     address : str or sequence of str
         `HOST:PORT` of the server. Several, in a list or with commas between
         them, share the requests: each goes to the server with the fewest
-        under way, and when that fails to another at once.
+        under way, and when that fails, or takes a third of `timeout`, to
+        another at once.
     timeout : float
         Seconds that the answer to one request is waited for. While the server
         is full, restarting or gone, the request is tried again until then.
@@ -85,9 +85,9 @@ class Client(BaseClient[grpc.Channel]):
         FingerprintMismatch
             When servers run different backbones.
         """
-        patience, seconds = self._greeting(timeout)
+        patience = self._greeting(timeout)
         while not self._closing.done:
-            info = self._settled(*self._greet(seconds), patience)
+            info = self._settled(*self._greet(patience.for_try()), patience)
             if isinstance(info, Info):
                 return info
             self._closing.wait(info)
@@ -220,11 +220,11 @@ class Client(BaseClient[grpc.Channel]):
 
     def _ask(self, method: str, request: Message, seconds: float, calls: Calls) -> Any:
         """The answer, after as many tries as it takes."""
-        patience, message = Patience(seconds), request.SerializeToString()
+        patience, message = self._request(seconds), request.SerializeToString()
         while not self._closing.done:
             with self._peers.chosen() as peer:
                 try:
-                    return self._try(peer, method, message, patience.left(), calls)
+                    return self._try(peer, method, message, patience.for_try(), calls)
                 except grpc.RpcError as failure:
                     pause = self._pause(peer, failure, patience)
             calls.pause(pause)

@@ -21,19 +21,27 @@ class Patience:
     ----------
     seconds : float
         How long an answer is waited for.
-    again : float, optional
+    each : float
+        How long one try may take, where that is less.
+    again : float
         How long the request is tried again, where that is less.
     """
 
-    def __init__(self, seconds: float, again: float | None = None) -> None:
-        now = time.monotonic()
+    def __init__(self, seconds: float, *, each: float = LONGEST, again: float = LONGEST) -> None:
+        self._begun = now = time.monotonic()
         self._end = now + seconds
-        self._last_try = now + min(seconds, again or seconds)
+        self._each = each
+        self._last_try = now + min(seconds, again)
         self._tries = 0
 
-    def left(self) -> float:
-        """Seconds that are left for an answer."""
-        return self._end - time.monotonic()
+    def for_try(self) -> float:
+        """Seconds for a try that begins now."""
+        self._begun = time.monotonic()
+        return min(self._end - self._begun, self._each)
+
+    def waited(self) -> float:
+        """Seconds since the last try began."""
+        return time.monotonic() - self._begun
 
     def pause(self, failure: grpc.RpcError) -> float | None:
         """Seconds for which whoever failed is to be left alone; None when no other try will do better."""

@@ -15,6 +15,10 @@ from extractor.errors import FingerprintMismatch
 from extractor.wire import Info
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
+
+SLOW_FOR, SLOW_AT_MOST = 10, 60.0
+"""How many times as long as a server took to fail it is tried last, and for how many seconds at most."""
+
 _ANSWERS: dict[str, Any] = {
     "Embed": pb.EmbedResponse,
     "Lookup": pb.LookupResponse,
@@ -35,7 +39,9 @@ class Peer:
     failed : bool
         Whether it could not take the last one.
     rests_until : float
-        Before which (monotonic seconds) it is better left alone.
+        Before which (monotonic seconds) it is to be left alone.
+    slow_until : float
+        Before which others are better, since it failed only after a long time.
     turn : int
         Larger than those of peers that were chosen longer ago.
     """
@@ -48,15 +54,15 @@ class Peer:
         }
         self.calls = self.turn = 0
         self.failed = False
-        self.rests_until = 0.0
+        self.rests_until = self.slow_until = 0.0
 
     def is_free(self, now: float) -> bool:
         """Whether requests may go there; one that failed is tried out with a single one."""
-        return now >= self.rests_until and not (self.failed and self.calls)
+        return now >= max(self.rests_until, self.slow_until) and not (self.failed and self.calls)
 
     def succeeded(self) -> None:
         """It answered, and is as good as any."""
-        self.failed, self.rests_until = False, 0.0
+        self.failed, self.rests_until, self.slow_until = False, 0.0, 0.0
 
 
 class Peers:
@@ -83,12 +89,22 @@ class Peers:
             with self._lock:
                 peer.calls -= 1
 
-    def rest(self, peer: Peer, seconds: float) -> float:
-        """Leave the server alone for so long; seconds after which a request may go to any of them."""
+    def rest(self, peer: Peer, seconds: float, waited: float) -> float:
+        """Leave a server that failed alone; seconds after which a request may go to any of them.
+
+        Parameters
+        ----------
+        peer : Peer
+        seconds : float
+            How long it is to be left alone.
+        waited : float
+            Seconds that it took to fail; for a multiple of them, others are better.
+        """
         now = time.monotonic()
         with self._lock:
             peer.failed = True
             peer.rests_until = max(peer.rests_until, now + seconds)
+            peer.slow_until = max(peer.slow_until, now + min(SLOW_FOR * waited, SLOW_AT_MOST))
             return max(0.0, min(each.rests_until for each in self.all) - now)
 
     def _best(self) -> Peer:
@@ -98,6 +114,9 @@ class Peers:
         free = [peer for peer in self.all if peer.is_free(now)]
         if free:
             return min(free, key=lambda peer: (peer.calls, peer.turn))
+        rested = [peer for peer in self.all if now >= peer.rests_until]
+        if rested:
+            return min(rested, key=lambda peer: (peer.slow_until, peer.calls))
         return min(self.all, key=lambda peer: (peer.rests_until, peer.calls))
 
 

@@ -118,6 +118,40 @@ def test_a_server_that_hangs_at_the_first_contact_is_left_out(embed: Embed, pair
     assert len(there.requests) == 1
 
 
+def test_a_server_that_hangs_later_is_passed_by(embed: Embed, pair: Any) -> None:
+    """Its requests go to the other when a third of their time is over, and later ones go there at once."""
+    hanging, there = pair
+    over = threading.Event()
+    hanging.before = lambda number, context: over.wait(PATIENCE_S)
+    results = embed([hanging.address, there.address], IMAGES, timeout=9)
+    over.set()
+    assert lengths(results) == list(range(len(IMAGES)))
+    assert len(hanging.requests) <= 8
+
+
+def test_of_three_servers_two_may_hang(embed: Embed, pair: Any, script: Callable[..., Any]) -> None:
+    """Each try has a third of the time, so that there is one for each of them."""
+    over = threading.Event()
+    for hanging in pair:
+        hanging.before = lambda number, context: over.wait(PATIENCE_S)
+    there = script()
+    results = embed([server.address for server in (*pair, there)], IMAGES, timeout=9)
+    over.set()
+    assert lengths(results) == list(range(len(IMAGES)))
+
+
+def test_when_all_hang_it_is_said(embed: Embed, pair: Any) -> None:
+    """When all of the time is over."""
+    over = threading.Event()
+    for hanging in pair:
+        hanging.before = lambda number, context: over.wait(PATIENCE_S)
+    begun = time.monotonic()
+    with pytest.raises(errors.DeadlineExceeded, match="timeout"):
+        embed([server.address for server in pair], [b"x"], timeout=3)
+    assert time.monotonic() - begun > 2.9
+    over.set()
+
+
 def test_a_full_server_is_passed_by(embed: Embed, pair: Any) -> None:
     """What it refuses goes to the other at once, not after the pause that it asks for."""
     full, free = pair
