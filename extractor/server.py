@@ -96,6 +96,7 @@ class Server:
         self._inference = kserve.InferenceService(embedder, self.service, self.calls, self._health)
         self._checks = checks or HealthChecks()
         self._vigil: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Listen; answer health checks with NOT_SERVING until `warm` is done.
@@ -117,17 +118,20 @@ class Server:
         await self._grpc.start()
 
     async def warm(self) -> None:
-        """Load and prove the network, then serve; raises what `Embedder.warm` raises."""
+        """Load and prove the network, then serve unless it stops; raises what `Embedder.warm` raises."""
         await asyncio.to_thread(self._embedder.warm)
+        if self._stopping:
+            return
         self.calls.not_ready = ""
-        await self._health.tell("")
         self._vigil = asyncio.create_task(Vigil(self._embedder, self._checks).keep(self._health.tell))
+        await self._health.tell("")
 
     async def stop(self, grace: float | None = None) -> None:
         """Turn NOT_SERVING, take nothing new, finish what was accepted within `grace` seconds.
 
         When it is left out, `limits.grace` is taken.
         """
+        self._stopping = True
         await self._health.enter_graceful_shutdown()
         if self._vigil:
             self._vigil.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import signal
 import subprocess
@@ -335,6 +336,19 @@ def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
     assert gated.calls[0].code() is grpc.StatusCode.UNAVAILABLE
     assert gated.end() == -number
     assert time.monotonic() - begun < ServiceLimits().grace / 2
+
+
+async def test_who_stops_while_it_warms_up_stays_stopped(cold_server: server.Server, stand_in: Any) -> None:
+    """The end of the warm-up opens nothing any more, and nobody watches over the network."""
+    begun, go_on = threading.Event(), threading.Event()
+    stand_in.warm = lambda: begun.set() or go_on.wait(PATIENCE_S)
+    warming = asyncio.create_task(cold_server.warm())
+    assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+    await cold_server.stop(grace=0)
+    go_on.set()
+    await warming
+    assert cold_server.calls.not_ready == "it is stopping"
+    assert not [task for task in asyncio.all_tasks() if "Vigil" in repr(task.get_coro())]
 
 
 def test_clients_outlive_a_killed_server(serve: Callable[..., Any], picture: Callable[..., bytes]) -> None:
