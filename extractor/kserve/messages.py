@@ -75,7 +75,7 @@ def unpack(request: pb.ModelInferRequest) -> Inference:
         outputs=_outputs([output.name for output in request.outputs]),
         form=VectorForm(number=_NUMBERS[datatype], unit_length=given.get("unit_length", False)),
         fingerprint=given.get("fingerprint", ""),
-        timeout=given.get("timeout", 0) / 1e6 or math.inf,
+        timeout=_timeout(given.get("timeout", 0)),
     )
 
 
@@ -118,6 +118,13 @@ def _outputs(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) or tuple(OUTPUTS)
 
 
+def _timeout(microseconds: int) -> float:
+    """In seconds; 0 is none."""
+    if microseconds < 0:
+        raise InvalidArgument(f"the parameter 'timeout' is from 0 microseconds, not {microseconds}")
+    return microseconds / 1e6 or math.inf
+
+
 def _parameters(several: Iterable[Mapping[str, pb.InferParameter]]) -> dict[str, Any]:
     """The values of what is known; what only Triton's scheduling knows is passed over."""
     values: dict[str, Any] = {}
@@ -128,9 +135,9 @@ def _parameters(several: Iterable[Mapping[str, pb.InferParameter]]) -> dict[str,
             raise InvalidArgument(f"there is no parameter {repr(name)}: there are {_listed(_PARAMETERS)}")
         choice = parameter.WhichOneof("parameter_choice")
         value = getattr(parameter, choice) if choice else None
-        if not isinstance(value, _PARAMETERS[name]):
+        if type(value) is not _PARAMETERS[name]:  # a bool is an int to isinstance
             raise InvalidArgument(
-                f"the parameter {repr(name)} is a {_PARAMETERS[name].__name__}, not {repr(value)}"
+                f"the parameter {repr(name)} has type {_PARAMETERS[name].__name__}, and is not {repr(value)}"
             )
         values[name] = value
     return values
