@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,10 +22,19 @@ _FILE = "penultimate.settings_file"
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # older ones take no argument
-    """A number of bytes, such as 4096, 512 KiB or 64MiB."""
+    """A number of bytes, such as 4096, 512 KiB or 64MiB.
+
+    Parameters
+    ----------
+    most : int
+        The largest.
+    """
 
     name = "size"
     _UNITS = ("", "KiB", "MiB", "GiB")
+
+    def __init__(self, most: int = 2**60) -> None:
+        self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number, from a number or from text."""
@@ -32,7 +42,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # older ones take no arg
         if not found:
             self.fail(f"{value!r} is no number of bytes: write such as 4096, 512 KiB or 64 MiB", param, ctx)
         power = [unit.lower() for unit in self._UNITS].index(found[2].lower())
-        return int(found[1]) * int(1024**power)
+        size = int(found[1]) * int(1024**power)
+        if size > self._most:
+            self.fail(f"{value} is too large: at most {self._most} bytes are possible", param, ctx)
+        return size
 
     @classmethod
     def text(cls, size: int) -> str:
@@ -41,6 +54,17 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # older ones take no arg
         while size % 1024 == 0 and power < len(cls._UNITS) - 1:
             size, power = size // 1024, power + 1
         return f"{size} {cls._UNITS[power]}".strip()
+
+
+class Number(click.FloatRange):
+    """A number in a range, which nan is not: no bound compares with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, from a number or from text."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
 
 
 SIZE = Size()

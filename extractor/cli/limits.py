@@ -8,20 +8,23 @@ from typing import Any, TypeVar
 
 import click
 
-from extractor.cli.configuration import SIZE, Size
+from extractor.cli.configuration import SIZE, Number, Size
 from extractor.settings import Connections, HealthChecks, Limits, ServiceLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 D = TypeVar("D", Limits, ServiceLimits, Connections, HealthChecks)
 
-_COUNT = click.IntRange(min=1)
-_SECONDS = click.FloatRange(min=0)
-_SOME_SECONDS = click.FloatRange(min=0.001)
+# gRPC's core has its numbers, and its times in milliseconds, in 32 bits.
+_MOST = 2**31 - 1
+_COUNT = click.IntRange(1, _MOST)
+_MESSAGE = Size(_MOST)
+_SECONDS = Number(0, _MOST // 1000)
+_SOME_SECONDS = Number(0.001, _MOST // 1000)
 
 # By the names of the dataclasses' fields, which have the defaults.
 _OPTIONS: dict[type[Any], dict[str, tuple[Any, str]]] = {
     ServiceLimits: {
-        "message_bytes": (SIZE, "Largest request, and largest reply."),
+        "message_bytes": (_MESSAGE, "Largest request, and largest reply."),
         "items_per_call": (_COUNT, "Images or digests of one call."),
         "streams": (_COUNT, "Calls of EmbedStream at once."),
         "queue_items": (_COUNT, "Images that are accepted and not yet answered."),
@@ -70,7 +73,7 @@ def limit_options(command: F) -> F:
             command = click.option(
                 "--" + name.replace("_", "-"),
                 type=type_,
-                default=Size.text(default) if type_ is SIZE else default,
+                default=Size.text(default) if isinstance(type_, Size) else default,
                 show_default=True,
                 help=meaning,
             )(command)

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import click
 
 from extractor.backbones.schedule import LARGEST_BATCH, LATENCY_BOUND, Tuning
+from extractor.cli.configuration import Number
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 latency_option = click.option(
     "--latency-bound",
-    type=click.FloatRange(0.1, 3.6e6),
+    type=Number(0.1, 3.6e6),
     default=LATENCY_BOUND * 1e3,
     show_default=True,
     help="Milliseconds that a run of the network may take in the schedule that is chosen by measuring.",
@@ -33,7 +34,7 @@ def schedule_options(command: F) -> F:
         latency_option,
         click.option(
             "--max-delay",
-            type=click.FloatRange(0, 60e3),
+            type=Number(0, 60e3),
             default=0.0,
             show_default=True,
             help="Milliseconds that a batch which is not full waits for more images.",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from extractor.cli.configuration import Size, settings
 from extractor.cli.main import penultimate, run
+from extractor.cli.serve import command
 from extractor.settings import Connections, DataFolder, Limits, ServiceLimits
 from tests import generate_settings_docs
 
@@ -152,6 +156,9 @@ def test_no_secret_is_printed(serve: Serve, tmp_path: Path) -> None:
         ("message-bytes = '64 MB'", "message-bytes: '64 MB' is no number of bytes"),
         ("message-bytes = 0", "message-bytes: 0 is no number of bytes"),
         ("grace = [1]", "grace = [1] must be a number"),
+        ("grace = nan", "grace: nan is no number"),
+        ("keepalive = inf", "keepalive: inf is not in the range"),
+        ("message-bytes = '4 GiB'", "message-bytes: 4 GiB is too large: at most 2147483647 bytes"),
         ("[search]", "'search' is nothing known"),
         ("grace =", "cannot be read"),
     ],
@@ -182,6 +189,25 @@ def test_what_is_wrong_in_the_environment_names_the_variable(serve: Serve) -> No
     code, _, err = serve("--print-config", PENULTIMATE_SERVE_GRACE="soon")
     assert code == 2
     assert "$PENULTIMATE_SERVE_GRACE" in err
+
+
+def too_large() -> Iterator[tuple[str, str]]:
+    """Every option that is a number, with numbers that it cannot have."""
+    for option in settings(command):
+        if isinstance(option.type, click.FloatRange):
+            yield from ((option.opts[0], value) for value in ("inf", "nan", "1000000000.0"))
+        elif isinstance(option.type, click.IntRange):
+            yield option.opts[0], "99999999999"
+        elif isinstance(option.type, Size):
+            yield option.opts[0], "99999999999 GiB"
+
+
+@pytest.mark.parametrize(("option", "value"), [*too_large(), ("--message-bytes", "2GiB")])
+def test_a_number_that_nothing_could_work_with_is_wrong_usage(serve: Serve, option: str, value: str) -> None:
+    """In one sentence with the option and the number."""
+    code, out, err = serve("--print-config", option, value)
+    assert (code, out) == (2, "")
+    assert re.search(f"^Error: .*'{option}': {value} is (not in the range|no number|too large)", err, re.M)
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
+import click
 import grpc
 import pytest
 import pytest_asyncio
 
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
+from extractor.cli.configuration import Size
+from extractor.cli.serve import command
 from extractor.server import Server
-from extractor.settings import Connections, ServiceLimits
+from extractor.settings import Connections, HealthChecks, Limits, ServiceLimits
 
 PATIENCE_S = 60
+LIMITS = {field.name for kind in (ServiceLimits, Limits, Connections, HealthChecks) for field in fields(kind)}
 
 Open = Callable[..., Awaitable[grpc.aio.Channel]]
 
@@ -67,6 +72,27 @@ async def test_items_of_a_call_are_limited(connect: Open) -> None:
         with pytest.raises(grpc.aio.AioRpcError, match=r"has 3 .* may have 2") as refused:
             await call
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def largest() -> Iterator[str]:
+    """Every limit, with the largest number that it can have."""
+    for option in (option for option in command.params if option.name in LIMITS):
+        yield option.opts[0]
+        if isinstance(option.type, Size):
+            yield str(2**31 - 1) if option.name == "message_bytes" else "1073741824 GiB"
+        else:
+            assert isinstance(option.type, click.IntRange | click.FloatRange)
+            yield str(option.type.max)
+
+
+def test_a_server_works_with_the_largest_numbers(serve: Callable[..., Any]) -> None:
+    """What the options let pass, gRPC and the contract can carry."""
+    server = serve(*largest())
+    with grpc.insecure_channel(server.address) as channel:
+        limits = ExtractorStub(channel).GetInfo(pb.GetInfoRequest(), timeout=PATIENCE_S).limits
+    assert (limits.message_bytes, limits.items_per_call) == (2**31 - 1, 2**31 - 1)
+    assert (limits.image_bytes, limits.image_pixels) == (2**60, 2**31 - 1)
+    assert server.end() == 0
 
 
 async def test_calls_of_a_connection_are_limited(connect: Open, stand_in: Any) -> None:
