@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from extractor.errors import ImageTooLarge, InvalidArgument
+from extractor.quota import quota
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -194,5 +196,5 @@ def checked_name(kind: str, name: str) -> str:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Processor cores that this process may use, by its affinity and by its container's quota."""
+    return max(1, math.ceil(min(len(os.sched_getaffinity(0)), quota())))
