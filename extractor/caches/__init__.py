@@ -22,20 +22,25 @@ class Row(NamedTuple):
     numerics: str
     vector: Vector
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, key: bytes) -> bytes:
         """Checksum, length of the numerics, numerics, little-endian float32."""
         numerics = self.numerics.encode()
         body = bytes([len(numerics)]) + numerics + self.vector.astype("<f4", copy=False).tobytes()
-        return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body
+        return _checksum(key, body) + body
 
     @classmethod
-    def from_bytes(cls, record: bytes) -> Row | None:
-        """What `to_bytes` wrote, or None when it is not that any more."""
+    def from_bytes(cls, key: bytes, record: bytes) -> Row | None:
+        """What `to_bytes` wrote for this key, or None when it is not that any more."""
         checksum, body = record[:_CHECKSUM_BYTES], record[_CHECKSUM_BYTES:]
-        if not body or zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
+        if not body or _checksum(key, body) != checksum:
             return None
         start = 1 + body[0]
         return cls(body[1:start].decode(), np.frombuffer(body, "<f4", offset=start))
+
+
+def _checksum(key: bytes, body: bytes) -> bytes:
+    """Of the key as well: a damaged file may lead from one image's key to another one's row."""
+    return zlib.crc32(body, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def key(fingerprint: str, digest: bytes) -> bytes:

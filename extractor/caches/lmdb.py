@@ -32,12 +32,22 @@ _LOCK_BYTES = 128 * (_MAX_READERS + 2)
 _MAX_WAITING_ROWS = 4096
 _MAX_RECORD_BYTES = 2**18
 
+# What LMDB says of a file that something else has written to.
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.MapResizedError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+)
+
 
 class LmdbCache:
     """Open the cache in `folder`, making it when it is not there.
 
     A cache that cannot be read (cut short, overwritten) is set aside under
-    another name and begun anew: its rows can be computed again.
+    another name and begun anew, also while it is in use: its rows can be
+    computed again.
 
     Raises
     ------
@@ -98,9 +108,9 @@ class _Environment:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._users = 0
-        self._env = _open_or_begin_anew(folder)
-        self._file = (folder / "data.mdb").open("rb")
-        self._longest = 0
+        self._file = _File(folder)
+        self._damaged: list[_File] = []
+        self._replacing = threading.Lock()
         self._waiting: dict[bytes, Row] = {}
         self._writing: dict[bytes, Row] = {}
         self._closing = False
@@ -115,13 +125,14 @@ class _Environment:
             found = [self._waiting.get(key) or self._writing.get(key) for key in keys]
         if all(found):
             return found
+        file = self._file
         try:
-            self._check_length()
-            with self._env.begin(buffers=True) as transaction:
-                return [row or _whole(transaction.get(key)) for key, row in zip(keys, found, strict=True)]
+            return [row or read for row, read in zip(found, file.read(keys), strict=True)]
+        except _DAMAGE as error:
+            self._begin_anew(file, error)
         except lmdb.Error as error:
             self._complain("read", error)
-            return found
+        return found
 
     def put_many(self, rows: Mapping[bytes, Row]) -> None:
         with self._changed:
@@ -143,8 +154,8 @@ class _Environment:
                 self._closing = True
                 self._changed.notify_all()
             self._writer.join()
-            self._env.close()
-            self._file.close()
+            for file in (self._file, *self._damaged):
+                file.close()
 
     def _write_behind(self) -> None:
         while True:
@@ -161,25 +172,27 @@ class _Environment:
 
     def _commit(self, rows: Mapping[bytes, Row]) -> None:
         """Write `rows`, or count them lost: an image can be computed again."""
+        file = self._file
         try:
-            self._check_length()
-            with self._env.begin(write=True) as transaction:
-                for key, row in rows.items():
-                    transaction.put(key, row.to_bytes())
-            self._check_length()  # so that the new length is known
+            file.write(rows)
+        except _DAMAGE as error:
+            self._begin_anew(file, error)
         except Exception as error:  # noqa: BLE001 - the writer outlives it, or all would wait for ever
             self._complain("write to", error)
 
-    def _check_length(self) -> None:
-        """Raise when the file has become shorter, which LMDB never makes it.
-
-        Reading behind a file's end is a bus error, not an exception.
-        """
-        longest = self._longest  # read before the file, which others may lengthen meanwhile
-        length = os.fstat(self._file.fileno()).st_size
-        if length < longest:
-            raise lmdb.CorruptedError(f"its file of {longest:,} bytes was cut to {length:,}")
-        self._longest = length
+    def _begin_anew(self, damaged: _File, error: lmdb.Error) -> None:
+        """Put an empty file in the place of a damaged one, which stays open: others may be reading it."""
+        self._complain("read", error)
+        with self._replacing:
+            if self._file is not damaged:
+                return
+            try:
+                if damaged.lies_in(self._folder):
+                    _set_aside(self._folder, error)
+                self._file = _File(self._folder)
+                self._damaged.append(damaged)
+            except (lmdb.Error, OSError) as failure:
+                self._complain("replace", failure)
 
     def _complain(self, what: str, error: Exception) -> None:
         """Count it, and say it once a minute, not once an image."""
@@ -196,9 +209,48 @@ class _Environment:
             )
 
 
-def _whole(record: memoryview | None) -> Row | None:
+class _File:
+    """One LMDB environment, watched: reading behind a file's end is a bus error, not an exception."""
+
+    def __init__(self, folder: Path) -> None:
+        self._env = _open_or_begin_anew(folder)
+        self._data = (folder / "data.mdb").open("rb")
+        self._longest = 0
+
+    def read(self, keys: Sequence[bytes]) -> list[Row | None]:
+        self._check_length()
+        with self._env.begin(buffers=True) as transaction:
+            return [_whole(key, transaction.get(key)) for key in keys]
+
+    def write(self, rows: Mapping[bytes, Row]) -> None:
+        self._check_length()
+        with self._env.begin(write=True) as transaction:
+            for key, row in rows.items():
+                transaction.put(key, row.to_bytes(key))
+        self._check_length()  # so that the new length is known
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether the folder still has this file: another process may have begun another one there."""
+        return os.path.samestat(os.fstat(self._data.fileno()), (folder / "data.mdb").stat())
+
+    def close(self) -> None:
+        self._env.close()
+        self._data.close()
+
+    def _check_length(self) -> None:
+        """Raise when the file has become shorter, which LMDB never makes it."""
+        longest = self._longest  # read before the file, which others may lengthen meanwhile
+        length = os.fstat(self._data.fileno()).st_size
+        if length < longest:
+            raise lmdb.CorruptedError(f"its file of {longest:,} bytes was cut to {length:,}")
+        self._longest = length
+
+
+def _whole(key: bytes, record: memoryview | None) -> Row | None:
     """The row, unless its length is damaged: LMDB would have us read far behind the file's end."""
-    return None if record is None or len(record) > _MAX_RECORD_BYTES else Row.from_bytes(bytes(record))
+    if record is None or len(record) > _MAX_RECORD_BYTES:
+        return None
+    return Row.from_bytes(key, bytes(record))
 
 
 def _open_or_begin_anew(folder: Path) -> lmdb.Environment:
@@ -206,11 +258,15 @@ def _open_or_begin_anew(folder: Path) -> lmdb.Environment:
     try:
         return _open_checked(folder)
     except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
-        aside = folder.with_name(f"{folder.name}-damaged-{time.time_ns()}")
-        folder.rename(aside)
-        log.warning("the cache %s is damaged (%s): set aside as %s and begun anew", folder, error, aside)
-        folder.mkdir()
+        _set_aside(folder, error)
         return _open_checked(folder)
+
+
+def _set_aside(folder: Path, error: lmdb.Error) -> None:
+    aside = folder.with_name(f"{folder.name}-damaged-{time.time_ns()}")
+    folder.rename(aside)
+    log.warning("the cache %s is damaged (%s): set aside as %s and begun anew", folder, error, aside)
+    folder.mkdir()
 
 
 def _open_checked(folder: Path) -> lmdb.Environment:

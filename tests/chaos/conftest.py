@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from extractor.settings import DataFolder
 from tests.service.conftest import PATIENCE_S, ServerProcess, serve, server_address
 
 __all__ = ["PATIENCE_S", "Album", "FaultyServer", "peak_mb", "serve", "server_address", "wait_for"]
+
+Serve = Callable[..., ServerProcess]
+"""The type of the fixture `serve`."""
 
 
 class Album:
@@ -72,6 +76,33 @@ def faulty(data: DataFolder, tmp_path: Path) -> Iterator[FaultyServer]:
     assert server.end() == 0
 
 
+class Measured:
+    """A real server, and what its metrics say."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.process = server
+        self.address = server.address
+        self._metrics = next(word for word in server.line.split() if word.startswith("metrics=")).split("=")[
+            1
+        ]
+
+    def metric(self, name: str) -> float:
+        """The value of a metric that has no labels."""
+        with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=PATIENCE_S) as response:
+            lines = response.read().decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f"penultimate_{name} ")).split()[1])
+
+    def idle(self) -> bool:
+        """Whether nothing is in flight and nothing is queued."""
+        return not any(map(self.metric, ("requests_in_flight", "queue_items", "queue_bytes")))
+
+
+@pytest.fixture
+def measured(serve: Serve) -> Measured:
+    """A server that exposes metrics, with a cache."""
+    return Measured(serve("--metrics-address", "127.0.0.1:0"))
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     """Return once the condition holds, which it has to within a minute."""
     end = time.monotonic() + PATIENCE_S
@@ -88,7 +119,3 @@ def peak_mb(server: ServerProcess) -> int:
 def _status(server: ServerProcess, name: str) -> int:
     lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1])
-
-
-Serve = Callable[..., ServerProcess]
-"""The type of the fixture `serve`."""

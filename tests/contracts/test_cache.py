@@ -67,7 +67,7 @@ def test_a_later_row_replaces_an_earlier_one(cache: Cache) -> None:
 @given(arrays(np.float32, st.integers(0, 40)), st.text("abc/123", max_size=20))
 def test_a_row_survives_its_bytes(vector: np.ndarray, numerics: str) -> None:
     """to_bytes and from_bytes are inverse, NaN and infinities included."""
-    found = Row.from_bytes(Row(numerics, vector).to_bytes())
+    found = Row.from_bytes(b"key", Row(numerics, vector).to_bytes(b"key"))
     assert found is not None
     assert found.numerics == numerics
     np.testing.assert_array_equal(found.vector, vector)
@@ -76,9 +76,14 @@ def test_a_row_survives_its_bytes(vector: np.ndarray, numerics: str) -> None:
 @given(st.integers(0, 30), st.integers(1, 255))
 def test_a_flipped_bit_is_a_miss(position: int, flip: int) -> None:
     """Damage anywhere in a record is noticed."""
-    record = bytearray(row(3).to_bytes())
+    record = bytearray(row(3).to_bytes(b"key"))
     record[position % len(record)] ^= flip
-    assert Row.from_bytes(bytes(record)) is None
+    assert Row.from_bytes(b"key", bytes(record)) is None
+
+
+def test_a_row_of_another_key_is_a_miss() -> None:
+    """As when a damaged file leads from one key to another one's row, whole as that may be."""
+    assert Row.from_bytes(b"one", row(3).to_bytes(b"other")) is None
 
 
 def test_memory_forgets_the_least_recently_used() -> None:
