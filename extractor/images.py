@@ -226,7 +226,7 @@ def _resized(
 ) -> Image.Image:
     """`Image.resize` with a box, by the processor's vector instructions: 0.2 ms of a photo's 1.1, not 0.8."""
     left, top, right, bottom = box
-    result = Image.new(image.mode, size)
+    result = Image.new(image.mode, size, None)  # every pixel is written below
     crop = CropBox(left, top, right - left, bottom - top)
     if not hasattr(_THREAD, "resizer"):
         _THREAD.resizer = Resizer()  # has buffers of its own: not for several threads
