@@ -43,8 +43,12 @@ class Schedule:
 
     @property
     def direct(self) -> bool:
-        """Whether every thread may run its own image: nothing is joined, nothing held back."""
-        return self.max_batch == 1 and self.parallel >= cores()
+        """Whether every thread may run its own image: one a run and a run a core, as is usual on a CPU.
+
+        Any other number of runs is kept to exactly; here the cores hold back
+        the threads, of which an embedder has two for each.
+        """
+        return self == Schedule(1, cores())
 
     def __str__(self) -> str:
         batch = "one image" if self.max_batch == 1 else f"up to {self.max_batch} images"

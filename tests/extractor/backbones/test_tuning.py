@@ -277,10 +277,11 @@ def test_few_batch_sizes_are_prepared(largest: int, sizes: tuple[int, ...]) -> N
 
 
 def test_images_are_run_where_they_were_decoded_only_if_nothing_is_held_back(monkeypatch) -> None:
-    """Fewer runs than cores, or larger ones, need a queue."""
+    """Fewer runs than cores, or larger ones, need a queue; more would not be so many without one."""
     monkeypatch.setattr("extractor.backbones.schedule.cores", lambda: 4)
     assert Schedule(1, 4).direct
     assert not Schedule(1, 3).direct
+    assert not Schedule(1, 6).direct
     assert not Schedule(2, 4).direct
 
 
