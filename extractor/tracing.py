@@ -59,11 +59,19 @@ class _Trace:
     answered: int = 0  # when, in nanoseconds since 1970
 
     def stages(self) -> Iterator[tuple[str, int, int]]:
-        """Name, begin and end in nanoseconds of the slowest image's stages that took any time."""
+        """Name, begin and end in nanoseconds of the slowest image's stages that took any time.
+
+        Timings say how long, and not when: the image is taken to have been
+        done when its message was answered. Where others of the message took
+        longer, or came later, its stages stand that much too late, but never
+        after the answer. An image that was under way for another caller has
+        stages that may have begun before this call.
+        """
         if self.slowest:
-            begin = self.answered - _ns(self.slowest.total)
-            for name in STAGES:
-                end = begin + _ns(getattr(self.slowest, name))
+            seconds = [getattr(self.slowest, name) for name in STAGES]
+            begin = self.answered - _ns(max(self.slowest.total, sum(seconds)))
+            for name, taken in zip(STAGES, seconds, strict=True):
+                end = begin + _ns(taken)
                 if end > begin:
                     yield name, begin, end
                 begin = end

@@ -114,6 +114,21 @@ def test_the_slowest_images_stages_are_children(traced: Traced, make_call: Calla
     assert spans["inference"].attributes == {"penultimate.batch_size": 8}
 
 
+def test_an_image_that_was_under_way_already_is_not_done_after_the_answer(
+    traced: Traced, make_call: Callable[..., Any]
+) -> None:
+    """Its stages are those of whoever sent it first: longer than this caller waited."""
+    call = make_call("a")
+    traced.tracing.begun(call)
+    timings = Timings(waiting=1, decode=2, inference=4, total=0.001)
+    traced.tracing.answered(call, [result(timings)])
+    traced.tracing.ended(call, OK, "")
+    spans = traced.spans()
+    whole = spans["penultimate.v1.Extractor/Embed"]
+    assert spans["inference"].end_time <= whole.end_time
+    assert spans["waiting"].start_time < whole.start_time
+
+
 @pytest.mark.parametrize(
     ("code", "status"), [(grpc.StatusCode.INTERNAL, "ERROR"), (grpc.StatusCode.INVALID_ARGUMENT, "UNSET")]
 )
