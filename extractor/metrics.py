@@ -67,6 +67,7 @@ class Metrics:
         self._seconds = Histogram(
             "request_seconds", "Time from a call's begin to its end.", ["method"], **times
         )
+        self._unauthenticated = Counter("unauthenticated", "Calls without an accepted token.", **ours)
         items = Counter("items", "Images answered.", ["outcome"], **ours)
         self._items = {outcome: items.labels(outcome) for outcome in OUTCOMES}
         self._errors = Counter("item_errors", "Images answered with an error.", ["reason"], **ours)
@@ -77,6 +78,10 @@ class Metrics:
     def serving(self, what: Info) -> None:
         """Expose from now on what is served."""
         self._live.serving = what
+
+    def unauthenticated(self) -> None:
+        """Count a call that was refused for want of the token, which is no call to those who watch."""
+        self._unauthenticated.inc()
 
     def begun(self, _call: Call) -> None:
         """One more call in flight."""

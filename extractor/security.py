@@ -160,10 +160,18 @@ class Token:
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Ends calls without an accepted token before anything of their request is received."""
+    """Ends calls without an accepted token before anything of their request is received.
 
-    def __init__(self, token: Token) -> None:
+    Parameters
+    ----------
+    token : Token
+    refused : callable
+        Told of each such call: nobody else sees it.
+    """
+
+    def __init__(self, token: Token, refused: Callable[[], None] = lambda: None) -> None:
         self._token = token
+        self._refused = refused
 
     async def intercept_service(
         self,
@@ -175,6 +183,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         shown = [value for key, value in details.invocation_metadata if key == "authorization"]
         if details.method.startswith(OPEN_SERVICES) or any(map(self._token.accepts, shown)):
             return await continuation(handler_call_details)
+        self._refused()
         return _WRONG if shown else _MISSING
 
 

@@ -53,6 +53,9 @@ class Server:
         What every call but health checks has to show.
     observers : sequence of Observer
         What watches all calls.
+    unauthenticated : callable
+        Told of each call that is refused for want of the token; those who
+        watch calls do not see it.
     insecure : bool
         Allow plain text on an address that other machines can reach.
 
@@ -79,6 +82,7 @@ class Server:
         certificates: Certificates | None = None,
         token: Token | None = None,
         observers: Sequence[Observer] = (),
+        unauthenticated: Callable[[], None] = lambda: None,
         insecure: bool = False,
     ) -> None:
         self._wanted = Address.parse(address)
@@ -91,7 +95,7 @@ class Server:
         self._embedder = embedder
         self._connections = connections or Connections()
         self._certificates = certificates
-        self._interceptors = [TokenInterceptor(token)] if token else []
+        self._interceptors = [TokenInterceptor(token, unauthenticated)] if token else []
         self._health = Health(SERVICES)
         self._inference = kserve.InferenceService(embedder, self.service, self.calls, self._health)
         self._checks = checks or HealthChecks()

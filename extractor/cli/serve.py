@@ -128,6 +128,7 @@ def _server(
         certificates=certificates,
         token=token,
         observers=watch.observers,
+        unauthenticated=watch.unauthenticated,
         insecure=settings["insecure"],
     )
 

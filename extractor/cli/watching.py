@@ -70,6 +70,11 @@ class Watch:
     metrics: Metrics | None = None
     exposition: Exposition | None = None
 
+    def unauthenticated(self) -> None:
+        """Take note of a call without an accepted token."""
+        if self.metrics:
+            self.metrics.unauthenticated()
+
     def serving(self, info: Info) -> str:
         """Take note of what is served; what is to be announced of it."""
         if not (self.metrics and self.exposition):

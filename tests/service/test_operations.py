@@ -127,9 +127,7 @@ def test_what_is_too_much_is_counted_and_logged(
         while not watched.value("queue_items"):
             assert not first.done()
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Embed(
-                pb.EmbedRequest(images=[picture(400)]), metadata=(("penultimate-request-id", "much"),)
-            )
+            stub.Embed(pb.EmbedRequest(images=[picture(400)]), metadata=(("penultimate-request-id", "much"),))
         assert len(first.result().results) == 400
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     watched.wait_for_end(1, method=EMBED, status="RESOURCE_EXHAUSTED")
@@ -137,6 +135,19 @@ def test_what_is_too_much_is_counted_and_logged(
     (line,) = lines(watched.server, request_id="much")
     assert (line["level"], line["status"]) == ("warning", "RESOURCE_EXHAUSTED")
     assert line["why"] == caught.value.details()
+
+
+def test_calls_without_the_token_are_counted(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """Apart from all others: nothing of them was received, and whoever may call is not among them."""
+    (tmp_path / "token").write_text("right-token")
+    watched = Watched(serve(*METRICS, "--token-file", str(tmp_path / "token")))
+    with calling(watched.server.address) as stub:
+        stub.GetInfo(pb.GetInfoRequest(), metadata=(("authorization", "Bearer right-token"),))
+        for headers in ((), (("authorization", "Bearer wrong-token"),)):
+            with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+                stub.GetInfo(pb.GetInfoRequest(), metadata=headers)
+    watched.wait_for_end(1, method="penultimate.v1.Extractor/GetInfo", status="OK")
+    assert watched.value("unauthenticated_total") == 2
 
 
 def lines(server: Any, **wanted: str) -> list[dict[str, str]]:
