@@ -24,6 +24,8 @@ from benchmarks.servers import PEERS_PYTHON, ROOT
 from extractor.settings import DEFAULT_BACKBONE
 
 MUST_REACH = 1.0
+OUR_PARTS = "Pillow, cykooz-resizer"
+"""What ours is made of, and nothing else of it."""
 
 
 def main() -> None:
@@ -35,14 +37,14 @@ def main() -> None:
     ways = measure(given)
     same = {name for name, way in ways.items() if way["most"] <= 2 and way["share"] < 0.02}
     found.table("decode, check, resize, crop", [row(name, way, name in same) for name, way in ways.items()])
-    fastest = min(same - {"ours"}, key=lambda name: median(ways[name]["seconds"]))
-    ratios = sorted(b / a for a, b in zip(ways["ours"]["seconds"], ways[fastest]["seconds"], strict=True))
-    found.say(
-        "ratio",
-        median(ratios),
-        f"ours / the fastest with the same pixels ({fastest}): {median(ratios):.3f}, rounds {ratios[0]:.3f} "
-        f"to {ratios[-1]:.3f}; must reach {MUST_REACH}",
-    )
+    fastest = min(same - {"ours", OUR_PARTS}, key=lambda name: median(ways[name]["seconds"]))
+    for key, what, other in (
+        ("ratio", f"the fastest other with the same pixels; must reach {MUST_REACH}", fastest),
+        ("parts", "its own parts, bare: what checks and exactness cost", OUR_PARTS),
+    ):
+        ratios = sorted(b / a for a, b in zip(ways["ours"]["seconds"], ways[other]["seconds"], strict=True))
+        rounds = f"rounds {ratios[0]:.3f} to {ratios[-1]:.3f}"
+        found.say(key, median(ratios), f"{other} / ours: {median(ratios):.3f}, {rounds} ({what})")
     found.save()
 
 
