@@ -103,6 +103,17 @@ def measured(serve: Serve) -> Measured:
     return Measured(serve("--metrics-address", "127.0.0.1:0"))
 
 
+@pytest.fixture(scope="session")
+def fuzzed(exported_data: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that gets garbage; at the end it is well, and saw no fault of its own in it."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    (folder / "backbones").symlink_to(exported_data.backbones)
+    server = ServerProcess(DataFolder(folder), folder / "server.log")
+    yield server
+    assert server.end() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     """Return once the condition holds, which it has to within a minute."""
     end = time.monotonic() + PATIENCE_S
