@@ -228,7 +228,7 @@ def _channel_options(limits: ServiceLimits, connections: Connections) -> list[tu
         ("grpc.max_concurrent_streams", connections.calls_per_connection),
         ("grpc.keepalive_time_ms", round(1000 * connections.keepalive)),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1000 * connections.ping_interval)),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(1000 * connections.ping_interval)),
     ]
     if connections.connection_age:
         options += [

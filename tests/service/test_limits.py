@@ -30,11 +30,11 @@ async def connect(stand_in: Any) -> AsyncIterator[Open]:
     """Starts our server over the stand-in with what is given, and opens a channel to it."""
     opened: list[tuple[Server, grpc.aio.Channel]] = []
 
-    async def connect(**options: Any) -> grpc.aio.Channel:
+    async def connect(*arguments: tuple[str, int], **options: Any) -> grpc.aio.Channel:
         server = Server(stand_in, "127.0.0.1:0", **options)
         await server.start()
         await server.warm()
-        opened.append((server, grpc.aio.insecure_channel(server.address)))
+        opened.append((server, grpc.aio.insecure_channel(server.address, arguments)))
         return opened[-1][1]
 
     yield connect
@@ -124,6 +124,25 @@ async def test_an_old_connection_ends_in_peace(connect: Open, stand_in: Any) -> 
     stand_in.settle(stand_in.submitted[0], 1)
     assert len((await call).results) == 1
     assert (await stub.GetInfo(pb.GetInfoRequest())).dim
+
+
+async def test_who_pings_more_often_than_is_allowed_is_cut_off(connect: Open) -> None:
+    """And nobody else: two clients ping alike, idle, and their servers allow it or not."""
+    pings = (
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+    allowed, abusive = [
+        await connect(*pings, connections=Connections(ping_interval=seconds)) for seconds in (0.01, 60)
+    ]
+    for channel in (allowed, abusive):
+        assert (await ExtractorStub(channel).GetInfo(pb.GetInfoRequest())).dim
+    async with asyncio.timeout(PATIENCE_S):
+        await abusive.wait_for_state_change(grpc.ChannelConnectivity.READY)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await allowed.wait_for_state_change(grpc.ChannelConnectivity.READY)
 
 
 async def test_a_connection_stays_unless_asked_to_leave(connect: Open) -> None:
