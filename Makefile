@@ -1,10 +1,11 @@
 # A fresh machine needs Python 3.11 or newer, and nothing else: every target installs what it uses.
 PYTHON ?= python3
 DATA ?= demo-output/data
+FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check proto settings peers clean
+.PHONY: demo test check proto settings peers fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo  ## Everything once, on real photos, from export to trained heads
@@ -32,8 +33,12 @@ peers: $(VENV)/.runtime  ## The environment of the servers that the benchmarks c
 settings: $(VENV)/.test  ## Write docs/settings.md from the code
 	$(BIN)/python -m tests.generate_settings_docs
 
+fuzz: $(VENV)/.test  ## Coverage-guided fuzzing of what reads callers' bytes, a minute each, or FUZZ_SECONDS=600
+	$(BIN)/python -m pip install --disable-pip-version-check "atheris>=3.0"
+	for target in images messages door; do $(BIN)/python -m fuzz.$$target -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+
 clean:  ## Remove the environment and what the demo made
-	rm -rf $(VENV) benchmarks/peers/.venv demo-output
+	rm -rf $(VENV) benchmarks/peers/.venv demo-output .fuzz
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
