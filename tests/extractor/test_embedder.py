@@ -510,7 +510,7 @@ def test_who_leaves_leaves_no_bytes_behind(
 
 
 def test_lone_slow_images_do_not_shut_an_idle_embedder(data: DataFolder) -> None:
-    """How long one image takes says nothing of how many are done at once, and nothing is refused when idle."""
+    """How long one image takes says nothing of how many are done at once; when idle nothing is refused."""
     large = io.BytesIO()
     Image.new("RGB", (5000, 5000)).save(large, "PNG")
     with Embedder(data=data, provider="cpu", cache=None) as embedder:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from extractor.kserve import tensors
 from extractor.errors import InvalidArgument
+from extractor.kserve import tensors
 
 
 @given(st.lists(st.binary(max_size=20), max_size=5))
