@@ -414,6 +414,8 @@ def vector_bytes(vector: Vector, form: pb.VectorForm) -> bytes:
     """The numbers of a vector, in the form that was asked for."""
     if form.unit_length and (length := float(np.linalg.norm(vector))):
         vector = vector / np.float32(length)
+    if form.number == pb.VectorForm.NUMBER_UNSPECIFIED:
+        return vector.astype("<f4", copy=False).tobytes()
     with np.errstate(over="ignore"):  # the contract says what becomes of numbers beyond float16
         return vector.astype(_NUMBERS[form.number], copy=False).tobytes()
 
