@@ -29,6 +29,9 @@ from extractor.submission import Submits
 
 log = logging.getLogger(__name__)
 
+WINDOW_BYTES = 256 * 2**10
+"""What a caller may send before it hears from us: with HTTP/2's 64 KiB a photo of 100 kB waits half-way."""
+
 LAST = 10.0
 """Seconds after the grace in which the process ends, whatever hangs."""
 
@@ -226,6 +229,7 @@ def _channel_options(limits: ServiceLimits, connections: Connections) -> list[tu
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", limits.message_bytes),
         ("grpc.max_concurrent_streams", connections.calls_per_connection),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         ("grpc.keepalive_time_ms", round(1000 * connections.keepalive)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", round(1000 * connections.ping_interval)),
