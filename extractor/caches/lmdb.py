@@ -275,14 +275,13 @@ def _open_checked(folder: Path) -> lmdb.Environment:
     written = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     file = folder / "data.mdb"
     if 0 < file.stat().st_size < written:
-        # Reading behind a file's end is a bus error, not an exception. Lengthened, a file that was cut
-        # shows itself by pages that are none; one whose last pages were never used is whole.
-        os.truncate(file, written)
-        try:
-            _read_through(env)
-        except lmdb.Error:
+        if written > _MAP_BYTES:
             env.close()
-            raise
+            raise lmdb.InvalidError(f"its header speaks of {written:,} bytes")
+        # Reading behind a file's end is a bus error, not an exception. Lengthened, a file that was cut shows
+        # itself by pages that are none, to whom they concern; one whose last pages were never used is whole.
+        # To look through all of it here would end the process: LMDB's cursors take every page for good.
+        os.truncate(file, written)
     env.reader_check()  # frees the places of readers that were killed
     return env
 
@@ -291,9 +290,3 @@ def _reserve_lock_file(file: Path) -> None:
     """Give the lock file its room now: on a full disk LMDB, which maps it, would end in a bus error."""
     with file.open("ab") as lock:
         os.posix_fallocate(lock.fileno(), 0, _LOCK_BYTES)
-
-
-def _read_through(env: lmdb.Environment) -> None:
-    with env.begin() as transaction:
-        for _ in transaction.cursor():
-            pass

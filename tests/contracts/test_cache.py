@@ -160,6 +160,40 @@ def test_a_damaged_cache_is_set_aside(tmp_path: Path, damage: str, caplog: pytes
     assert len(list(tmp_path.glob("cache-damaged-*"))) == 1
 
 
+CUTTER = """
+import os, shutil, sys
+from pathlib import Path
+import numpy as np
+from extractor.caches import Row, key
+from extractor.caches.lmdb import LmdbCache
+keys = [key("ab" * 32, os.urandom(32)) for _ in range(1000)]
+rows = {key: Row("cpu/fp32", np.full(5, n, "f4")) for n, key in enumerate(keys)}
+whole = LmdbCache(Path(sys.argv[1]) / "whole")
+for begin in range(0, 1000, 100):
+    whole.put_many({key: rows[key] for key in keys[begin : begin + 100]})
+    whole.flush()
+whole.close()
+for length in np.linspace(0, (Path(sys.argv[1]) / "whole" / "data.mdb").stat().st_size, 40, dtype=int):
+    folder = Path(sys.argv[1]) / f"cut-{length}"
+    shutil.copytree(Path(sys.argv[1]) / "whole", folder)
+    os.truncate(folder / "data.mdb", length)
+    cut = LmdbCache(folder)
+    for found in (cut.get_many(keys), cut.put_many(rows), cut.flush(), cut.put_many(rows), cut.flush()):
+        assert all(row is None or row.vector[0] == n for n, row in enumerate(found or ()))
+    assert all(cut.get_many(keys)), length
+    cut.close()
+print("done")
+"""
+
+
+def test_a_cache_cut_at_any_length_is_begun_anew(tmp_path: Path) -> None:
+    """In a process of its own: LMDB ends the process where it meets what it thinks impossible."""
+    child = subprocess.run(
+        [sys.executable, "-c", CUTTER, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert child.stdout == "done\n", child.stderr
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     """The error names the folder."""
     (tmp_path / "file").write_bytes(b"")
