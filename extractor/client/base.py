@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -37,7 +38,7 @@ FIRST_CONTACT = 2.0
 """Seconds after which a server that never answered is given up, so that a wrong address is seen soon."""
 
 
-class BaseClient(Generic[Channel]):
+class BaseClient(ABC, Generic[Channel]):
     """Takes what both take, which is described at `Client`; keeps what the servers said first."""
 
     def __init__(
@@ -86,12 +87,13 @@ class BaseClient(Generic[Channel]):
         """What computes there, such as `cpu/fp32`."""
         return self._known().numerics
 
+    @abstractmethod
     def _open(self, address: str) -> Channel:
-        raise NotImplementedError
+        """The channel to one server."""
 
+    @abstractmethod
     def _known(self) -> Info:
         """What was said first."""
-        raise NotImplementedError
 
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else checked(timeout)

@@ -83,7 +83,9 @@ def test_many_clients_come_back_at_once(serve: Serve, album: Album) -> None:
             results = client.stream(album.file(number) for number in range(start, start + 60))
             first = next(results)
             begun.wait(PATIENCE_S)
-            for number, result in enumerate([first, *results], start):
+            every = [first, *results]
+            assert len(every) == 60
+            for number, result in enumerate(every, start):
                 album.check(number, result)
 
     with ThreadPoolExecutor(20) as pool:

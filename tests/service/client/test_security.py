@@ -241,7 +241,8 @@ async def test_a_token_is_not_sent_where_others_can_read_it(kind: Any, address: 
 @pytest.mark.parametrize("address", ["localhost:50051", "127.0.0.2:1", "[::1]:50051", "unix:/tmp/socket"])
 def test_on_this_machine_it_is_sent(address: str) -> None:
     """Nobody else can listen."""
-    Client(address, token="secret").close()
+    with Client(address, token="secret") as client:
+        assert client._metadata(b"")[1:] == (("authorization", "Bearer secret"),)
 
 
 def test_a_refused_token_is_one_sentence(embed: Embed, scripted: Any) -> None:
