@@ -8,9 +8,10 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -220,9 +221,11 @@ class Calls:
             answer = await work(call, context)
             code, why = grpc.StatusCode.OK, ""
             return answer
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+        except Exception as error:  # whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
-            await _abort(context, code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
+            with _gone():
+                await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
+            raise  # never reached: to abort is to raise
         finally:
             for watcher in self.observers:
                 watcher.ended(call, code, why)
@@ -270,7 +273,8 @@ class Calls:
         async def write() -> None:
             while (answer := await answers.get()) is not None:
                 await asyncio.wait({answer})  # else what cancels the call could cancel it before it began
-                await context.write(answer.result())
+                with _gone():
+                    await context.write(answer.result())
                 unanswered.release()
 
         reading = asyncio.create_task(read())
@@ -310,10 +314,11 @@ def _deliberate(error: Exception, call: Call) -> PenultimateError:
     )
 
 
-async def _abort(context: Context, *status: Any) -> NoReturn:
-    """End the call with this status; who has gone in the meantime needs none."""
+@contextmanager
+def _gone() -> Iterator[None]:
+    """End the call as one whose caller has gone where gRPC cannot send to it any more."""
     try:
-        await context.abort(*status)
+        yield
     except grpc.aio.InternalError:
         raise asyncio.CancelledError from None
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
-import grpc
 import pytest
+from grpc._cython import cygrpc
 
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.calls import Call, Calls
@@ -19,11 +19,11 @@ MESSAGES = 5
 
 
 class Caller:
-    """What gRPC gives a method for a caller who sends some messages, and perhaps reads no answers."""
+    """What gRPC gives a method for a caller who sends some messages; it may read no answer, or be gone."""
 
-    def __init__(self, *, reads: bool) -> None:
+    def __init__(self, *, reads: bool = True, gone: bool = False) -> None:
         self._left = MESSAGES
-        self._reads = reads
+        self._reads, self._gone = reads, gone
 
     def invocation_metadata(self) -> tuple[()]:
         return ()
@@ -45,12 +45,14 @@ class Caller:
         return pb.EmbedRequest(images=[bytes(100)]).SerializeToString()
 
     async def write(self, message: bytes) -> None:
+        if self._gone:
+            raise cygrpc.ExecuteBatchError("execute_batch")
         if not self._reads:
             await asyncio.Event().wait()
 
     async def abort(self, *status: Any) -> None:
         """As when its caller has gone."""
-        raise grpc.aio.InternalError("execute_batch")
+        raise cygrpc.ExecuteBatchError("execute_batch")
 
 
 @pytest.fixture
@@ -106,3 +108,18 @@ async def test_a_refusal_that_finds_no_caller_is_no_fault(calls: Calls) -> None:
     method = calls.unary("a/b", answer, pb.EmbedRequest, 0, gate=refuse)
     with pytest.raises(asyncio.CancelledError):
         await method.stream_unary(None, Caller(reads=True))
+
+
+async def test_an_answer_of_a_stream_that_finds_no_caller_is_no_fault(
+    calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection may break between an answer and its sending."""
+
+    async def answer(request: pb.EmbedRequest, call: Call) -> pb.EmbedResponse:
+        return pb.EmbedResponse()
+
+    method = calls.stream("a/b", answer, pb.EmbedRequest)
+    with pytest.raises(asyncio.CancelledError):
+        await method.stream_stream(None, Caller(gone=True))
+    assert calls.door.taken == 0
+    assert not caplog.records
