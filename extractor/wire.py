@@ -70,6 +70,9 @@ _CODES: list[tuple[type[PenultimateError], pb.ImageError.Code]] = [
 ]
 
 
+# What stands before the length of each of a request's images: their field, and that they are bytes.
+_IMAGES_TAG = bytes([pb.EmbedRequest.IMAGES_FIELD_NUMBER << 3 | 2])
+
 # How the numbers of a vector lie in its bytes.
 _NUMBERS = {pb.VectorForm.NUMBER_UNSPECIFIED: "<f4", pb.VectorForm.FLOAT16: "<f2"}
 
@@ -161,6 +164,29 @@ def check_form(form: pb.VectorForm) -> None:
         raise errors.InvalidArgument(
             f"form.number is {form.number}, which this server does not know ({known})"
         )
+
+
+def pack_images(images: Iterable[bytes], fingerprint: str, form: pb.VectorForm | None) -> bytes:
+    """An EmbedRequest as it travels.
+
+    Written piece by piece, as protobuf allows for whatever fields come in
+    whatever order: a message object would hold every image a second time, and
+    give its memory back to the system after each request.
+    """
+    pieces = [pb.EmbedRequest(fingerprint=fingerprint, form=form).SerializeToString()]
+    for image in images:
+        pieces += _IMAGES_TAG, _varint(len(image)), image
+    return b"".join(pieces)
+
+
+def _varint(number: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first; the last is below 128."""
+    digits = bytearray()
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 def pack_results(

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
@@ -155,8 +154,8 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
             await self._recollect(pack, seconds, attempt=False)
         info = self._known()
         for places in pack.parts(info):
-            images = [pack.unknown[place] for place in places]
-            request = pb.EmbedRequest(images=images, fingerprint=info.fingerprint, form=self._form)
+            images = (pack.unknown[place] for place in places)
+            request = wire.pack_images(images, info.fingerprint, self._form)
             answer = await self._ask("Embed", request, seconds)
             pack.fill(places, wire.unpack_results(answer, len(places)))
         return pack.answer()
@@ -174,12 +173,12 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
     async def _look_up(self, digests: Sequence[bytes], seconds: float) -> pb.LookupResponse:
         fingerprint = self._known().fingerprint
         request = pb.LookupRequest(digests=digests, fingerprint=fingerprint, form=self._form)
-        answer: pb.LookupResponse = await self._ask("Lookup", request, seconds)
+        answer: pb.LookupResponse = await self._ask("Lookup", request.SerializeToString(), seconds)
         return answer
 
-    async def _ask(self, method: str, request: Message, seconds: float) -> Any:
+    async def _ask(self, method: str, message: bytes, seconds: float) -> Any:
         """The answer, after as many tries as it takes."""
-        patience, message = self._request(seconds), request.SerializeToString()
+        patience = self._request(seconds)
         while not self._closing.done:
             with self._peers.chosen() as peer:
                 try:

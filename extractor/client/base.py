@@ -20,7 +20,7 @@ from extractor.client.access import (
     refuse_clear_token,
     token_of,
 )
-from extractor.client.packing import Window
+from extractor.client.packing import Window, keep_freed_memory
 from extractor.client.patience import Patience, checked
 from extractor.client.peers import Peer, Peers, agreed
 from extractor.client.recall import Recall
@@ -65,6 +65,7 @@ class BaseClient(ABC, Generic[Channel]):
         )
         if self._access.token and not (self._access.credentials or token_in_clear):
             refuse_clear_token(addresses)
+        keep_freed_memory()
         self._form = _form(float16=float16, unit_length=unit_length)
         self._recall = Recall()
         self._closing = Closing()

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
@@ -196,8 +195,8 @@ class Client(BaseClient[grpc.Channel]):
             self._recollect(pack, seconds, calls, attempt=False)
         info = self._known()
         for places in pack.parts(info):
-            images = [pack.unknown[place] for place in places]
-            request = pb.EmbedRequest(images=images, fingerprint=info.fingerprint, form=self._form)
+            images = (pack.unknown[place] for place in places)
+            request = wire.pack_images(images, info.fingerprint, self._form)
             answer = self._ask("Embed", request, seconds, calls)
             pack.fill(places, wire.unpack_results(answer, len(places)))
         return pack.answer()
@@ -215,12 +214,12 @@ class Client(BaseClient[grpc.Channel]):
     def _look_up(self, digests: Sequence[bytes], seconds: float, calls: Calls) -> pb.LookupResponse:
         fingerprint = self._known().fingerprint
         request = pb.LookupRequest(digests=digests, fingerprint=fingerprint, form=self._form)
-        answer: pb.LookupResponse = self._ask("Lookup", request, seconds, calls)
+        answer: pb.LookupResponse = self._ask("Lookup", request.SerializeToString(), seconds, calls)
         return answer
 
-    def _ask(self, method: str, request: Message, seconds: float, calls: Calls) -> Any:
+    def _ask(self, method: str, message: bytes, seconds: float, calls: Calls) -> Any:
         """The answer, after as many tries as it takes."""
-        patience, message = self._request(seconds), request.SerializeToString()
+        patience = self._request(seconds)
         while not self._closing.done:
             with self._peers.chosen() as peer:
                 try:

@@ -13,6 +13,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from extractor import errors, wire
@@ -242,3 +243,14 @@ def test_generated_code_runs_on_the_oldest_libraries_allowed() -> None:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
+
+
+@given(st.lists(st.binary(max_size=300) | st.integers(1, 70_000).map(bytes), max_size=5), st.text(max_size=9))
+def test_a_request_is_what_protobuf_would_have_written(images: list[bytes], fingerprint: str) -> None:
+    """Whatever the images' sizes: its reader finds each, and nothing else."""
+    form = pb.VectorForm(number=pb.VectorForm.FLOAT16, unit_length=True)
+    for wanted in (form, None):
+        message = wire.pack_images(images, fingerprint, wanted)
+        assert pb.EmbedRequest.FromString(message) == pb.EmbedRequest(
+            images=images, fingerprint=fingerprint, form=wanted
+        )
