@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from queue import Empty
+from typing import Generic, TypeAlias, TypeVar
 
-from extractor.errors import Unavailable
+from extractor.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +38,16 @@ class Ran(Generic[R]):
     batch_size: int
 
 
+Done: TypeAlias = Callable[[Ran[R] | BaseException], object]
+"""Is called once, with what became of an item, in the thread that ran it."""
+
+
 @dataclass(slots=True, eq=False)
 class _Entry(Generic[T, R]):
     item: T
+    done: Done[R]
     wanted: Callable[[], bool]
-    future: Future[Ran[R]]
     entered: float = field(default_factory=time.monotonic)
-
-    def start(self) -> bool:
-        """Whether the item is to be run: nobody cancelled it, and its caller is still there."""
-        if not self.wanted():
-            self.future.cancel()
-        return self.future.set_running_or_notify_cancel()
 
 
 class Batcher(Generic[T, R]):
@@ -84,74 +81,51 @@ class Batcher(Generic[T, R]):
         self._run = run
         self._max_batch = max_batch
         self._max_delay = max_delay
-        self._queue: SimpleQueue[_Entry[T, R] | None] = SimpleQueue()
-        self._closed = False
-        self._door = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._pool: Pool[_Entry[T, R]] = Pool(self._work, workers, "batch")
 
-    def submit(self, item: T, wanted: Callable[[], bool] = lambda: True) -> Future[Ran[R]]:
+    def submit(self, item: T, done: Done[R], wanted: Callable[[], bool] = lambda: True) -> None:
         """Queue one item.
 
         Parameters
         ----------
         item : object
+        done : callable
+            See `Done`.
         wanted : callable
             Asked when the item's turn comes; when it says no, the item is not
-            run and its future is cancelled.
+            run, and `done` is not called.
 
         Raises
         ------
         Unavailable
             After `close`.
         """
-        entry: _Entry[T, R] = _Entry(item, wanted, Future())
-        with self._door:  # nothing may enter the queue behind the workers' end marks
-            if self._closed:
-                raise Unavailable("the embedder is closed")
-            self._queue.put(entry)
-        return entry.future
+        self._pool.put(_Entry(item, done, wanted))
 
     @property
     def alive(self) -> bool:
         """Whether every worker is there to take the next batch."""
-        return all(thread.is_alive() for thread in self._threads)
+        return self._pool.alive
 
     def close(self) -> None:
         """Finish what was submitted, then end the workers."""
-        with self._door:
-            if not self._closed:
-                self._closed = True
-                for _ in self._threads:
-                    self._queue.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._pool.close()
 
-    def _work(self) -> None:
-        last = False
-        while not last and (first := self._queue.get()) is not None:
-            batch, last = self._fill(first)
-            live = [entry for entry in batch if entry.start()]
-            if live:
-                self._answer(live)
+    def _work(self, first: _Entry[T, R]) -> None:
+        live = [entry for entry in self._fill(first) if entry.wanted()]
+        if live:
+            self._answer(live)
 
-    def _fill(self, first: _Entry[T, R]) -> tuple[list[_Entry[T, R]], bool]:
-        """A batch that begins with `first`, and whether the end mark came behind it."""
+    def _fill(self, first: _Entry[T, R]) -> list[_Entry[T, R]]:
+        """A batch that begins with `first`."""
         batch = [first]
         latest = first.entered + self._max_delay
         while len(batch) < self._max_batch:
             try:
-                entry = self._queue.get(timeout=max(0.0, latest - time.monotonic()))
+                batch.append(self._pool.take(max(0.0, latest - time.monotonic())))
             except Empty:
                 break
-            if entry is None:
-                return batch, True
-            batch.append(entry)
-        return batch, False
+        return batch
 
     def _answer(self, batch: list[_Entry[T, R]]) -> None:
         begun = time.monotonic()
@@ -163,11 +137,11 @@ class Batcher(Generic[T, R]):
             return
         seconds = time.monotonic() - begun
         for entry, output in answered:
-            entry.future.set_result(Ran(output, begun - entry.entered, seconds, len(batch)))
+            _tell(entry.done, Ran(output, begun - entry.entered, seconds, len(batch)))
 
     def _blame(self, batch: list[_Entry[T, R]], error: BaseException) -> None:
         if len(batch) == 1:
-            batch[0].future.set_exception(error)
+            _tell(batch[0].done, error)
             return
         log.warning("a batch of %d failed and is retried by halves: %s", len(batch), error)
         half = len(batch) // 2
@@ -192,19 +166,40 @@ class Direct(Generic[T, R]):
 
     alive = True
 
-    def submit(self, item: T, wanted: Callable[[], bool] = lambda: True) -> Future[Ran[R]]:
-        """Run one item; parameters as for `Batcher.submit`. The future is done."""
-        future: Future[Ran[R]] = Future()
+    def submit(self, item: T, done: Done[R], wanted: Callable[[], bool] = lambda: True) -> None:
+        """Run one item; parameters as for `Batcher.submit`."""
         if not wanted():
-            future.cancel()
-            return future
+            return
         begun = time.monotonic()
+        outcome: Ran[R] | BaseException
         try:
             (output,) = self._run([item])
-            future.set_result(Ran(output, 0.0, time.monotonic() - begun, 1))
+            outcome = Ran(output, 0.0, time.monotonic() - begun, 1)
         except BaseException as error:  # noqa: BLE001 - as in Batcher: an item's failure is its own
-            future.set_exception(error)
-        return future
+            outcome = error
+        _tell(done, outcome)
 
     def close(self) -> None:
         """Nothing runs but in `submit`."""
+
+
+def compute(batcher: Batcher[T, R] | Direct[T, R], item: T) -> Ran[R]:
+    """Submit one item and wait for what becomes of it; raises what its run raised."""
+    future: Future[Ran[R]] = Future()
+
+    def done(outcome: Ran[R] | BaseException) -> None:
+        if isinstance(outcome, Ran):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+
+    batcher.submit(item, done)
+    return future.result()
+
+
+def _tell(done: Done[R], outcome: Ran[R] | BaseException) -> None:
+    """A fault in what is done with one item keeps no other from its answer."""
+    try:
+        done(outcome)
+    except Exception:
+        log.exception("an item that was run could not be answered")

@@ -10,13 +10,13 @@ import functools
 import hashlib
 import logging
 import math
+import operator
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -30,11 +30,15 @@ from extractor.caches.memory import MemoryCache
 from extractor.errors import DeadlineExceeded, InternalError, PenultimateError, Unavailable
 from extractor.inflight import Admission, Flights
 from extractor.network import Network
+from extractor.pool import Pool
 from extractor.results import ImageLike, Result, Timings, Vector
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, Limits, cores
-from extractor.tickets import Counters, Load, Ticket
+from extractor.tickets import NO_TIME, Counters, Load, Ticket
 
 log = logging.getLogger(__name__)
+
+LOOKED_UP = 16
+"""Images that one thread reads together: more of them would leave the other threads nothing."""
 
 
 class Embedder:
@@ -91,12 +95,12 @@ class Embedder:
         self._cache = _disk_cache(folder) if cache == "disk" else cache
         self._process = os.getpid()
         self._admission = Admission(max_pending, max_pending_bytes)
-        self._flights: Flights[Ticket] = Flights()
+        self._flights: Flights[Ticket] = Flights(self._drop)
         self._done = Counters()
         self._network: Network | None = None
         self._loading = threading.Lock()
         # Twice the cores: where a provider computes in threads of its own, ours only wait for them.
-        self._pool = ThreadPoolExecutor(2 * cores(), thread_name_prefix="decode")
+        self._pool: Pool[Callable[[], object]] = Pool(operator.call, 2 * cores(), "decode")
 
     @property
     def fingerprint(self) -> str:
@@ -148,7 +152,7 @@ class Embedder:
             misses=done.misses,
             cache_failures=done.cache_failures + (self._cache.failures if self._cache else 0),
             last_inference=done.last_inference,
-            alive=self._network is None or self._network.batcher.alive,
+            alive=self._pool.alive and (self._network is None or self._network.batcher.alive),
         )
 
     def warm(self) -> None:
@@ -163,9 +167,18 @@ class Embedder:
 
     def probe(self) -> Future[None]:
         """Run a golden picture past the cache and all bounds; fails as `Network.probe`, or when closed."""
-        return self._pool.submit(lambda: self._loaded().probe())
+        done: Future[None] = Future()
+        self._pool.put(functools.partial(self._probe, done), urgent=True)
+        return done
 
-    def submit(self, images: Sequence[ImageLike], deadline: float = math.inf) -> list[Future[Result]]:
+    def _probe(self, done: Future[None]) -> None:
+        try:
+            self._loaded().probe()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - it is told, whatever it is
+            done.set_exception(error)
+
+    def submit(self, images: Sequence[ImageLike], deadline: float = math.inf) -> Sequence[Future[Result]]:
         """Begin to embed some images: all of them, or none.
 
         Parameters
@@ -176,7 +189,7 @@ class Embedder:
 
         Returns
         -------
-        list of Future of Result
+        sequence of Future of Result
             What is wrong with an image is in its result, not raised. One that
             is cancelled, or late, is dropped at its next step.
 
@@ -194,27 +207,37 @@ class Embedder:
 
     def _submit(
         self, images: Sequence[ImageLike], deadline: float = math.inf, *, patient: bool = False
-    ) -> list[Future[Result]]:
+    ) -> list[Ticket]:
         if os.getpid() != self._process:
             raise Unavailable(
                 "this embedder was made before a fork, its threads are elsewhere: make a new one"
             )
-        sizes = [len(image) if isinstance(image, bytes | bytearray) else 0 for image in images]
-        numbers = self._admission.enter(sizes, deadline, patient=patient)
         tickets = [Ticket(image, deadline) for image in images]
-        for number, ticket in zip(numbers, tickets, strict=True):
-            ticket.future.add_done_callback(functools.partial(self._leave, number))
+        self._admission.enter(tickets, deadline, patient=patient)
+        for ticket in tickets:
+            ticket.add_done_callback(self._leave)
         try:
+            for job, urgent in self._jobs(tickets):
+                self._pool.put(job, urgent=urgent)
+        except Unavailable:
             for ticket in tickets:
-                self._pool.submit(self._begin, ticket)
-        except RuntimeError:
-            for ticket in tickets:
-                ticket.future.cancel()
-            raise Unavailable("the embedder is closed") from None
-        return [ticket.future for ticket in tickets]
+                ticket.cancel()
+            raise
+        return tickets
 
-    def _leave(self, number: int, done: Future[Result]) -> None:
-        self._admission.leave(number, answered=_answered(done))
+    def _jobs(self, tickets: Sequence[Ticket]) -> Iterator[tuple[Callable[[], object], bool]]:
+        """What is in memory is looked up at once, several together; the rest is read when its turn comes."""
+        here = [ticket for ticket in tickets if ticket.size]
+        for begin in range(0, len(here), LOOKED_UP):
+            yield functools.partial(self._begin, here[begin : begin + LOOKED_UP]), True
+        for ticket in tickets:
+            if not ticket.size:
+                yield functools.partial(self._begin, [ticket]), False
+
+    def _leave(self, ticket: Future[Result]) -> None:
+        assert isinstance(ticket, Ticket)
+        ticket.image = None
+        self._admission.leave(ticket, answered=ticket.answered)
 
     def embed(self, images: Iterable[ImageLike]) -> list[Result]:
         """One result for each image, in order; see `Result`.
@@ -233,7 +256,7 @@ class Embedder:
         InvalidArgument, Unavailable
             When the network cannot be run at all.
         """
-        window: deque[Future[Result]] = deque()
+        window: deque[Ticket] = deque()
         room = 4 * cores() + 64
         try:
             for image in sources.several(images):
@@ -243,12 +266,12 @@ class Embedder:
             while window:
                 yield window.popleft().result()
         finally:
-            for future in window:
-                future.cancel()
+            for ticket in window:
+                ticket.cancel()
 
     def close(self) -> None:
         """Finish what was submitted and release threads and files."""
-        self._pool.shutdown()
+        self._pool.close()
         if self._network:
             self._network.batcher.close()
         if self._cache:
@@ -263,51 +286,65 @@ class Embedder:
     ) -> None:
         self.close()
 
-    def _begin(self, ticket: Ticket) -> None:
-        """Read, digest, look up: one image, in a thread of the pool."""
-        digest: bytes | None = None
+    def _begin(self, tickets: Sequence[Ticket]) -> None:
+        """Read, digest, look up: a few images, in a thread of the pool."""
+        read = [(ticket, digest) for ticket in tickets if (digest := self._read(ticket))]
+        rows = self.lookup([digest for _, digest in read])
+        missing = []
+        for (ticket, digest), row in zip(read, rows, strict=True):
+            if row is not None:
+                waiting = Timings(waiting=time.monotonic() - ticket.accepted)
+                ticket.settle(self._result(digest, row, cached=True), waiting)
+            elif self._flights.board(digest, ticket):
+                missing.append(digest)
+        self._compute_all(missing)
+
+    def _read(self, ticket: Ticket) -> bytes | None:
+        """The image's digest; None for what needs no more work."""
         try:
             image = ticket.image
             if image is None or not ticket.waits():
-                return self._drop([ticket])
-            data = sources.read(image, self.limits)
-            digest = hashlib.sha256(data).digest()
-            (known,) = self.lookup([digest])
+                self._drop([ticket])
+                return None
+            ticket.image = data = sources.read(image, self.limits)
+            return hashlib.sha256(data).digest()
         except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
-            return ticket.settle(self._failed(_deliberate(error), digest))
-        if known is not None:
-            waiting = Timings(waiting=time.monotonic() - ticket.accepted)
-            ticket.settle(self._result(digest, known, waiting, cached=True))
-        elif self._flights.board(digest, ticket):
-            self._compute(data, digest, ticket.accepted)
-        return None
+            ticket.settle(self._failed(_deliberate(error)))
+            return None
 
-    def _compute(self, data: bytes, digest: bytes, accepted: float) -> None:
+    def _compute_all(self, digests: list[bytes]) -> None:
+        """In their turn; where none waits for it, one of them here, without waking another thread."""
+        here = digests[:1] if not self._pool.waiting else []
+        for digest in digests[len(here) :]:
+            try:
+                self._pool.put(functools.partial(self._compute, digest))
+            except Unavailable:  # it is being closed, and what was accepted is finished first
+                here.append(digest)
+        for digest in here:
+            self._compute(digest)
+
+    def _compute(self, digest: bytes) -> None:
         """Decode and run, for all who wait for this digest."""
-        if not self._wanted(digest):
-            return
+        ticket = self._flights.first(digest)
+        if ticket is None:
+            return None
+        data = ticket.image
+        if not isinstance(data, bytes):  # it left just now
+            return self._compute(digest)
         begun = time.monotonic()
         try:
             pixels = images.decode(data, self.bundle.manifest.preprocessing, self.limits)
         except Exception as error:  # noqa: BLE001 - as above
-            self._land(digest, self._failed(_deliberate(error), digest))
-            return
-        timings = Timings(waiting=begun - accepted, decode=time.monotonic() - begun)
+            return self._land(digest, self._failed(_deliberate(error), digest))
+        timings = Timings(waiting=begun - ticket.accepted, decode=time.monotonic() - begun)
         try:
             network = self._loaded()
-            inner = network.batcher.submit(pixels, wanted=lambda: self._wanted(digest))
+            done = functools.partial(self._finish, network.numerics, digest, timings)
+            network.batcher.submit(pixels, done, lambda: self._flights.first(digest) is not None)
         except Exception as error:  # noqa: BLE001 - not this image's fault: no image can be embedded
             for ticket in self._flights.land(digest):
                 ticket.fail(error)
-            return
-        inner.add_done_callback(lambda done: self._finish(done, network.numerics, digest, timings))
-
-    def _wanted(self, digest: bytes) -> bool:
-        """Whether anybody still waits for this image; those who do not are let go."""
-        gone = self._flights.abandoned(digest)
-        if gone is not None:
-            self._drop(gone)
-        return gone is None
+        return None
 
     def _drop(self, tickets: Iterable[Ticket]) -> None:
         """Count and answer callers who have gone, or whose time has run out."""
@@ -315,29 +352,29 @@ class Embedder:
             self._done.drop()
             ticket.settle(self._failed(DeadlineExceeded("the image's turn came after the caller's deadline")))
 
-    def _finish(self, done: Future[Ran[Vector]], numerics: str, digest: bytes, timings: Timings) -> None:
+    def _finish(
+        self, numerics: str, digest: bytes, timings: Timings, outcome: Ran[Vector] | BaseException
+    ) -> None:
         """Remember and answer, in the thread that ran the network."""
-        if done.cancelled():  # nobody waits
-            return
-        error = done.exception()
-        if error is not None:
+        if not isinstance(outcome, Ran):
             self._done.fail()
-            self._land(digest, self._failed(_deliberate(error), digest))
+            self._land(digest, self._failed(_deliberate(outcome), digest))
             return
-        ran = done.result()
-        ran.output.flags.writeable = False  # the cache and all who wait share it
+        outcome.output.flags.writeable = False  # the cache and all who wait share it
         self._done.compute()
-        row = Row(numerics, ran.output)
-        timings = replace(timings, queue=ran.queue, inference=ran.inference, batch_size=ran.batch_size)
+        row = Row(numerics, outcome.output)
+        timings = timings._replace(
+            queue=outcome.queue, inference=outcome.inference, batch_size=outcome.batch_size
+        )
         try:
             self._remember(digest, row)
         finally:
-            self._land(digest, self._result(digest, row, timings))
+            self._land(digest, self._result(digest, row), timings)
 
-    def _land(self, digest: bytes, result: Result) -> None:
+    def _land(self, digest: bytes, result: Result, timings: Timings = NO_TIME) -> None:
         """Answer all who wait for this image."""
         for ticket in self._flights.land(digest):
-            ticket.settle(result)
+            ticket.settle(result, timings)
 
     def _remember(self, digest: bytes, row: Row) -> None:
         try:
@@ -370,8 +407,8 @@ class Embedder:
         exact_enough = self._precision != "fp32" or row.numerics.endswith("/fp32")
         return exact_enough and len(row.vector) == self.dim
 
-    def _result(self, digest: bytes, row: Row, timings: Timings, *, cached: bool = False) -> Result:
-        return Result(row.vector, None, digest, cached, self._fingerprint, row.numerics, timings)
+    def _result(self, digest: bytes, row: Row, *, cached: bool = False) -> Result:
+        return Result(row.vector, None, digest, cached, self._fingerprint, row.numerics)
 
     def _failed(self, error: PenultimateError, digest: bytes | None = None) -> Result:
         return Result(None, error, digest, False, self._fingerprint)
@@ -383,13 +420,6 @@ class Embedder:
                     self.bundle, self._data, self._provider, self._precision, self._tuning
                 )
             return self._network
-
-
-def _answered(done: Future[Result]) -> bool:
-    """Whether the image was dealt with, not dropped."""
-    if done.cancelled() or done.exception() is not None:
-        return False
-    return not isinstance(done.result().error, DeadlineExceeded)
 
 
 def _deliberate(error: BaseException) -> PenultimateError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from extractor.errors import Overloaded
@@ -20,6 +19,23 @@ _LONGEST_PAUSE = 5.0
 """Seconds after which a refused caller is asked to come again, at most."""
 
 
+class Entrant(Protocol):
+    """Something that is let in, and out once.
+
+    Attributes
+    ----------
+    size : int
+        In bytes.
+    accepted : float
+        When it was let in, by `time.monotonic`.
+    """
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    accepted: float
+
+
 class Admission:
     """Counts items and bytes that are under way, and refuses what is too much or would come too late.
 
@@ -30,9 +46,8 @@ class Admission:
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self._max_items, self._max_bytes = max_items, max_bytes
-        self._inside: dict[int, tuple[int, float]] = {}  # bytes, and since when; oldest first
+        self._inside: dict[Entrant, None] = {}  # oldest first
         self._bytes = 0
-        self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._last: float | None = None
         self.pace = 0.0
@@ -51,16 +66,16 @@ class Admission:
     def oldest(self) -> float:
         """Seconds since the oldest of them was let in; 0 when there is none."""
         with self._changed:
-            since = next((since for _, since in self._inside.values()), None)
-        return 0.0 if since is None else time.monotonic() - since
+            oldest = next(iter(self._inside), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest.accepted
 
-    def enter(self, sizes: Sequence[int], deadline: float, *, patient: bool = False) -> list[int]:
-        """Let items of these sizes in, all or none; returns their numbers.
+    def enter(self, items: Sequence[Entrant], deadline: float, *, patient: bool = False) -> None:
+        """Let items in, all or none.
 
         Parameters
         ----------
-        sizes : sequence of int
-            In bytes.
+        items : sequence of Entrant
+            Their `accepted` is set.
         deadline : float
             When their answers are of no use any more, by `time.monotonic`.
         patient : bool
@@ -73,19 +88,20 @@ class Admission:
             might come after the deadline. Where nothing is under way they are
             always let in, or what is over a limit could never be answered.
         """
+        size = sum(item.size for item in items)
         with self._changed:
             if patient:
-                self._changed.wait_for(lambda: self._has_room(len(sizes), sum(sizes)))
-            self._check(len(sizes), sum(sizes), deadline)
+                self._changed.wait_for(lambda: self._has_room(len(items), size))
+            self._check(len(items), size, deadline)
             if not self._inside:
                 self._last = None
-            numbers = [next(self._numbers) for _ in sizes]
             now = time.monotonic()
-            self._inside.update({number: (size, now) for number, size in zip(numbers, sizes, strict=True)})
-            self._bytes += sum(sizes)
-            return numbers
+            for item in items:
+                item.accepted = now
+                self._inside[item] = None
+            self._bytes += size
 
-    def leave(self, number: int, *, answered: bool) -> None:
+    def leave(self, item: Entrant, *, answered: bool) -> None:
         """Let an item out; one that was answered, not dropped, tells how fast they move.
 
         Only the time since the last answer counts, and only where there was
@@ -93,8 +109,8 @@ class Admission:
         of how many are done at once.
         """
         with self._changed:
-            size, _ = self._inside.pop(number)
-            self._bytes -= size
+            del self._inside[item]
+            self._bytes -= item.size
             if answered:
                 now = time.monotonic()
                 if self._last is not None:
@@ -143,11 +159,17 @@ W = TypeVar("W", bound=Waits)
 class Flights(Generic[W]):
     """Work under way by key, so that what several callers want is done once.
 
-    A flight ends by `land`, or by `abandoned` when nobody waits for it any
-    more; whoever comes later begins another.
+    A flight ends by `land`, or when nobody waits for it any more; whoever
+    comes later begins another.
+
+    Parameters
+    ----------
+    drop : callable
+        Is called with those whose flight ended since none of them waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drop: Callable[[Sequence[W]], object]) -> None:
+        self._drop = drop
         self._waiting: dict[bytes, list[W]] = {}
         self._lock = threading.Lock()
 
@@ -158,12 +180,14 @@ class Flights(Generic[W]):
             waiting.append(who)
             return len(waiting) == 1
 
-    def abandoned(self, key: bytes) -> list[W] | None:
-        """Those who waited, when none of them does any more: the flight is over. None when it is not."""
+    def first(self, key: bytes) -> W | None:
+        """One who still waits for `key`; None when nobody does, which ends the flight."""
         with self._lock:
-            if any(who.waits() for who in self._waiting[key]):
-                return None
-            return self._waiting.pop(key)
+            who = next((who for who in self._waiting[key] if who.waits()), None)
+            gone = self._waiting.pop(key) if who is None else []
+        if gone:
+            self._drop(gone)
+        return who
 
     def land(self, key: bytes) -> list[W]:
         """Those who waited; the flight is over."""

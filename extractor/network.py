@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from extractor import images
 from extractor.backbones.bundle import Bundle
 from extractor.backbones.schedule import Tuning
-from extractor.batching import Batcher, Direct
+from extractor.batching import Batcher, Direct, compute
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
 from extractor.settings import DataFolder
@@ -87,7 +87,7 @@ class Network:
             Whatever the runtime raises.
         """
         pixels = images.decode(self._golden.image, self._bundle.manifest.preprocessing)
-        cosine = self._golden.cosine(self.batcher.submit(pixels).result().output)
+        cosine = self._golden.cosine(compute(self.batcher, pixels).output)
         if not cosine >= self._least_cosine:
             raise Unavailable(f"{self.numerics} gives a golden picture another vector: cosine {cosine:.5f}")
 

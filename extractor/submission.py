@@ -39,7 +39,7 @@ class Submits(Protocol):
     def load(self) -> Load: ...  # noqa: D102
     def probe(self) -> Future[None]: ...  # noqa: D102
     def check_room(self, deadline: float) -> None: ...  # noqa: D102
-    def submit(self, images: Sequence[bytes], deadline: float) -> list[Future[Result]]: ...  # noqa: D102
+    def submit(self, images: Sequence[bytes], deadline: float) -> Sequence[Future[Result]]: ...  # noqa: D102
     def lookup(self, digests: Sequence[bytes]) -> list[Row | None]: ...  # noqa: D102
 
 

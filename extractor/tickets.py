@@ -6,9 +6,13 @@ import math
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from extractor.errors import DeadlineExceeded
 from extractor.results import ImageLike, Result, Timings
+
+NO_TIME = Timings()
+"""Of an image that met nothing."""
 
 _SILENCE = 60.0
 """Seconds between two complaints of the same kind."""
@@ -56,35 +60,50 @@ class Load:
     alive: bool
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One caller who waits for one image; it lets go of the image when it is answered or gone."""
+class Ticket(Future[Result]):
+    """One caller who waits for one image: the future of its result.
 
-    image: ImageLike | None
-    deadline: float
-    future: Future[Result] = field(default_factory=Future)
-    accepted: float = field(default_factory=time.monotonic)
+    Parameters
+    ----------
+    image : bytes, path or PIL image
+    deadline : float
+        When the answer is of no use any more, by `time.monotonic`.
 
-    def __post_init__(self) -> None:
-        self.future.add_done_callback(self._let_go)
+    Attributes
+    ----------
+    image : bytes, path or PIL image, or None
+        Let go of when it is answered or its caller has gone.
+    size : int
+        The image's bytes; 0 for what has to be read yet.
+    accepted : float
+        When, by `time.monotonic`.
+    answered : bool
+        Whether the image was dealt with, not dropped.
+    """
 
-    def _let_go(self, _: Future[Result]) -> None:
-        self.image = None
+    def __init__(self, image: ImageLike, deadline: float) -> None:
+        super().__init__()
+        self.image: ImageLike | None = image
+        self.size = len(image) if isinstance(image, bytes | bytearray) else 0
+        self.deadline = deadline
+        self.accepted = time.monotonic()
+        self.answered = False
 
     def waits(self) -> bool:
         """Whether the answer would still be of use."""
-        return not self.future.cancelled() and time.monotonic() < self.deadline
+        return not self.cancelled() and time.monotonic() < self.deadline
 
-    def settle(self, result: Result) -> None:
-        """Answer, unless the caller has gone."""
-        if self.future.set_running_or_notify_cancel():
+    def settle(self, result: Result, timings: Timings = NO_TIME) -> None:
+        """Answer, unless the caller has gone; the total time is added."""
+        if self.set_running_or_notify_cancel():
+            self.answered = not isinstance(result.error, DeadlineExceeded)
             total = time.monotonic() - self.accepted
-            self.future.set_result(replace(result, timings=replace(result.timings or Timings(), total=total)))
+            self.set_result(replace(result, timings=timings._replace(total=total)))
 
     def fail(self, error: BaseException) -> None:
         """Answer that no image can be embedded."""
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
+        if self.set_running_or_notify_cancel():
+            self.set_exception(error)
 
 
 class Counters:

@@ -262,7 +262,7 @@ def _provider_options(numerics: Numerics) -> dict[str, Any]:
 def _padded(pixels: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
     """The pictures as one array of exactly `size` rows, the spare ones black."""
     if len(pixels) == size:
-        return np.stack(pixels)
+        return pixels[0][np.newaxis] if size == 1 else np.stack(pixels)
     batch = np.zeros((size, *pixels[0].shape), np.uint8)
     batch[: len(pixels)] = pixels
     return batch

@@ -247,7 +247,7 @@ def test_a_cancelled_image_is_not_computed(
     """Work whose caller is gone is dropped before the network runs."""
     with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
         gate = gated(embedder, monkeypatch)
-        threads = embedder._pool._max_workers
+        threads = len(embedder._pool._threads)
         futures = [submit(embedder, photo("red", 20 + number)) for number in range(threads + 12)]
         cancelled = [future for future in futures[threads:] if future.cancel()]
         gate.set()
@@ -442,7 +442,7 @@ def test_an_image_whose_caller_no_longer_waits_is_dropped_and_counted(
     """It is answered that it came too late, and never runs; one that others wait for is computed."""
     with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
         gate = gated(embedder, monkeypatch)
-        threads = embedder._pool._max_workers
+        threads = len(embedder._pool._threads)
         running = [submit(embedder, photo("red", 20 + number)) for number in range(threads)]
         soon = time.monotonic() + 0.05
         late, shared = submit(embedder, photo("blue"), soon), submit(embedder, photo("green"), soon)
@@ -496,7 +496,7 @@ def test_who_leaves_leaves_no_bytes_behind(
     """A cancelled image's bytes are let go at once, not when its turn would have come."""
     with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
         gate = gated(embedder, monkeypatch)
-        threads = embedder._pool._max_workers
+        threads = len(embedder._pool._threads)
         running = [submit(embedder, photo("red", 20 + number)) for number in range(threads)]
         image = Image.new("RGB", (8, 8))
         gone = weakref.ref(image)
