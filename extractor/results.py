@@ -81,6 +81,18 @@ class Result:
         """Whether there is an embedding."""
         return self.embedding is not None
 
+    def timed(self, timings: Timings) -> Result:
+        """The same with other timings; several times as fast as `dataclasses.replace`."""
+        return Result(
+            self.embedding,
+            self.error,
+            self.digest,
+            self.cached,
+            self.fingerprint,
+            self.numerics,
+            timings,
+        )
+
 
 class Embeds(Protocol):
     """Anything that turns images into embeddings: `Embedder` here, `Client` over the wire."""

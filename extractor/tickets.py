@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from extractor.errors import DeadlineExceeded
 from extractor.results import ImageLike, Result, Timings
@@ -97,8 +97,8 @@ class Ticket(Future[Result]):
         """Answer, unless the caller has gone; the total time is added."""
         if self.set_running_or_notify_cancel():
             self.answered = not isinstance(result.error, DeadlineExceeded)
-            total = time.monotonic() - self.accepted
-            self.set_result(replace(result, timings=timings._replace(total=total)))
+            timings = timings._replace(total=time.monotonic() - self.accepted)
+            self.set_result(result.timed(timings))
 
     def fail(self, error: BaseException) -> None:
         """Answer that no image can be embedded."""
