@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -299,7 +299,7 @@ class Calls:
 def _call(method: str, context: Context, watchers: Sequence[Observer]) -> Call:
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     said = metadata.get(wire.REQUEST_ID, "")
-    request_id = said if _REQUEST_ID.fullmatch(said) else secrets.token_hex(8)
+    request_id = said if _REQUEST_ID.fullmatch(said) else f"{random.getrandbits(64):016x}"
     left = context.time_remaining()
     deadline = math.inf if left is None else time.monotonic() + left
     return Call(method, context.peer(), request_id, metadata, deadline, watchers=watchers)
