@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check proto settings peers fuzz clean
+.PHONY: demo test test-slow check proto settings peers fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo  ## Everything once, on real photos, from export to trained heads
@@ -13,6 +13,9 @@ demo: $(VENV)/.demo  ## Everything once, on real photos, from export to trained 
 
 test: $(VENV)/.test  ## The whole test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/.test  ## What is left out of `make test`: every backbone of the catalogue
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/.test  ## Lint, types, layers, and whether generated code is current
 	$(BIN)/ruff check .

@@ -19,7 +19,9 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from extractor import DataFolder, Embedder
-from extractor.backbones import catalogue, export
+from extractor.backbones import catalogue
+from extractor.backbones.export.networks import original, reference
+from extractor.backbones.export.weights import checked_weights
 from extractor.backbones.session import installed_providers, wanted
 from extractor.results import Vector
 from extractor.settings import DEFAULT_BACKBONE
@@ -54,11 +56,9 @@ def main() -> None:
     parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
     options = parser.parse_args()
     backbone = catalogue.find(options.backbone)
-    network = export.original(backbone, export.checked_weights(backbone))
+    network = original(backbone, checked_weights(backbone))
     pictures = list(photos())
-    expected = [
-        export.reference(network, backbone, Image.open(io.BytesIO(picture)))[0] for picture in pictures
-    ]
+    expected = [reference(network, backbone, Image.open(io.BytesIO(picture)))[0] for picture in pictures]
     print(describe())
     print(f"{options.backbone}, {len(pictures)} pictures")
     for provider in installed_providers():

@@ -54,7 +54,7 @@ def differs_by_rounding_only(found: np.ndarray, expected: np.ndarray) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _torchvision_imports() -> None:
-    from extractor.backbones.export import import_torchvision
+    from extractor.backbones.export.networks import import_torchvision
 
     import_torchvision()
 

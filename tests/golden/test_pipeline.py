@@ -21,11 +21,11 @@ NUMERICS = [numerics for provider in installed_providers() for numerics in wante
 @pytest.fixture(scope="module")
 def original() -> Any:
     """The original network behind its own transform: a PIL image in, vector and logits out."""
-    from extractor.backbones import export
+    from extractor.backbones.export import networks, weights
 
     backbone = catalogue.find(DEFAULT_BACKBONE)
-    network = export.original(backbone, export.checked_weights(backbone))
-    return lambda image: export.reference(network, backbone, image)
+    network = networks.original(backbone, weights.checked_weights(backbone))
+    return lambda image: networks.reference(network, backbone, image)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ from extractor.backbones import catalogue
 from extractor.backbones import export as export_module
 from extractor.backbones.bundle import Bundle, exclusive
 from extractor.backbones.catalogue import BACKBONES, Backbone
-from extractor.backbones.export import export, original, transform
+from extractor.backbones.export import export
+from extractor.backbones.export.networks import original, transform
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.results import Vector
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
