@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from extractor.backbones.catalogue import Backbone
+from extractor.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 _OPSET = 18
 
 
-def onnx_bytes(network: Any, backbone: Backbone) -> bytes:
-    """The ONNX file: uint8 [n, height, width, 3] in, float32 [n, dim] out."""
+def onnx_bytes(embedding: torch.nn.Module, spec: Preprocessing) -> bytes:
+    """The ONNX file: uint8 [n, height, width, 3] in, float32 [n, dim] out.
+
+    Parameters
+    ----------
+    embedding : torch.nn.Module
+        In evaluation mode: normalised float32 [n, 3, height, width] to [n, dim].
+    spec : Preprocessing
+        Its size, mean and deviation go into the graph.
+    """
     import onnx
     import torch
 
-    pixels = torch.zeros(2, backbone.input_px, backbone.input_px, 3, dtype=torch.uint8)
     program = torch.onnx.export(
-        _from_pixels(network, backbone),
-        (pixels,),
+        _from_pixels(embedding, spec),
+        (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8),),
         dynamo=True,
         opset_version=_OPSET,
         input_names=["images"],
@@ -34,12 +41,29 @@ def onnx_bytes(network: Any, backbone: Backbone) -> bytes:
     assert program is not None
     model = program.model_proto
     _strip(model)
+    _shorten(model.graph)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
 
-def _from_pixels(network: Any, backbone: Backbone) -> torch.nn.Module:
+def pooled(network: Any) -> torch.nn.Module:
+    """From normalised pictures to the mean of the network's last map of features."""
+    import torch
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            # timm's pooling layer gives the same, but is exported as a slow gather of every element
+            return torch.as_tensor(self.network.forward_features(pictures).mean((2, 3)))
+
+    return Pooled().eval()
+
+
+def _from_pixels(embedding: torch.nn.Module, spec: Preprocessing) -> torch.nn.Module:
     """The network from raw pixels to the embedding."""
     import torch
 
@@ -49,17 +73,26 @@ def _from_pixels(network: Any, backbone: Backbone) -> torch.nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
-            self.register_buffer("mean", 255 * torch.tensor(backbone.mean).view(3, 1, 1))
-            self.register_buffer("scale", 1 / (255 * torch.tensor(backbone.std).view(3, 1, 1)))
+            self.embedding = embedding
+            self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(3, 1, 1))
+            self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std).view(3, 1, 1)))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             pixels = images.permute(0, 3, 1, 2).float()
-            features = self.network.forward_features((pixels - self.mean) * self.scale)
-            # timm's pooling layer gives the same, but is exported as a slow gather of every element
-            return torch.as_tensor(features.mean((2, 3)))
+            return torch.as_tensor(self.embedding((pixels - self.mean) * self.scale))
 
     return FromPixels().eval()
+
+
+def _shorten(graph: Any) -> None:
+    """Call weights as the embedding itself calls them, not by their place in what is put around it."""
+    taken = {tensor.name for tensor in graph.initializer}
+    names = {name: name.removeprefix("embedding.") for name in taken}
+    names = {name: short for name, short in names.items() if short not in taken}
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def _strip(model: Any) -> None:
