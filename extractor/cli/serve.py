@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extractor import logs
+from extractor import allocator, logs
 from extractor.cli.configuration import ConfiguredCommand, effective
 from extractor.cli.limits import limit_options, taken
 from extractor.cli.options import data_option, provider_options
@@ -93,6 +93,7 @@ def command(ctx: click.Context, /, print_config: bool, **settings: Any) -> None:
         return
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say is in our own sentences
     logs.configure(settings["log_level"], settings["log_format"])
+    allocator.share_arenas()
     from extractor.server import run
 
     certificates, token = _certificates(settings), _token(settings["token_file"])

@@ -10,6 +10,7 @@ import grpc
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.allocator import keep_freed_memory
 from extractor.client import failures
 from extractor.client.access import (
     Access,
@@ -20,7 +21,7 @@ from extractor.client.access import (
     refuse_clear_token,
     token_of,
 )
-from extractor.client.packing import Window, keep_freed_memory
+from extractor.client.packing import Window
 from extractor.client.patience import Patience, checked
 from extractor.client.peers import Peer, Peers, agreed
 from extractor.client.recall import Recall

@@ -43,17 +43,6 @@ AROUND_VECTOR = 300
 """Bytes of an answer that an image takes at most beside its vector: digest, numerics, timings."""
 
 
-def keep_freed_memory() -> None:
-    """Let the memory of one request serve the next.
-
-    glibc gives memory back to the system where more is free than twice the
-    largest block that was ever freed: requests of two megabytes would get each
-    of their pages anew. So a larger block is freed here, which was never
-    touched and cost nothing. Other C libraries take no notice.
-    """
-    bytes(BYTES_UNDER_WAY)
-
-
 class Window(NamedTuple):
     """How many requests, and bytes of images, are under way before no more is read."""
 
