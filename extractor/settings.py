@@ -173,6 +173,11 @@ class DataFolder:
         return self.root / "tuning"
 
     @property
+    def graphs(self) -> Path:
+        """What was made of backbones' networks for this machine, by fingerprint: int8 graphs, engines."""
+        return self.root / "graphs"
+
+    @property
     def settings(self) -> Path:
         """What `penultimate serve` takes settings from, where the file exists."""
         return self.root / "penultimate.toml"
