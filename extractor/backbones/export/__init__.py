@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from extractor.backbones import catalogue
-from extractor.backbones.bundle import Bundle, Manifest, exclusive, publish
+from extractor.backbones.bundle import MODEL, Bundle, Manifest, exclusive, publish
 from extractor.backbones.catalogue import Backbone
-from extractor.backbones.export.graph import onnx_bytes, pooled
+from extractor.backbones.export.graph import pooled, write_graph
 from extractor.backbones.export.networks import original, reference
 from extractor.backbones.export.weights import checked_weights
 from extractor.errors import InvalidArgument, NotFound
@@ -120,7 +120,7 @@ def _write(backbone: Backbone, weights: Path, folder: Path, note: Callable[[str]
         _write_golden(network, backbone, folder / "golden")
         _write_classifier(network, folder / "classifier")
         note("writing the ONNX graph")
-        (folder / "model.onnx").write_bytes(onnx_bytes(pooled(network), backbone.preprocessing))
+        write_graph(pooled(network), backbone.preprocessing, folder / MODEL)
 
 
 def _write_golden(network: Any, backbone: Backbone, folder: Path) -> None:

@@ -1,10 +1,13 @@
-"""From a PyTorch network to the bytes of an ONNX file: uint8 pictures in, embeddings out."""
+"""From a PyTorch network to an ONNX file: uint8 pictures in, embeddings out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extractor.backbones.onnx_file import BATCH, INLINE_BYTES, write_model
+from extractor.errors import InvalidArgument
 from extractor.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -14,8 +17,10 @@ if TYPE_CHECKING:
 _OPSET = 18
 
 
-def onnx_bytes(embedding: torch.nn.Module, spec: Preprocessing) -> bytes:
-    """The ONNX file: uint8 [n, height, width, 3] in, float32 [n, dim] out.
+def write_graph(
+    embedding: torch.nn.Module, spec: Preprocessing, file: Path, inline_bytes: int = INLINE_BYTES
+) -> None:
+    """Write the ONNX file: uint8 [n, height, width, 3] in, float32 [n, dim] out.
 
     Parameters
     ----------
@@ -23,28 +28,40 @@ def onnx_bytes(embedding: torch.nn.Module, spec: Preprocessing) -> bytes:
         In evaluation mode: normalised float32 [n, 3, height, width] to [n, dim].
     spec : Preprocessing
         Its size, mean and deviation go into the graph.
+    file, inline_bytes
+        See `write_model`.
+
+    Raises
+    ------
+    InvalidArgument
+        When PyTorch cannot write this network, or what it wrote is not for inference.
     """
-    import onnx
+    write_model(_traced(embedding, spec), file, inline_bytes)
+
+
+def _traced(embedding: torch.nn.Module, spec: Preprocessing) -> Any:
+    """The graph as an onnx.ModelProto, the same for the same network and versions."""
     import torch
 
-    program = torch.onnx.export(
-        _from_pixels(embedding, spec),
-        (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8),),
-        dynamo=True,
-        opset_version=_OPSET,
-        input_names=["images"],
-        output_names=["embeddings"],
-        dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
-        optimize=True,
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            _from_pixels(embedding, spec),
+            (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8),),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["embeddings"],
+            dynamic_shapes=({0: torch.export.Dim(BATCH, min=1)},),
+            optimize=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise InvalidArgument(f"PyTorch cannot write this network as an ONNX graph: {error}") from error
     assert program is not None
     model = program.model_proto
     _strip(model)
     _shorten(model.graph)
-    onnx.checker.check_model(model, full_check=True)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return model
 
 
 def pooled(network: Any) -> torch.nn.Module:
