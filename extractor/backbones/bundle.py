@@ -3,11 +3,15 @@
 ```
 manifest.json               what it is; written last
 model.onnx                  uint8 [n, height, width, 3] in, float32 [n, dim] out
+model.onnx.data             its weights, when one file cannot hold both
 golden/*.jpg, vectors.npy   pictures, and what the original PyTorch model gave for them
 classifier/weights.npy      the backbone's own classifier: float32 [classes, dim]
 classifier/bias.npy         float32 [classes]
 classifier/classes.json     {"classes": [name, ...], "synsets": [WordNet id, ...]}
 ```
+
+There is no `classifier/` where the network has none, or is cut at other layers
+than the one before it.
 """
 
 from __future__ import annotations
@@ -25,22 +29,23 @@ from pathlib import Path
 import numpy as np
 
 from extractor.backbones import catalogue
+from extractor.backbones.variant import DEFAULT_LAYER, export_command, folder_of, name_of, split_name
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.folders import publish_folder, read_folder
 from extractor.preprocessing import Preprocessing
 from extractor.results import Vector
-from extractor.settings import DataFolder, checked_name
+from extractor.settings import DataFolder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
+MODEL_DATA = f"{MODEL}.data"
 
+_DRAFT = "?" * 8
+"""What is put behind a name for its draft: a name that begins with another's has drafts of its own."""
 _FOLDERS = ("golden", "classifier")
-_NEEDED = (
-    MODEL,
-    "golden/vectors.npy",
-    *(f"classifier/{name}" for name in ("weights.npy", "bias.npy", "classes.json")),
-)
+_NEEDED = frozenset((MODEL, "golden/vectors.npy"))
+_CLASSIFIER = frozenset(f"classifier/{name}" for name in ("weights.npy", "bias.npy", "classes.json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,10 @@ class Manifest:
 
     Attributes
     ----------
+    backbone : str
+        What the bundle is called by; with the variant's suffix, where it is one.
+    layer : str
+        Where the network is cut; see `Variant.layer`.
     weights : dict of str
         `source`, `sha256` and `licence` of the original weights.
     min_cosine : dict of float
@@ -71,7 +80,18 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the ONNX bytes, the preprocessing and the layer: which vectors may be compared."""
-        return _text_sha256([self.files[MODEL], asdict(self.preprocessing), self.layer])
+        weights = [self.files[MODEL_DATA]] if MODEL_DATA in self.files else []
+        return _text_sha256([self.files[MODEL], asdict(self.preprocessing), self.layer, *weights])
+
+    @property
+    def has_classifier(self) -> bool:
+        """Whether the backbone's own classifier is in the bundle."""
+        return not _CLASSIFIER.isdisjoint(self.files)
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The files without which it is no bundle: a classifier is whole, or is not there at all."""
+        return _NEEDED | _CLASSIFIER if self.has_classifier else _NEEDED
 
     def to_json(self) -> str:
         """The text of `manifest.json`; its own SHA-256 is in it, so that no change goes unseen."""
@@ -93,7 +113,7 @@ class Manifest:
         for key in ("mean", "std"):
             spec[key] = tuple(spec[key])
         manifest = cls(preprocessing=Preprocessing(**spec), **facts)
-        if absent := set(_NEEDED) - manifest.files.keys():
+        if absent := manifest.needed - manifest.files.keys():
             raise ValueError(f"it does not list {', '.join(sorted(absent))}")
         return manifest
 
@@ -157,13 +177,19 @@ class Bundle:
 
     @classmethod
     def of(cls, data: DataFolder, backbone: str) -> Bundle:
-        """The bundle of `backbone` in the data folder; errors as in `open`."""
-        path = data.backbones / checked_name("backbone", backbone)
+        """The bundle in the data folder that is called `backbone`, a variant perhaps; errors as in `open`.
+
+        Raises
+        ------
+        InvalidArgument
+            When nothing can be called so.
+        """
+        path = data.backbones / folder_of(backbone)
         if not path.is_dir():
-            catalogue.find(backbone)
+            catalogue.find(split_name(backbone)[0])
             raise NotFound(
                 f"the backbone {backbone!r} has not been exported to {data.root}: "
-                f"run `penultimate export {backbone} --data {data.root}`"
+                f"run `{export_command(backbone)} --data {data.root}`"
             )
         return cls.open(path)
 
@@ -204,10 +230,21 @@ class Bundle:
         ]
 
     def classifier(self) -> Classifier:
-        """The backbone's own classifier."""
+        """The backbone's own classifier; NotFound when the bundle has none."""
+        if not self.manifest.has_classifier:
+            raise NotFound(self._why_no_classifier())
         names = json.loads(self.read("classifier/classes.json"))
         weights, bias = self._array("classifier/weights.npy"), self._array("classifier/bias.npy")
         return Classifier(weights, bias, names["classes"], names["synsets"])
+
+    def _why_no_classifier(self) -> str:
+        name, layer = self.manifest.backbone, self.manifest.layer
+        if layer == DEFAULT_LAYER:
+            return f"the backbone {name} has no classifier of its own: fit one with `fit-head`"
+        return (
+            f"the backbone {name} is cut at {layer}, to which its own classifier does not fit: fit one with "
+            f"`fit-head`, or take the backbone {split_name(name)[0]}"
+        )
 
     def _array(self, name: str) -> Vector:
         array: Vector = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
@@ -256,7 +293,7 @@ def exclusive(path: Path) -> Iterator[None]:
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in path.parent.glob(f".{path.name}-*"):
+        for left in path.parent.glob(f".{path.name}-{_DRAFT}"):
             shutil.rmtree(left, ignore_errors=True)
         yield
 
@@ -271,10 +308,9 @@ def _read_manifest(file: Path) -> Manifest:
 
 
 def _damaged(file: Path, reason: str) -> DamagedFile:
-    backbone = next(folder.name for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
-    return DamagedFile(
-        f"{file} is damaged ({reason}): make the bundle again with `penultimate export {backbone} --force`"
-    )
+    folder = next(folder.name for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
+    command = export_command(name_of(folder))
+    return DamagedFile(f"{file} is damaged ({reason}): make the bundle again with `{command} --force`")
 
 
 def _sha256(file: Path) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from extractor.errors import InvalidArgument
+from extractor.settings import checked_name
 
 Pooling = Literal["avg", "max", "gem", "cls"]
 Views = Literal["plain", "flip"]
@@ -27,6 +28,7 @@ DEFAULT_LAYER = "global_pool"
 SMALLEST_SIZE, LARGEST_SIZE = 32, 4096
 
 _MARK = "@"
+_TIMM = "timm/"
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _LONGEST_SUFFIX = 120
 
@@ -145,6 +147,34 @@ def split_name(name: str) -> tuple[str, Variant]:
     """A backbone's name, and what is changed about it; InvalidArgument for what is no variant."""
     backbone, mark, rest = name.partition(_MARK)
     return backbone, Variant.of_suffix(mark + rest)
+
+
+def folder_of(name: str) -> str:
+    """Where the bundle called `name` lies among the backbones.
+
+    A name of timm's, `timm/NAME`, lies in `timm--NAME`: a slash would be two folders.
+
+    Raises
+    ------
+    InvalidArgument
+        When nothing can be called so.
+    """
+    backbone, variant = split_name(name)
+    prefix = _TIMM if backbone.startswith(_TIMM) else ""
+    checked = checked_name("backbone", backbone.removeprefix(prefix))
+    return prefix.replace("/", "--") + checked + variant.suffix
+
+
+def name_of(folder: str) -> str:
+    """The name of the bundle that lies in `folder`."""
+    timm = _TIMM.replace("/", "--")
+    return _TIMM + folder.removeprefix(timm) if folder.startswith(timm) else folder
+
+
+def export_command(name: str) -> str:
+    """What makes the bundle called `name`, for a user to type."""
+    backbone, variant = split_name(name)
+    return f"penultimate export {backbone}{variant.options}"
 
 
 def _read_part(part: str) -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,6 +138,46 @@ def test_a_bundle_without_a_needed_file_is_refused(tmp_path: Path) -> None:
         publish(a_manifest(), write, tmp_path / "toy")
 
 
+def without_classifier(folder: Path) -> None:
+    write_toy(folder)
+    shutil.rmtree(folder / "classifier")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layer", "reason"),
+    [
+        ("toy", "global_pool", "the backbone toy has no classifier of its own: fit one with `fit-head`"),
+        (
+            "toy@layer3-avg",
+            "layer3:avg",
+            "the backbone toy@layer3-avg is cut at layer3:avg, to which its own classifier does not fit: "
+            "fit one with `fit-head`, or take the backbone toy",
+        ),
+    ],
+)
+def test_a_bundle_without_a_classifier_is_whole(
+    tmp_path: Path, backbone: str, layer: str, reason: str
+) -> None:
+    """It opens; only who asks for the classifier is told why there is none."""
+    made = publish(a_manifest(backbone=backbone, layer=layer), without_classifier, tmp_path / backbone)
+    assert not made.manifest.has_classifier
+    assert Bundle.open(made.path) == made
+    with pytest.raises(NotFound) as caught:
+        made.classifier()
+    assert str(caught.value) == reason
+
+
+def test_the_head_imagenet_of_a_cut_backbone_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """`classify imagenet` says in one sentence that the classifier does not fit."""
+    from classifiers.bundle import load_head
+
+    data = DataFolder(tmp_path)
+    name = "toy@layer3-avg"
+    publish(a_manifest(backbone=name, layer="layer3:avg"), without_classifier, data.backbones / name)
+    with pytest.raises(NotFound, match="is cut at layer3:avg, to which its own classifier does not fit"):
+        load_head("imagenet", data, backbone=name)
+
+
 def test_a_file_of_another_bundle_in_golden_is_ignored(toy: Bundle) -> None:
     """Only the pictures that the manifest vouches for take part in the self-test."""
     (toy.path / "golden" / "aaa.jpg").write_bytes(b"stray")
@@ -164,7 +206,57 @@ def test_a_backbone_that_was_not_exported_says_how_to(tmp_path: Path) -> None:
         Bundle.of(DataFolder(tmp_path), "efficientnet_lite0")
 
 
-@pytest.mark.parametrize("name", ["../toy", "", "a/b", ".hidden"])
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("efficientnet_lite0@320px@flip", "export efficientnet_lite0 --size 320 --views flip --data"),
+        ("efficientnet_lite0@blocks.4-max", "export efficientnet_lite0 --layer blocks.4:max --data"),
+    ],
+)
+def test_a_variant_that_was_not_exported_says_how_to(tmp_path: Path, name: str, command: str) -> None:
+    """The options that make just this variant are in the command to run."""
+    with pytest.raises(NotFound, match=re.escape(f"`penultimate {command} {tmp_path}`")):
+        Bundle.of(DataFolder(tmp_path), name)
+
+
+def test_a_variant_of_an_unknown_backbone_is_an_unknown_backbone(tmp_path: Path) -> None:
+    """The backbones that there are are listed."""
+    with pytest.raises(NotFound, match="efficientnet_lite0"):
+        Bundle.of(DataFolder(tmp_path), "no_such_network@flip")
+
+
+def test_a_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
+    """With its own options."""
+    made = publish(a_manifest(), write_toy, tmp_path / "timm--toy@layer3-avg+layer4-max@flip")
+    flip(made.model)
+    command = "penultimate export timm/toy --layer layer3:avg --layer layer4:max --views flip --force"
+    with pytest.raises(DamagedFile, match=command):
+        Bundle.open(made.path)
+
+
+def test_a_name_of_timm_is_one_folder(tmp_path: Path) -> None:
+    """`timm/NAME` lies in `timm--NAME`, a variant of it beside."""
+    data = DataFolder(tmp_path)
+    for name, folder in (("timm/toy", "timm--toy"), ("timm/toy@flip", "timm--toy@flip")):
+        made = publish(a_manifest(backbone=name), write_toy, data.backbones / folder)
+        assert Bundle.of(data, name) == made
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../toy",
+        "",
+        "a/b",
+        ".hidden",
+        "timm/../toy",
+        "timm/",
+        "toy@../flip",
+        "toy@",
+        "../toy@flip",
+        "timm/a/b",
+    ],
+)
 def test_a_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     """A backbone's name is checked before it becomes a path."""
     with pytest.raises(InvalidArgument):
@@ -199,6 +291,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         exclusive(tmp_path / "file" / "backbones" / "toy"),
     ):
         pytest.fail("entered")
+
+
+def test_the_draft_of_a_longer_name_is_left_alone(tmp_path: Path) -> None:
+    """Who makes `toy` clears away what was left of `toy`, and nothing of `toy-large`."""
+    left, others = tmp_path / ".toy-abcdefgh", tmp_path / ".toy-large-abcdefgh"
+    left.mkdir()
+    others.mkdir()
+    with exclusive(tmp_path / "toy"):
+        assert (left.exists(), others.exists()) == (False, True)
 
 
 def test_the_lock_keeps_other_processes_out(tmp_path: Path) -> None:
