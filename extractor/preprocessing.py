@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Decode = Literal["exact", "fast", "gpu"]
+"""How a file's pixels are read; see `extractor.images`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +16,11 @@ class Preprocessing:
     `resize_shorter` is the length in pixels of the shorter side after the
     resize; a centre crop of `height` x `width` follows. `mean` and `std` are
     in units of the 0..1 pixel range, and are inside the ONNX graph already.
+
+    Raises
+    ------
+    ValueError
+        For a `decode` that is unknown here, as in a manifest of a later version.
     """
 
     height: int
@@ -21,3 +29,18 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic", "lanczos"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    decode: Decode = "exact"
+
+    def __post_init__(self) -> None:
+        if self.decode not in get_args(Decode):
+            raise ValueError(
+                f"its pictures are decoded by {self.decode!r}, and this version knows "
+                + ", ".join(get_args(Decode))
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """What tells it from others: without what is usual, so that fingerprints outlive new fields."""
+        facts = asdict(self)
+        if self.decode == "exact":
+            del facts["decode"]
+        return facts

@@ -81,7 +81,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256 over the ONNX bytes, the preprocessing and the layer: which vectors may be compared."""
         weights = [self.files[MODEL_DATA]] if MODEL_DATA in self.files else []
-        return _text_sha256([self.files[MODEL], asdict(self.preprocessing), self.layer, *weights])
+        return _text_sha256([self.files[MODEL], self.preprocessing.facts(), self.layer, *weights])
 
     @property
     def has_classifier(self) -> bool:
@@ -95,7 +95,13 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `manifest.json`; its own SHA-256 is in it, so that no change goes unseen."""
-        facts = {"format": FORMAT, "fingerprint": self.fingerprint, **asdict(self)}
+        preprocessing = self.preprocessing.facts()
+        facts = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            **asdict(self),
+            "preprocessing": preprocessing,
+        }
         return json.dumps({**facts, "sha256": _text_sha256(facts)}, indent=2) + "\n"
 
     @classmethod
