@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from extractor.backbones import catalogue
 from extractor.backbones.bundle import MODEL, Bundle, Manifest, exclusive, publish
@@ -24,12 +22,11 @@ from extractor.backbones.catalogue import Backbone
 from extractor.backbones.export.graph import pooled, write_graph
 from extractor.backbones.export.networks import original, reference
 from extractor.backbones.export.weights import checked_weights
+from extractor.backbones.proof import MIN_COSINE, write_golden
 from extractor.errors import InvalidArgument, NotFound
 from extractor.settings import DataFolder
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 LAYER = "global_pool"
-MIN_COSINE = {"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99}
 
 _TOOLS = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
@@ -117,22 +114,10 @@ def _write(backbone: Backbone, weights: Path, folder: Path, note: Callable[[str]
         note("loading torch and the weights")
         network = original(backbone, weights)
         note("computing the reference vectors of the golden pictures")
-        _write_golden(network, backbone, folder / "golden")
+        write_golden(folder / "golden", lambda image: reference(network, backbone, image)[0])
         _write_classifier(network, folder / "classifier")
         note("writing the ONNX graph")
         write_graph(pooled(network), backbone.preprocessing, folder / MODEL)
-
-
-def _write_golden(network: Any, backbone: Backbone, folder: Path) -> None:
-    folder.mkdir()
-    pictures = sorted(GOLDEN.glob("*.jpg"))
-    for picture in pictures:
-        shutil.copyfile(picture, folder / picture.name)
-    vectors = []
-    for picture in pictures:
-        with Image.open(picture) as image:
-            vectors.append(reference(network, backbone, image)[0])
-    np.save(folder / "vectors.npy", np.stack(vectors))
 
 
 def _write_classifier(network: Any, folder: Path) -> None:
