@@ -106,7 +106,7 @@ def evaluate(classes: Sequence[str], truth: ArrayLike, answers: ArrayLike, major
     )
 
 
-def wilson_interval(right: int, n: int) -> tuple[float, float]:
+def wilson_interval(right: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a share, by E. B. Wilson (1927); unlike the normal one it stays within 0..1."""
     share = right / n
     middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)

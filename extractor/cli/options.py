@@ -39,8 +39,8 @@ data_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def provider_options(command: F) -> F:
-    """Add `--backbone`, `--provider` and `--precision`."""
+def processor_options(command: F) -> F:
+    """Add `--provider` and `--precision`."""
     for option in (
         click.option(
             "--precision",
@@ -55,10 +55,17 @@ def provider_options(command: F) -> F:
             default="auto",
             help="What runs the network; one that is named and cannot be had is an error.",
         ),
-        click.option("--backbone", default=DEFAULT_BACKBONE, show_default=True, help="An exported backbone."),
     ):
         command = option(command)
     return command
+
+
+def provider_options(command: F) -> F:
+    """Add `--backbone`, `--provider` and `--precision`."""
+    backbone = click.option(
+        "--backbone", default=DEFAULT_BACKBONE, show_default=True, help="An exported backbone."
+    )
+    return backbone(processor_options(command))
 
 
 def source_options(command: F) -> F:
