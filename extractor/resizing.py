@@ -1,0 +1,133 @@
+"""From a whole picture to the network's input: the shorter side resized, the centre cropped.
+
+Only the pixels that remain are computed. Two passes with 8-bit values between
+them, in the order in which Pillow resizes a whole picture: the order decides
+how the values are rounded.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
+from numpy.typing import NDArray
+from PIL import Image
+
+from extractor.preprocessing import Preprocessing
+
+_FILTERS = {
+    "bilinear": FilterType.bilinear,
+    "bicubic": FilterType.catmull_rom,
+    "lanczos": FilterType.lanczos3,
+}
+
+_WIDEST_FILTER = 3
+"""Pixels to each side that Lanczos, the widest filter, looks at."""
+
+Size = tuple[float, float]
+"""Width and height."""
+
+
+class Frame(NamedTuple):
+    """The part of an image that is the picture, in pixels.
+
+    All of it, but for one that was decoded at a reduced scale: its pixels at
+    two edges may reach over them.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class _Own(threading.local):
+    """What each thread has of its own: a resizer, for its buffers, and options, for their crop box."""
+
+    def __init__(self) -> None:
+        self.resizer = Resizer()
+        self.options = {
+            name: ResizeOptions(ResizeAlg.convolution(filter)) for name, filter in _FILTERS.items()
+        }
+
+
+_OWN = _Own()
+
+
+def to_input(image: Image.Image, frame: Frame, spec: Preprocessing) -> NDArray[np.uint8]:
+    """Resize and crop one picture.
+
+    Parameters
+    ----------
+    image : Image
+        Upright, mode L or RGB.
+    frame : Frame
+    spec : Preprocessing
+
+    Returns
+    -------
+    uint8 array of shape (spec.height, spec.width, 3)
+    """
+    width, height = spec.width, spec.height
+    size = frame.width, frame.height
+    resized = _resized_size(size, spec.resize_shorter)
+    left, top, right, bottom = _crop_box(frame, resized, (width, height))
+    if _down_first(size, resized):
+        first, last = _reach(left, right, image.width, resized[0])
+        part = _resized(image, (last - first, height), (first, top, last, bottom), spec)
+        part = _resized(part, (width, height), (left - first, 0, right - first, height), spec)
+    else:
+        first, last = _reach(top, bottom, image.height, resized[1])
+        part = _resized(image, (width, last - first), (left, first, right, last), spec)
+        part = _resized(part, (width, height), (0, top - first, width, bottom - first), spec)
+    whole = part if part.mode == "RGB" else part.convert("RGB")
+    return np.frombuffer(whole.tobytes(), np.uint8).reshape(height, width, 3)
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], spec: Preprocessing
+) -> Image.Image:
+    """`Image.resize` with a box, by the processor's vector instructions: 0.2 ms of a photo's 1.1, not 0.8."""
+    left, top, right, bottom = box
+    result = Image.new(image.mode, size, None)  # every pixel is written below
+    options = _OWN.options[spec.interpolation]
+    options.crop_box = CropBox(left, top, right - left, bottom - top)
+    _OWN.resizer.resize_pil(image, result, options)
+    return result
+
+
+def _reach(low: float, high: float, length: int, resized: int) -> tuple[int, int]:
+    """The pixels of a side that matter to its stretch from `low` to `high`: first, and last plus one."""
+    margin = math.ceil(_WIDEST_FILTER * max(1.0, length / resized)) + 1
+    return max(0, math.floor(low) - margin), min(length, math.ceil(high) + margin)
+
+
+def _down_first(size: Size, resized: tuple[int, int]) -> bool:
+    """Pillow's rule: down first when the height shrinks more than twice as much."""
+    narrower, lower = size[0] - resized[0], size[1] - resized[1]
+    return lower > 0 and lower > 2 * narrower
+
+
+def _resized_size(size: Size, shorter: int) -> tuple[int, int]:
+    """Width and height after the resize, rounded down as torchvision does."""
+    width, height = size
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def _crop_box(
+    frame: Frame, resized: tuple[int, int], crop: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The centre crop of the resized picture, in coordinates of the image."""
+    left, top = round((resized[0] - crop[0]) / 2.0), round((resized[1] - crop[1]) / 2.0)
+    across, down = frame.width / resized[0], frame.height / resized[1]
+    return (
+        frame.left + left * across,
+        frame.top + top * down,
+        frame.left + (left + crop[0]) * across,
+        frame.top + (top + crop[1]) * down,
+    )
