@@ -37,6 +37,7 @@ def write_model(model: Any, file: Path, inline_bytes: int = INLINE_BYTES) -> Non
     """
     import onnx
 
+    _strip(model)
     share_weights(model.graph)
     check_for_inference(model)
     if sum(tensor.ByteSize() for tensor in model.graph.initializer) > inline_bytes:
@@ -83,15 +84,36 @@ def nodes_of(graph: Any) -> Iterator[Any]:
     """Every node, also of the graphs inside nodes."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from nodes_of(inner)
+        yield from nodes_within(node)
+
+
+def nodes_within(node: Any) -> Iterator[Any]:
+    """The nodes of the graphs that a node holds, such as the branches of an If."""
+    for attribute in node.attribute:
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            yield from nodes_of(inner)
 
 
 def shape_of(value: Any) -> list[int | str]:
     """The shape of an input or output; a name, which may be empty, for what is not fixed."""
     dims = value.type.tensor_type.shape.dim
     return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims]
+
+
+def _strip(model: Any) -> None:
+    """Remove what tells where and by which build it was made: the same versions give the same bytes."""
+    model.producer_name, model.producer_version = "penultimate", ""
+    del model.graph.value_info[:]
+    for part in _parts(model):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    graph = model.graph
+    yield from (model, graph)
+    for parts in (graph.node, graph.initializer, graph.input, graph.output):
+        yield from parts
 
 
 def _trains(node: Any) -> bool:

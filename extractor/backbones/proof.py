@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from extractor.backbones.bundle import Golden
 from extractor.results import Vector
 
 GOLDEN = Path(__file__).parent / "golden"
 MIN_COSINE = {"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99}
 
 
-def write_golden(folder: Path, embed: Callable[[Image.Image], Vector]) -> Vector:
+def write_golden(folder: Path, embed: Callable[[Image.Image], Vector]) -> list[Golden]:
     """Write the golden pictures to the new folder `folder`, with what `embed` makes of each.
 
     Parameters
@@ -23,16 +24,12 @@ def write_golden(folder: Path, embed: Callable[[Image.Image], Vector]) -> Vector
     folder : Path
     embed : callable
         The judge: from an open picture to float32 [dim], by other means than those that are judged.
-
-    Returns
-    -------
-    float32 array of shape (pictures, dim)
     """
     folder.mkdir()
-    vectors = []
+    golden = []
     for picture in sorted(GOLDEN.glob("*.jpg")):
         shutil.copyfile(picture, folder / picture.name)
         with Image.open(picture) as image:
-            vectors.append(embed(image))
-    np.save(folder / "vectors.npy", np.stack(vectors))
-    return np.stack(vectors)
+            golden.append(Golden(picture.name, picture.read_bytes(), embed(image)))
+    np.save(folder / "vectors.npy", np.stack([item.vector for item in golden]))
+    return golden

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +58,6 @@ def _traced(embedding: torch.nn.Module, spec: Preprocessing) -> Any:
         raise InvalidArgument(f"PyTorch cannot write this network as an ONNX graph: {error}") from error
     assert program is not None
     model = program.model_proto
-    _strip(model)
     _shorten(model.graph)
     return model
 
@@ -110,19 +108,3 @@ def _shorten(graph: Any) -> None:
         tensor.name = names.get(tensor.name, tensor.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
-
-
-def _strip(model: Any) -> None:
-    """Remove what tells where and by which build it was made: the same versions give the same bytes."""
-    model.producer_name, model.producer_version = "penultimate", ""
-    del model.graph.value_info[:]
-    for part in _parts(model):
-        part.ClearField("doc_string")
-        part.ClearField("metadata_props")
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    graph = model.graph
-    yield from (model, graph)
-    for parts in (graph.node, graph.initializer, graph.input, graph.output):
-        yield from parts
