@@ -1,0 +1,319 @@
+"""Which layers a network has, and the network cut at some of them.
+
+A layer is any module of the network, by its name in PyTorch. What it gives is
+a map of features, a row of tokens or one vector; which, and on which axis its
+channels are, is found by running the network on pictures of two shapes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Literal
+
+from extractor.backbones.variant import Cut, Variant
+from extractor.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["map", "map, channels last", "tokens", "vector"]
+
+_BATCH = 2
+_SILENT = ("Dropout", "DropPath", "StochasticDepth", "Identity", "Softmax")
+"""Kinds of modules that give what they are given, or weights of an attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a layer gives for one picture.
+
+    Attributes
+    ----------
+    layer : str
+        The module's name in the network.
+    module : str
+        The module's class.
+    shape : tuple of int
+        Without the batch.
+    kind : str, optional
+        None where the axes of the channels and of the places cannot be told apart.
+    prefix : int
+        Tokens that stand before those of the picture's patches.
+    """
+
+    layer: str
+    module: str
+    shape: tuple[int, ...]
+    kind: Kind | None
+    prefix: int = 0
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The axes of the batched output that are not the channels'."""
+        axes: dict[Kind, tuple[int, ...]] = {"map": (2, 3), "map, channels last": (1, 2), "tokens": (1,)}
+        return axes.get(self.kind or "vector", ())
+
+
+def outputs(network: torch.nn.Module, size: int) -> dict[str, Output]:
+    """Every layer with one output of its own in a run of the network, in the order of the run.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode, on pictures of shape [n, 3, size, size].
+    size : int
+
+    Raises
+    ------
+    InvalidArgument
+        When the network does not take pictures of that size.
+    """
+    shapes = _shapes(network, size, size)
+    wider = _shapes(network, size, 2 * size, whole=False)
+    return {
+        layer: _described(network, layer, shape, wider.get(layer, shape)) for layer, shape in shapes.items()
+    }
+
+
+def changed(embedding: torch.nn.Module, network: Any, variant: Variant, size: int) -> torch.nn.Module:
+    """What `variant` makes of a network: normalised pictures [n, 3, size, size] to embeddings [n, dim].
+
+    Parameters
+    ----------
+    embedding : torch.nn.Module
+        The network up to its default layer.
+    network : torch.nn.Module
+        The whole of it.
+    variant : Variant
+    size : int
+        Side of the input, in pixels.
+
+    Raises
+    ------
+    InvalidArgument
+        When the network has no such layer, or it cannot be pooled so.
+    """
+    if variant.cuts:
+        embedding = cut(network, variant.cuts, size)
+    return _mirrored(embedding) if variant.views == "flip" else embedding
+
+
+def cut(network: Any, cuts: Iterable[Cut], size: int) -> torch.nn.Module:
+    """The network up to some of its layers, each pooled, their vectors one after the other.
+
+    Errors are those of `changed`. What comes after the last of the layers is
+    run in PyTorch, and is not in the exported graph.
+    """
+    import torch
+
+    known = outputs(network, size)
+    poolings = [(one.layer, _pooling(one, _found(known, one.layer), network)) for one in cuts]
+
+    class AtLayers(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            vectors: list[torch.Tensor | None] = [None] * len(poolings)
+
+            def keep(place: int, result: torch.Tensor) -> None:
+                # Pooled at once: the next layer may write over its input.
+                vectors[place] = poolings[place][1](result)
+
+            hooks = ((layer, partial(keep, place)) for place, (layer, _) in enumerate(poolings))
+            with _watched(self.network, hooks):
+                self.network(pictures)
+            return torch.cat([vector for vector in vectors if vector is not None], dim=1)
+
+    return AtLayers().eval()
+
+
+def fit_size(network: Any, size: int) -> None:
+    """Prepare a network for pictures of another size than the one it was trained on.
+
+    Fully convolutional ones need nothing. Transformers of timm that can
+    interpolate their positions do so here; others refuse the size.
+
+    Raises
+    ------
+    InvalidArgument
+        When the network does not take pictures of that size.
+    """
+    if hasattr(network, "set_input_size"):
+        try:
+            network.set_input_size(img_size=(size, size))
+        except Exception as error:  # networks have no common kind of refusal
+            raise _refused(size, size, error) from error
+    _shapes(network, size, size)
+
+
+def _mirrored(embedding: torch.nn.Module) -> torch.nn.Module:
+    """The mean over the pictures and their mirror images."""
+    import torch
+
+    class BothViews(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = embedding
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            # One run over both, so that each weight is in the graph once.
+            views = self.embedding(torch.cat([pictures, pictures.flip(3)]))
+            return torch.as_tensor(views.unflatten(0, (2, -1)).mean(0))
+
+    return BothViews().eval()
+
+
+def _pooling(wanted: Cut, output: Output, network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What makes one vector [n, channels] of a layer's batched output."""
+    layer, pooling = wanted
+    if output.kind is None:
+        raise InvalidArgument(
+            f"the layer {layer} cannot be cut at: its output of {list(output.shape)} does not say which axis "
+            "is the channels'; see `penultimate backbones NAME --layers`"
+        )
+    if output.kind == "vector" and pooling != "avg":
+        raise InvalidArgument(f"the layer {layer} gives one vector: there is nothing for {pooling} to pool")
+    if pooling == "cls" and not (output.prefix and _class_token(network)):
+        raise InvalidArgument(f"the layer {layer} has no class token (cls): choose avg, max or gem")
+    if output.kind == "vector":
+        return lambda result: result.clone()
+    if pooling == "cls":
+        return lambda result: result[:, 0]
+    reduce = {"avg": _avg, "max": _max, "gem": _gem}[pooling]
+    return lambda result: reduce(result[:, output.prefix :] if output.prefix else result, output.places)
+
+
+def _avg(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
+    return result.mean(places)
+
+
+def _max(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
+    return result.amax(places)
+
+
+def _gem(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
+    """Generalised mean with p = 3 (Radenovic, Tolias, Chum, arXiv:1711.02512, section 3.2).
+
+    Of values over 0, as there; each channel is divided by its maximum before
+    the power, which changes nothing but keeps float16 from overflowing.
+    """
+    positive = result.clamp(min=1e-6)
+    top = positive.amax(places, keepdim=True)
+    mean = (positive / top).pow(3).mean(places).pow(1 / 3)
+    return mean * top.flatten(1)
+
+
+def _class_token(network: torch.nn.Module) -> bool:
+    """Whether the first token is the class token: timm and torchvision name it differently."""
+    return any(getattr(network, name, None) is not None for name in ("cls_token", "class_token"))
+
+
+def _found(known: dict[str, Output], layer: str) -> Output:
+    if layer in known:
+        return known[layer]
+    like = difflib.get_close_matches(layer, known, 3) or list(known)[-3:]
+    raise InvalidArgument(
+        f"the network has no layer {layer!r} that could be cut at; there are {', '.join(like)} and others: "
+        "see `penultimate backbones NAME --layers`"
+    )
+
+
+def _described(
+    network: torch.nn.Module, layer: str, shape: tuple[int, ...], wider: tuple[int, ...]
+) -> Output:
+    """Which axes are the places: those that grow with the picture's width tell."""
+    name = type(network.get_submodule(layer)).__name__
+    grown = tuple(axis for axis, (one, other) in enumerate(zip_longest(shape, wider)) if one != other)
+    kind: Kind | None = None
+    prefix, declared = 0, _declared_tokens(network)
+    match len(shape), grown:
+        case 1, ():
+            kind = "vector"
+        case 3, _ if declared.keys().isdisjoint(shape[:2]):  # else from each token to each, of an attention
+            kind = _map(shape, grown)
+        case 2, (0,):  # twice as many patches, and as many others as before
+            kind, prefix = "tokens", 2 * shape[0] - wider[0]
+        case 2, () if shape[0] in declared and shape[1] not in declared:
+            kind, prefix = "tokens", declared[shape[0]]
+    return Output(layer, name, shape, kind, prefix)
+
+
+def _map(shape: tuple[int, ...], grown: tuple[int, ...]) -> Kind | None:
+    """A square picture's map is square; where its sides do not grow, its channels are of another number."""
+    first, second, third = shape
+    if second == third and (grown == (2,) or (not grown and first != second)):
+        return "map"
+    if first == second and (grown == (1,) or (not grown and second != third)):
+        return "map, channels last"
+    return None
+
+
+def _declared_tokens(network: Any) -> dict[int, int]:
+    """Lengths that a row of tokens has in a transformer of one size: how many stand before the patches'."""
+    prefix = getattr(network, "num_prefix_tokens", int(_class_token(network)))
+    entries = (getattr(network, name, None) for name in ("patch_embed", "stem"))  # timm's
+    counts = (getattr(entry, "num_patches", None) for entry in entries)
+    patches = next((count for count in counts if count is not None), None)
+    if hasattr(network, "seq_length"):  # torchvision's
+        patches = network.seq_length - prefix
+    return {} if patches is None else {patches: 0, patches + prefix: prefix}
+
+
+def _shapes(
+    network: torch.nn.Module, height: int, width: int, *, whole: bool = True
+) -> dict[str, tuple[int, ...]]:
+    """The shape of what each module gives, without the batch; no arithmetic is done.
+
+    Modules that run more than once or give anything but one tensor for each
+    picture are left out. Unless the run must be `whole`, it may fail.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    seen: list[tuple[str, tuple[int, ...]]] = []
+    layers = [name for name, module in network.named_modules() if name and not _is_silent(module)]
+    hooks = ((layer, partial(_note, seen, layer)) for layer in layers)
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), _watched(network, hooks):
+        try:
+            network(torch.zeros(_BATCH, 3, height, width))
+        except Exception as error:  # networks have no common kind of refusal
+            if whole:
+                raise _refused(height, width, error) from error
+    runs = Counter(layer for layer, _ in seen)
+    return {layer: shape for layer, shape in seen if runs[layer] == 1 and shape}
+
+
+def _note(seen: list[tuple[str, tuple[int, ...]]], layer: str, result: object) -> None:
+    import torch
+
+    usable = isinstance(result, torch.Tensor) and result.is_floating_point() and result.shape[:1] == (_BATCH,)
+    seen.append((layer, tuple(result.shape[1:]) if usable and isinstance(result, torch.Tensor) else ()))
+
+
+def _is_silent(module: torch.nn.Module) -> bool:
+    return type(module).__name__.startswith(_SILENT)
+
+
+@contextmanager
+def _watched(network: torch.nn.Module, hooks: Iterable[tuple[str, Callable[[Any], None]]]) -> Iterator[None]:
+    """Call each hook with what its layer gives while the network runs in this block."""
+    with ExitStack() as stack:
+        for layer, see in hooks:
+            handle = network.get_submodule(layer).register_forward_hook(
+                lambda _module, _given, result, see=see: see(result)
+            )
+            stack.callback(handle.remove)
+        yield
+
+
+def _refused(height: int, width: int, error: Exception) -> InvalidArgument:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return InvalidArgument(f"the network does not take pictures of {height} x {width} pixels: {reason}")
