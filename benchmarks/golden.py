@@ -22,7 +22,7 @@ from extractor import DataFolder, Embedder
 from extractor.backbones import catalogue
 from extractor.backbones.export.networks import original, reference
 from extractor.backbones.export.weights import checked_weights
-from extractor.backbones.session import installed_providers, wanted
+from extractor.backbones.providers import installed_providers, wanted
 from extractor.results import Vector
 from extractor.settings import DEFAULT_BACKBONE
 

@@ -104,7 +104,7 @@ def peers(
 
 def provided(provider: str, precision: str) -> str:
     """What ours computes on when asked so, such as `cpu/fp32`."""
-    from extractor.backbones.session import wanted
+    from extractor.backbones.providers import wanted
 
     return str(next(wanted(provider, precision)))
 

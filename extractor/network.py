@@ -58,7 +58,7 @@ class Network:
     ) -> None:
         session, self.golden_cosine = _runtime()(bundle, data, provider, precision, tuning)
         self._bundle, self._golden = bundle, bundle.golden()[0]
-        self._least_cosine = bundle.manifest.min_cosine[session.numerics.precision]
+        self._least_cosine = session.bound
         self.numerics = str(session.numerics)
         self.batch_size, self.parallel = session.max_batch, session.parallel
         self.batcher: Batcher[Pixels, Vector] | Direct[Pixels, Vector] = (
@@ -86,7 +86,7 @@ class Network:
         Exception
             Whatever the runtime raises.
         """
-        pixels = images.decode(self._golden.image, self._bundle.manifest.preprocessing)
+        pixels = images.decode(self._golden.image, self._bundle.manifest.preprocessing.exact)
         cosine = self._golden.cosine(compute(self.batcher, pixels).output)
         if not cosine >= self._least_cosine:
             raise Unavailable(f"{self.numerics} gives a golden picture another vector: cosine {cosine:.5f}")

@@ -12,9 +12,9 @@ from pathlib import Path
 import onnxruntime as ort
 
 from extractor.backbones.bundle import Bundle
+from extractor.backbones.providers import Numerics
 from extractor.backbones.runtimes import nvidia_card
 from extractor.backbones.schedule import LARGEST_BATCH, Schedule
-from extractor.backbones.session import Numerics
 from extractor.folders import publishing
 from extractor.settings import DataFolder, cores
 
@@ -38,6 +38,9 @@ class Measured:
     share : float
         Processor seconds that this process had, a second and run: under one
         where a run waits, as for a GPU, or where other work took the processor.
+    memory : int
+        Bytes in use by then: of the GPU where one computes, else resident of this
+        process, with all else that it holds; 0 when it is not known.
     """
 
     batch_size: int
@@ -46,9 +49,10 @@ class Measured:
     p50: float
     p99: float
     share: float
+    memory: int = 0
 
     def __post_init__(self) -> None:
-        times = (self.images_per_second, self.p50, self.p99, self.share)
+        times = (self.images_per_second, self.p50, self.p99, self.share, self.memory)
         counts = self.batch_size in range(1, LARGEST_BATCH + 1) and self.parallel in range(1, 4096)
         if not (counts and all(isinstance(value, int | float) and value >= 0 for value in times)):
             raise ValueError(f"not a measurement: {self}")
@@ -79,6 +83,7 @@ class Measurements:
 
     def __init__(self, data: DataFolder, bundle: Bundle, latency_bound: float) -> None:
         self.latency_bound = latency_bound
+        self.data = data
         self._folder = data.tuning
         self._fingerprint = bundle.fingerprint
 
@@ -116,16 +121,16 @@ class Measurements:
         return {
             "fingerprint": self._fingerprint,
             "numerics": str(numerics),
-            "processor": _processor(numerics.provider),
+            "processor": _processor(numerics),
             "cores": cores(),
             "onnxruntime": ort.__version__,
             "latency_bound": self.latency_bound,
         }
 
 
-def _processor(provider: str) -> str:
+def _processor(numerics: Numerics) -> str:
     """The name of what computes, as its maker calls it."""
-    if provider == "cuda":
+    if numerics.on_gpu:
         return nvidia_card() or "unknown GPU"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

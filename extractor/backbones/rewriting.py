@@ -6,6 +6,7 @@ Needs the package `onnx`, which the extra `gpu` brings; a CPU takes the graph as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,15 @@ _FP32_ONLY = {"NonMaxSuppression", "Range", "Resize", "RoiAlign", "Upsample"}
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def half(graph: bytes) -> bytes:
+def half(graph: bytes, folder: Path | None = None) -> bytes:
     """The same network with float16 weights and activations; its input and its float32 output stay.
 
     Parameters
     ----------
     graph : bytes
         An ONNX model in float32.
+    folder : Path, optional
+        Where its weights are, when they lie beside it.
 
     Raises
     ------
@@ -36,24 +39,37 @@ def half(graph: bytes) -> bytes:
         When `onnx` is not installed, or the graph has parts of its own inside
         of nodes (branches, loops), which are not converted.
     """
-    return _rewritten(graph, _halve)
+    return _rewritten(graph, folder, _halve)
 
 
-def cast_first(graph: bytes) -> bytes:
+def cast_first(graph: bytes, folder: Path | None = None) -> bytes:
     """The same network with the cast of its input before the transposition: TensorRT moves no uint8."""
-    return _rewritten(graph, _swap_cast)
+    return _rewritten(graph, folder, _swap_cast)
 
 
-def _rewritten(graph: bytes, rewrite: Callable[[Model], None]) -> bytes:
+def input_name(graph: bytes) -> str:
+    """What the network calls its pictures."""
+    return str(_read(graph).graph.input[0].name)
+
+
+def _rewritten(graph: bytes, folder: Path | None, rewrite: Callable[[Model], None]) -> bytes:
+    model = _read(graph)
+    if folder:
+        from onnx import load_external_data_for_model
+
+        load_external_data_for_model(model, str(folder))
+    rewrite(model)
+    return bytes(model.SerializeToString())
+
+
+def _read(graph: bytes) -> Model:
     try:
         import onnx
     except ImportError as error:
         raise Unavailable(
             "the graph cannot be rewritten for a GPU without the package onnx: pip install '.[gpu]'"
         ) from error
-    model = onnx.load_from_string(graph)
-    rewrite(model)
-    return bytes(model.SerializeToString())
+    return onnx.load_from_string(graph)
 
 
 def _halve(model: Model) -> None:

@@ -45,11 +45,20 @@ def nvidia_card() -> str | None:
 
 def has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware; without, bf16 is slower than fp32."""
+    return _has_any("avx512_bf16", "amx_bf16")
+
+
+def has_fp16() -> bool:
+    """Whether this processor multiplies float16 in hardware; without, OpenVINO computes fp32 instead."""
+    return _has_any("avx512_fp16", "amx_fp16")
+
+
+def _has_any(*flags: str) -> bool:
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        said = Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return any(flag in said for flag in flags)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from extractor.errors import InvalidArgument
 from extractor.settings import cores
 
 LARGEST_BATCH = 256
+ON_GPU = ("cuda", "tensorrt")
+"""The providers that compute on a GPU, which wants batches."""
 LATENCY_BOUND = 0.05
 """Seconds that a run may take, when nobody says otherwise."""
 
@@ -31,7 +33,7 @@ class Schedule:
     @classmethod
     def usual(cls, provider: str) -> Schedule:
         """What suits most machines: a GPU wants batches, a CPU one image a run and a run a core."""
-        return cls(32, 2) if provider == "cuda" else cls(1, cores())
+        return cls(32, 2) if provider in ON_GPU else cls(1, cores())
 
     @property
     def sizes(self) -> tuple[int, ...]:

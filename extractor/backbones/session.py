@@ -1,48 +1,29 @@
-"""Runs a bundle's network with ONNX Runtime on a named processor, and proves that it does so rightly.
-
-Three builds of ONNX Runtime exist (plain, OpenVINO, GPU); which one is
-installed decides which providers can be had.
-"""
+"""Runs a bundle's network with ONNX Runtime on a named processor, and proves that it does so rightly."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from extractor import images
-from extractor.backbones.bundle import MODEL, Bundle, Golden
-from extractor.backbones.runtimes import has_bf16
+from extractor.backbones import providers, quantised
+from extractor.backbones.binding import Bindings
+from extractor.backbones.bundle import Bundle, Golden
+from extractor.backbones.providers import ONNX_NAMES, Numerics, wanted
 from extractor.backbones.schedule import Schedule
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
-from extractor.settings import cores
+from extractor.settings import DataFolder
 
 log = logging.getLogger(__name__)
 
-_ONNX_NAMES = {
-    "cpu": "CPUExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-}
-_INSTALL = {"cpu": "'.[cpu]'", "openvino": "'.[openvino]'", "cuda": "'.[gpu]'"}
-_PRECISIONS = {"cpu": ("fp32",), "openvino": ("bf16", "fp32"), "cuda": ("fp32",)}
-
-
-class Numerics(NamedTuple):
-    """What computes: a provider and a precision."""
-
-    provider: str
-    precision: str
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.precision}"
+_HEAVY = {"Conv", "Gemm", "MatMul"}
+"""Operators that must be computed where it was asked for; the shapes of tensors need not."""
 
 
 class Session:
@@ -54,6 +35,8 @@ class Session:
     numerics : Numerics
     schedule : Schedule, optional
         What keeps the provider busy; the usual one when left out.
+    data : DataFolder, optional
+        Where int8 graphs and TensorRT's engines are.
 
     Attributes
     ----------
@@ -61,6 +44,8 @@ class Session:
         Largest batch that pays on this provider.
     parallel : int
         Number of calls of `run` at once that keep it busy.
+    bound : float
+        Smallest cosine to the golden vectors with which it may serve.
 
     Raises
     ------
@@ -70,13 +55,23 @@ class Session:
         When the provider is there but does not really run the network.
     """
 
-    def __init__(self, bundle: Bundle, numerics: Numerics, schedule: Schedule | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        numerics: Numerics,
+        schedule: Schedule | None = None,
+        data: DataFolder | None = None,
+    ) -> None:
         schedule = schedule or Schedule.usual(numerics.provider)
         self.numerics = numerics
         self.max_batch, self.parallel = schedule.max_batch, schedule.parallel
         self._sizes = schedule.sizes
-        self._session = _open(bundle, numerics, self._sizes)
+        self.bound = _bound(bundle, numerics.precision)
+        self._session = _open(bundle, numerics, self._sizes, data)
         self._input = self._session.get_inputs()[0].name
+        self._bindings = (
+            Bindings(self._session, "cuda", self._sizes, self.parallel) if numerics.on_gpu else None
+        )
 
     @property
     def schedule(self) -> Schedule:
@@ -103,13 +98,15 @@ class Session:
 
     def _size_for(self, left: int) -> int:
         """The next run's size: a GPU fills a larger one up, a CPU would compute each row of that in vain."""
-        if self.numerics.provider == "cuda":
+        if self.numerics.on_gpu:
             return next((size for size in self._sizes if size >= left), self._sizes[-1])
         return max(size for size in self._sizes if size <= left)
 
     def _run(self, pixels: Sequence[NDArray[np.uint8]], size: int) -> list[Vector]:
-        outputs = self._session.run(None, {self._input: _padded(pixels, size)})[0]
-        return [row.copy() for row in outputs[: len(pixels)]]
+        if self._bindings:
+            return self._bindings.run(pixels, size)
+        outputs = self._session.run(None, {self._input: _batch(pixels)})[0]
+        return [row.copy() for row in outputs]
 
     def prove(self, bundle: Bundle) -> float:
         """Run every batch size; the smallest cosine between the golden vectors and what is computed here.
@@ -117,24 +114,25 @@ class Session:
         Raises
         ------
         Unavailable
-            When the network cannot be run, or the cosine is under the bound
-            of the manifest.
+            When the network cannot be run, or the cosine is under the bound.
         """
-        golden = bundle.golden()
-        pixels = [images.decode(item.image, bundle.manifest.preprocessing) for item in golden]
-        try:
-            cosines = [cosine for size in self._sizes for cosine in self._cosines(pixels, golden, size)]
-        except Exception as error:  # onnxruntime raises its own kinds, as when a GPU's memory is full
-            raise Unavailable(f"{self.numerics} cannot run the network: {error}") from error
-        bound = bundle.manifest.min_cosine[self.numerics.precision]
-        smallest = float(np.min(cosines))  # NaN when one is
-        if not smallest >= bound:  # also when it is NaN
+        smallest = float(np.min(self.golden_cosines(bundle)))  # NaN when one is
+        if not smallest >= self.bound:  # also when it is NaN
             raise Unavailable(
                 f"{self.numerics} does not compute what {bundle.manifest.backbone} should: the smallest "
-                f"cosine to the original model is {smallest:.5f}, under the bound of {bound}; use another "
-                "--provider or --precision"
+                f"cosine to the original model is {smallest:.5f}, under the bound of {self.bound}; use "
+                "another --provider or --precision"
             )
         return smallest
+
+    def golden_cosines(self, bundle: Bundle) -> list[float]:
+        """Those of every golden picture in every batch size; Unavailable when they cannot be run."""
+        golden = bundle.golden()
+        pixels = [images.decode(item.image, bundle.manifest.preprocessing.exact) for item in golden]
+        try:
+            return [cosine for size in self._sizes for cosine in self._cosines(pixels, golden, size)]
+        except Exception as error:  # onnxruntime raises its own kinds, as when a GPU's memory is full
+            raise Unavailable(f"{self.numerics} cannot run the network: {error}") from error
 
     def _cosines(
         self, pixels: Sequence[NDArray[np.uint8]], golden: Sequence[Golden], size: int
@@ -154,115 +152,81 @@ def open_session(
     provider: str = "auto",
     precision: str = "auto",
     plan: Callable[[Numerics], Schedule | None] = lambda _: None,
+    data: DataFolder | None = None,
+    order: Callable[[Iterable[Numerics]], list[Numerics]] = list,
 ) -> tuple[Session, float]:
     """The first wanted session that passes the golden test, and its smallest cosine.
 
     Parameters
     ----------
     bundle : Bundle
-    provider : {"auto", "cpu", "openvino", "cuda"}
-    precision : {"auto", "fp32", "bf16"}
+    provider : {"auto", "cpu", "openvino", "cuda", "tensorrt"}
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
     plan : callable
         The schedule for what is tried; the usual one for None.
+    data : DataFolder, optional
+        Where int8 graphs and TensorRT's engines are.
+    order : callable
+        What to try first, of `wanted`.
 
     Raises
     ------
     InvalidArgument, Unavailable
         When what was named cannot be had; with `auto`, when nothing works.
     """
-    candidates = list(wanted(provider, precision))
+    candidates = order(wanted(provider, precision, bundle, data))
     for numerics in candidates:
         try:
-            session = Session(bundle, numerics, plan(numerics))
+            session = Session(bundle, numerics, plan(numerics), data)
             return session, session.prove(bundle)
         except Unavailable as error:
             if numerics == candidates[-1]:
                 raise
             log.warning("%s is passed over: %s", numerics, error)
-    raise InvalidArgument(_not_to_be_had(provider, precision))
+    raise InvalidArgument(providers.not_to_be_had(provider, precision))
 
 
-def wanted(provider: str, precision: str) -> Iterator[Numerics]:
-    """What to try, fastest first, among what is installed and was asked for.
-
-    Raises
-    ------
-    InvalidArgument
-        When a provider was named that the installed ONNX Runtime lacks.
-    """
-    if provider != "auto" and provider not in installed_providers():
-        raise InvalidArgument(_not_to_be_had(provider, precision))
-    for candidate in ("cuda", "openvino", "cpu"):
-        if provider in ("auto", candidate) and candidate in installed_providers():
-            for kind in _PRECISIONS[candidate]:
-                if precision == kind or (precision == "auto" and (kind != "bf16" or has_bf16())):
-                    yield Numerics(candidate, kind)
+def _bound(bundle: Bundle, precision: str) -> float:
+    return quantised.BOUND if precision == "int8" else bundle.manifest.min_cosine[precision]
 
 
-def installed_providers() -> list[str]:
-    """Our names of the providers that the installed ONNX Runtime has."""
-    available = ort.get_available_providers()
-    return [name for name, onnx_name in _ONNX_NAMES.items() if onnx_name in available]
-
-
-def _not_to_be_had(provider: str, precision: str) -> str:
-    have = ", ".join(installed_providers())
-    if provider not in ("auto", *installed_providers()):
-        return (
-            f"the provider {provider!r} is not in the installed ONNX Runtime (it has: {have}); in a new "
-            f"environment, pip install {_INSTALL.get(provider, 'one of ' + ', '.join(_INSTALL.values()))}"
-        )
-    return f"no provider here computes with precision {precision!r} (provider {provider}, installed: {have})"
-
-
-def _open(bundle: Bundle, numerics: Numerics, sizes: tuple[int, ...]) -> ort.InferenceSession:
-    if numerics.provider == "cuda":
-        ort.preload_dlls()
-    name = _ONNX_NAMES[numerics.provider]
-    model = bundle.read(MODEL)  # the very bytes that the fingerprint speaks of
+def _open(
+    bundle: Bundle, numerics: Numerics, sizes: tuple[int, ...], data: DataFolder | None
+) -> ort.InferenceSession:
+    providers.prepare(numerics.provider)
+    name = ONNX_NAMES[numerics.provider]
+    graph = providers.graph(bundle, numerics, data)
     try:
         session = ort.InferenceSession(
-            model,
-            _session_options(numerics, sizes),
-            providers=[(name, _provider_options(numerics))],
+            graph,
+            providers.session_options(bundle, numerics, sizes),
+            providers=[(name, providers.provider_options(bundle, numerics, sizes, data))],
+            enable_fallback=0,
         )
     except Exception as error:  # onnxruntime raises its own kinds, with no common base
         raise Unavailable(f"{numerics} cannot load the network of {bundle.path}: {error}") from error
-    if session.get_providers()[0] != name:
+    session.disable_fallback()  # nor later, in the middle of a run
+    if elsewhere := _elsewhere(session, numerics):
         raise Unavailable(
-            f"{numerics} was asked for, but ONNX Runtime runs the network on {session.get_providers()[0]}; "
-            "its log above says why"
+            f"{numerics} was asked for, but ONNX Runtime runs the network on {elsewhere}; its log above "
+            "says why"
         )
     return session
 
 
-def _session_options(numerics: Numerics, sizes: tuple[int, ...]) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    if len(sizes) == 1:  # a fixed batch lets the provider plan its memory once
-        options.add_free_dimension_override_by_name("n", sizes[0])
-    if numerics.provider == "openvino":  # its falling back to the plain CPU is otherwise only a log line
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    return options
+def _elsewhere(session: ort.InferenceSession, numerics: Numerics) -> str:
+    """The provider that computes instead, all or a part; empty when there is none."""
+    name, first = ONNX_NAMES[numerics.provider], session.get_providers()[0]
+    if first != name or not providers.tells_nodes(numerics):
+        return "" if first == name else str(first)
+    parts = session.get_provider_graph_assignment_info()
+    return next((part.ep_name for part in parts if part.ep_name != name and _is_heavy(part)), "")
 
 
-def _provider_options(numerics: Numerics) -> dict[str, Any]:
-    if numerics.provider == "openvino":
-        hint = {"bf16": "bf16", "fp32": "f32"}[numerics.precision]
-        threads = str(cores())
-        config = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
-        return {"device_type": "CPU", "load_config": json.dumps({"CPU": config})}
-    if numerics.provider == "cuda":
-        return {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
-    return {}
+def _is_heavy(part: ort.OrtEpAssignedSubgraph) -> bool:
+    return any(node.op_type in _HEAVY for node in part.get_nodes())
 
 
-def _padded(pixels: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
-    """The pictures as one array of exactly `size` rows, the spare ones black."""
-    if len(pixels) == size:
-        return pixels[0][np.newaxis] if size == 1 else np.stack(pixels)
-    batch = np.zeros((size, *pixels[0].shape), np.uint8)
-    batch[: len(pixels)] = pixels
-    return batch
+def _batch(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The pictures as one array, without a copy when there is one."""
+    return pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extractor import images
+from extractor.backbones import cuda
 from extractor.backbones import session as sessions
 from extractor.backbones.bundle import Bundle
 from extractor.backbones.measured import Measured, Measurements
-from extractor.backbones.schedule import Schedule, Tuning
-from extractor.backbones.session import Numerics, Session
+from extractor.backbones.providers import Numerics
+from extractor.backbones.schedule import ON_GPU, Schedule, Tuning
+from extractor.backbones.session import Session
 from extractor.errors import Unavailable
 from extractor.settings import DataFolder, cores
 
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 Run = Callable[[Sequence[NDArray[np.uint8]]], object]
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
+FEW_SIZES = (1, 8, 32)
 
 TIE = 0.05
 """Part of the throughput within which two schedules are alike."""
@@ -43,6 +48,11 @@ SLOWER = 0.05
 """A batch size whose throughput is less than the best by this part ends the measuring."""
 
 
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How long measuring may take.
@@ -56,15 +66,28 @@ class Effort:
     seconds : float
         How long each time.
     budget : float
-        Seconds after which nothing more is begun.
+        Seconds of measuring, without the preparations, after which no more is begun.
+    sizes : tuple of int
+        Batch sizes, the smallest first.
+    memory : callable
+        How many bytes are in use.
     """
 
     passes: int = 3
     seconds: float = 0.1
     budget: float = 5.0
+    sizes: tuple[int, ...] = SIZES
+    memory: Callable[[], int] = resident_bytes
 
 
 USUAL_EFFORT = Effort()
+
+
+def effort(numerics: Numerics) -> Effort:
+    """What is worth while: where every batch size takes minutes to prepare, there are few."""
+    sizes = FEW_SIZES if numerics.provider == "tensorrt" else SIZES
+    memory = (lambda: cuda.used_bytes() or 0) if numerics.on_gpu else resident_bytes
+    return Effort(sizes=sizes, memory=memory)
 
 
 def open_tuned(
@@ -100,7 +123,10 @@ def open_tuned(
         best = choose(known, tuning.latency_bound).schedule if known else Schedule.usual(numerics.provider)
         return tuning.applied(best)
 
-    session, cosine = sessions.open_session(bundle, provider, precision, plan)
+    def order(candidates: Iterable[Numerics]) -> list[Numerics]:
+        return fastest_first(list(candidates), kept)
+
+    session, cosine = sessions.open_session(bundle, provider, precision, plan, data, order)
     wanted = tuning.measure == "always" or (tuning.measure == "once" and not kept.read(session.numerics))
     if tuning.told or not wanted:
         return session, cosine
@@ -110,11 +136,19 @@ def open_tuned(
     if tuned.schedule == session.schedule:
         return session, cosine
     try:
-        better = sessions.Session(bundle, session.numerics, tuned.schedule)
+        better = sessions.Session(bundle, session.numerics, tuned.schedule, data)
         return better, better.prove(bundle)
     except Unavailable as error:
         log.warning("it stays at %s: %s", session.schedule, error)
         return session, cosine
+
+
+def fastest_first(candidates: list[Numerics], kept: Measurements) -> list[Numerics]:
+    """As was measured on this machine, when all were; else as they are."""
+    tables = {numerics: kept.read(numerics) for numerics in candidates}
+    if not all(tables.values()):
+        return candidates
+    return sorted(candidates, key=lambda numerics: -_speed(choose(tables[numerics], kept.latency_bound)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +173,11 @@ def tune(bundle: Bundle, numerics: Numerics, kept: Measurements) -> Tuned:
     """Measure `numerics`, choose, and remember; the choice is logged, and each line at debug."""
 
     def open_run(size: int) -> Run:
-        return sessions.Session(bundle, numerics, Schedule(size, 1)).run
+        return sessions.Session(bundle, numerics, Schedule(size, 1), kept.data).run
 
     pixels = [images.decode(item.image, bundle.manifest.preprocessing) for item in bundle.golden()]
     began = time.monotonic()
-    table = measure(open_run, pixels, parallels(numerics.provider), kept.latency_bound)
+    table = measure(open_run, pixels, parallels(numerics.provider), kept.latency_bound, effort(numerics))
     for row in table:
         log.debug("%s: %s", numerics, row)
     tuned = _judged(numerics, table, kept)
@@ -156,7 +190,7 @@ def _judged(numerics: Numerics, table: list[Measured], kept: Measurements) -> Tu
     usual = Schedule.usual(numerics.provider)
     if not table:
         return Tuned(usual, table, "the network could not be run")
-    if numerics.provider != "cuda" and min(row.share for row in table) < UNDISTURBED:
+    if not numerics.on_gpu and min(row.share for row in table) < UNDISTURBED:
         return Tuned(usual, table, _DISTURBED)
     chosen = choose(table, kept.latency_bound).schedule
     try:
@@ -168,7 +202,7 @@ def _judged(numerics: Numerics, table: list[Measured], kept: Measurements) -> Tu
 
 def parallels(provider: str) -> tuple[int, ...]:
     """Numbers of parallel runs worth measuring; on a CPU a run has one thread."""
-    if provider == "cuda":
+    if provider in ON_GPU:
         return (1, 2, 4)
     return tuple(sorted({1, max(cores() // 2, 1), cores()}))
 
@@ -205,53 +239,56 @@ def measure(
     latency_bound : float
         Seconds; a batch size that exceeds it is the last.
     """
-    end = time.monotonic() + effort.budget
+    spent = 0.0
 
     def rows_of(size: int) -> list[Measured]:
+        nonlocal spent
         try:
-            return _measure_size(open_run(size), _batch(pixels, size), parallel, effort.seconds)
+            run, batch = open_run(size), _batch(pixels, size)
+            run(batch)  # the first of a size prepares it
+            begun = time.monotonic()
+            rows = [_measured(run, batch, count, effort) for count in parallel]
+            spent += time.monotonic() - begun
+            return rows
         except Exception as error:  # noqa: BLE001 - as when a GPU's memory is full: smaller ones will do
             log.warning("batches of %d cannot be run: %s", size, error)
             return []
 
-    table = _climb(rows_of, latency_bound, end)
+    table = _climb(rows_of, effort.sizes, latency_bound, lambda: spent > effort.budget)
     sizes = sorted({row.batch_size for row in table})
     for size in sizes * (effort.passes - 1):
-        if time.monotonic() < end:
+        if spent < effort.budget:
             table += rows_of(size)
     best = {(row.batch_size, row.parallel): row for row in sorted(table, key=_speed)}
     return [best[pair] for pair in sorted(best)]
 
 
-def _climb(rows_of: Callable[[int], list[Measured]], latency_bound: float, end: float) -> list[Measured]:
+def _climb(
+    rows_of: Callable[[int], list[Measured]],
+    sizes: Iterable[int],
+    latency_bound: float,
+    over: Callable[[], bool],
+) -> list[Measured]:
     """The rows of each batch size up to the one that is slow, late, the last, or cannot be run."""
     table: list[Measured] = []
-    for size in SIZES:
+    for size in sizes:
         rows = rows_of(size)
         if not rows:
             break
         fastest = max(map(_speed, rows))
         slower = fastest < (1 - SLOWER) * max(map(_speed, table), default=0.0)
         table += rows
-        if slower or min(row.p50 for row in rows) > latency_bound or time.monotonic() > end:
+        if slower or min(row.p50 for row in rows) > latency_bound or over():
             break
     return table
 
 
-def _measure_size(
-    run: Run, batch: Sequence[NDArray[np.uint8]], parallel: Sequence[int], seconds: float
-) -> list[Measured]:
-    """One row for each number of parallel runs."""
-    run(batch)  # the first of a size prepares it
-    return [_measured(run, batch, count, seconds) for count in parallel]
-
-
-def _measured(run: Run, batch: Sequence[NDArray[np.uint8]], parallel: int, seconds: float) -> Measured:
+def _measured(run: Run, batch: Sequence[NDArray[np.uint8]], parallel: int, effort: Effort) -> Measured:
     worked = time.process_time()
-    times, elapsed = _timed(run, batch, parallel, seconds)
+    times, elapsed = _timed(run, batch, parallel, effort.seconds)
     share = (time.process_time() - worked) / elapsed / parallel
     p50, p99 = (float(value) for value in np.percentile(times, (50, 99)))
-    return Measured(len(batch), parallel, len(times) * len(batch) / elapsed, p50, p99, share)
+    return Measured(len(batch), parallel, len(times) * len(batch) / elapsed, p50, p99, share, effort.memory())
 
 
 def _timed(

@@ -20,7 +20,7 @@ from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
-    from extractor.backbones.session import Numerics
+    from extractor.backbones.providers import Numerics
 
 _EXTRAS = {"cpu": "onnxruntime", "openvino": "onnxruntime-openvino", "gpu": "onnxruntime-gpu"}
 _RUNTIMES = tuple(_EXTRAS.values())
@@ -96,7 +96,7 @@ def _runtime_trouble(runtimes: list[str]) -> str:
 
 def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> Iterator[Finding]:
     try:
-        from extractor.backbones.session import installed_providers
+        from extractor.backbones.providers import installed_providers
         from extractor.backbones.tuning import open_tuned
     except ImportError as error:
         yield Finding("providers", "none", f"ONNX Runtime cannot be imported: {error}")

@@ -18,7 +18,7 @@ from extractor.text import printable
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
     from extractor.backbones.measured import Measured, Measurements
-    from extractor.backbones.session import Numerics
+    from extractor.backbones.providers import Numerics
 
 _HEAD = ("provider", "precision", "batch", "parallel", "images/s", "p50 ms", "p99 ms", "cosine", "")
 
@@ -74,7 +74,7 @@ def command(
 
 
 def _reports(bundle: Bundle, kept: Measurements, provider: str, precision: str) -> Iterator[Report]:
-    from extractor.backbones.session import wanted
+    from extractor.backbones.providers import wanted
 
     for numerics in wanted(provider, precision):
         yield _report(bundle, kept, numerics)

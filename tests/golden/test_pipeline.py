@@ -12,7 +12,7 @@ from PIL import Image
 from extractor import Embedder
 from extractor.backbones import catalogue
 from extractor.backbones.bundle import Bundle
-from extractor.backbones.session import installed_providers, wanted
+from extractor.backbones.providers import installed_providers, wanted
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 NUMERICS = [numerics for provider in installed_providers() for numerics in wanted(provider, "auto")]
