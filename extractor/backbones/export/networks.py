@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import itertools
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from extractor.backbones.catalogue import Backbone
+from extractor.backbones.export.weights import State, check_same, read_state
+from extractor.errors import InvalidArgument
 from extractor.results import Vector
+
+if TYPE_CHECKING:
+    import torch
 
 _MISSING_OPERATORS = {
     "torchvision::nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "torchvision::qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+"""Its published file is older than PyTorch's ban on dots in the names of modules."""
 
 
 def import_torchvision() -> None:
@@ -37,41 +50,176 @@ def import_torchvision() -> None:
 
 
 def original(backbone: Backbone, weights: Path) -> Any:
-    """The network in PyTorch, as timm builds it, with its weights, for inference.
+    """The network in PyTorch, as its library builds it, with the weights of a file, for inference.
 
-    The file's tensors have other names than timm's, but the same order.
+    Raises
+    ------
+    InvalidArgument
+        When the file cannot be read, or is of another network.
     """
-    import torch
-
     import_torchvision()
+    return _LOADERS[backbone.source](backbone, read_state(weights)).eval().requires_grad_(False)
+
+
+def _lite(backbone: Backbone, state: State) -> Any:
+    """The network of timm; the file's tensors may have other names than timm's, but have the same order."""
     import timm
 
     network = timm.create_model(backbone.architecture)
     wanted = network.state_dict()
-    found = torch.load(weights, map_location="cpu", weights_only=True)
-    shapes = [tuple(tensor.shape) for tensor in found.values()]
-    assert shapes == [tuple(tensor.shape) for tensor in wanted.values()], (
-        "these are another network's weights"
-    )
-    network.load_state_dict(dict(zip(wanted, found.values(), strict=True)))
-    return network.eval().requires_grad_(False)
+    if not wanted.keys() & state.keys():
+        names = itertools.chain(wanted, (name for name in state if len(state) > len(wanted)))
+        state = dict(zip(names, state.values(), strict=False))
+    check_same(wanted, state, backbone)
+    network.load_state_dict(state)
+    return network
+
+
+def _torchvision(backbone: Backbone, state: State) -> Any:
+    from torchvision.models import get_model
+
+    network = get_model(backbone.architecture, weights=None, **backbone.options)
+    state = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
+    check_same(network.state_dict(), state, backbone)
+    network.load_state_dict(state)
+    return network
+
+
+def _timm(backbone: Backbone, state: State) -> Any:
+    """The network of timm; a state under other names than its own goes through its own conversion."""
+    import timm
+
+    network = timm.create_model(backbone.architecture)
+    wanted = network.state_dict()
+    if wanted.keys() == state.keys():
+        check_same(wanted, state, backbone)
+        network.load_state_dict(state)
+        return network
+    converted: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+    try:
+        return timm.create_model(backbone.architecture, **converted)
+    except (RuntimeError, KeyError) as error:
+        check_same(wanted, state, backbone)
+        raise InvalidArgument(f"timm cannot load these weights of {backbone.name}: {error}") from error
+
+
+_LOADERS: dict[str, Callable[[Backbone, State], Any]] = {
+    "efficientnet-lite": _lite,
+    "torchvision": _torchvision,
+    "timm": _timm,
+}
 
 
 def transform(backbone: Backbone) -> Any:
-    """The preprocessing of timm for this backbone: a PIL image in, float32 [3, height, width] out."""
-    from timm.data.transforms_factory import create_transform
+    """The library's own preprocessing for this backbone: a PIL image in, float32 [3, height, width] out."""
+    import_torchvision()
+    if backbone.source == "torchvision":
+        return _torchvision_transform(backbone)
+    from timm.models import get_pretrained_cfg
 
-    return create_transform(
-        input_size=backbone.input_px,
-        interpolation="bicubic",
-        mean=backbone.mean,
-        std=backbone.std,
-        crop_pct=backbone.crop,
-    )
+    data: Any = importlib.import_module("timm.data")  # whose functions have no types
+    published: Any = get_pretrained_cfg(backbone.architecture)
+    published = published.to_dict()
+    asked: dict[str, Any] = {}
+    if backbone.source == "efficientnet-lite":  # weights that were trained on other inputs than timm's
+        asked = {"mean": backbone.mean, "std": backbone.std}
+    if backbone.input_px != published["input_size"][1]:
+        # half a pixel more, as timm rounds down
+        asked["crop_pct"] = backbone.input_px / (backbone.resize_shorter + 0.5)
+        asked["input_size"] = (3, backbone.input_px, backbone.input_px)
+    return data.create_transform(**data.resolve_data_config(asked, pretrained_cfg=published))
 
 
-def reference(network: Any, backbone: Backbone, image: Image.Image) -> tuple[Vector, Vector]:
-    """Embedding and logits of the original network behind its own preprocessing: the judge of ours."""
-    features = network.forward_features(transform(backbone)(image.convert("RGB"))[None])
-    embedding, logits = (network.forward_head(features, pre_logits=pre)[0].numpy() for pre in (True, False))
-    return embedding, logits
+def _torchvision_transform(backbone: Backbone) -> Any:
+    from torchvision.models import get_weight
+
+    published = get_weight(backbone.weights.name).transforms  # type: ignore[attr-defined]
+    if backbone.input_px == published().crop_size[0]:
+        return published()
+    return published(crop_size=backbone.input_px, resize_size=backbone.resize_shorter)
+
+
+def classifier(network: Any) -> torch.nn.Linear | None:
+    """The last layer, when it is a linear one: what maps embeddings to classes."""
+    import torch
+
+    if hasattr(network, "get_classifier"):
+        last = network.get_classifier()
+        return last if isinstance(last, torch.nn.Linear) else None
+    return [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+
+
+def reference(network: Any, backbone: Backbone, image: Image.Image) -> tuple[Vector, Vector | None]:
+    """Embedding and logits of the original network behind its own preprocessing: the judge of ours.
+
+    The embedding is what the last layer is given; logits are None where it is no classifier.
+    """
+    pixels = transform(backbone)(image.convert("RGB"))[None]
+    if hasattr(network, "forward_head"):
+        features = network.forward_features(pixels)
+        embedding = network.forward_head(features, pre_logits=True)[0].numpy()
+        return embedding, network.forward_head(features)[0].numpy() if classifier(network) else None
+    given: list[Any] = []
+    last = classifier(network)
+    assert last is not None
+    with last.register_forward_hook(lambda _layer, inputs, _output: given.extend(inputs)):
+        logits = network(pixels)[0].numpy()
+    return given[0][0].numpy(), logits
+
+
+def penultimate(network: Any) -> torch.nn.Module:
+    """From normalised pictures to what the network's last layer is given; `network` stays as it is."""
+    import torch
+
+    class Penultimate(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = _without_classifier(network)
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            if hasattr(self.network, "forward_head"):
+                features = self.network.forward_features(pictures)
+                return torch.as_tensor(self.network.forward_head(features, pre_logits=True))
+            return torch.as_tensor(self.network(pictures))
+
+    return Penultimate().eval()
+
+
+def _without_classifier(network: Any) -> Any:
+    """The network anew around the same tensors, without what the last layer does."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    cut = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    _replace(cut, classifier(cut))
+    return cut
+
+
+def _replace(module: Any, last: torch.nn.Linear | None) -> None:
+    """Put nothing in the last layer's place, and the plain mean in that of pooling layers."""
+    import torch
+
+    for name, layer in module.named_children():
+        if layer is last:
+            setattr(module, name, torch.nn.Identity())
+        elif _averages(layer):
+            setattr(module, name, _mean(keepdim=True))
+        elif _averages(getattr(layer, "pool", None)) and isinstance(layer.flatten, torch.nn.Flatten):
+            setattr(module, name, _mean(keepdim=False))  # timm's two layers in one
+        else:
+            _replace(layer, last)
+
+
+def _averages(layer: Any) -> bool:
+    import torch
+
+    return isinstance(layer, torch.nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1))
+
+
+def _mean(keepdim: bool) -> torch.nn.Module:
+    """The mean over height and width; the adaptive pooling is exported as a gather of every element."""
+    import torch
+
+    class Mean(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features.mean((2, 3), keepdim=keepdim)
+
+    return Mean()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from extractor.backbones import catalogue
-from extractor.backbones.catalogue import BACKBONES, Weights
+from extractor.backbones.catalogue import BACKBONES
+from extractor.backbones.origins import PackageFile
 from extractor.errors import NotFound
 from extractor.settings import DEFAULT_BACKBONE, checked_name
 
@@ -37,7 +38,8 @@ def test_preprocessing_is_the_one_of_the_published_accuracy(name: str, side: int
 
 def test_weights_from_tensorflow_get_tensorflow_padding() -> None:
     """The plain architectures load these weights too, and lose 7 points of accuracy."""
-    assert all(backbone.architecture == f"tf_{backbone.name}" for backbone in BACKBONES)
+    lite = [backbone for backbone in BACKBONES if backbone.source == "efficientnet-lite"]
+    assert [backbone.architecture for backbone in lite] == [f"tf_efficientnet_lite{n}" for n in range(3)]
 
 
 def test_names_are_unique_safe_and_hold_the_default() -> None:
@@ -45,7 +47,9 @@ def test_names_are_unique_safe_and_hold_the_default() -> None:
     names = [backbone.name for backbone in BACKBONES]
     assert len(set(names)) == len(names)
     assert DEFAULT_BACKBONE in names
-    assert [checked_name("backbone", name) for name in names] == names
+    folders = [backbone.folder for backbone in BACKBONES]
+    assert [checked_name("backbone", folder) for folder in folders] == folders
+    assert len({folder.casefold() for folder in folders}) == len(folders)
 
 
 def test_an_unknown_name_lists_the_known() -> None:
@@ -61,7 +65,7 @@ def test_weights_are_found_without_importing_their_package(
     package = tmp_path / "some_weights_of_a_test"
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('imported')")
-    weights = Weights("some-weights", "1", f"{package.name}/models/w.pth", "", 0, "CC0-1.0")
+    weights = PackageFile("some-weights", "1", f"{package.name}/models/w.pth", "", 0, "CC0-1.0")
     assert weights.find() is None
     monkeypatch.syspath_prepend(str(tmp_path))
     assert weights.find() is None

@@ -64,15 +64,19 @@ def test_a_wrong_name_lists_the_right_ones(tmp_path: Path) -> None:
 def test_backbones_tells_what_is_exported(exported_data: DataFolder, bundle: Bundle) -> None:
     """The table and the JSON name every backbone, its cost, and the exported one's fingerprint."""
     table = penultimate("backbones", "--data", exported_data.root).stdout.splitlines()
-    assert table[0].split() == ["name", "input", "dim", "parameters", "licence", "weights", "exported"]
+    assert table[0].split() == (
+        ["name", "source", "input", "resize", "dim", "parameters", "licence", "size", "weights", "exported"]
+    )
     assert "4,652,008" in table[1]
     assert table[1].endswith(bundle.fingerprint[:12])
     rows = json.loads(penultimate("backbones", "--data", exported_data.root, "--json").stdout)
-    assert [(row["name"], row["input_px"], row["exported"]) for row in rows] == [
+    assert [(row["name"], row["input_px"], row["exported"]) for row in rows[:3]] == [
         ("efficientnet_lite0", 224, True),
         ("efficientnet_lite1", 240, False),
         ("efficientnet_lite2", 260, False),
     ]
+    assert len(table) == len(rows) + 1 > 15
+    assert rows[0]["weights_here"] is True
 
 
 def test_backbones_reports_damage_and_goes_on(tmp_path: Path) -> None:

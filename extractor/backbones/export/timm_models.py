@@ -1,0 +1,92 @@
+"""Any model of timm as a backbone, described by timm's own metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extractor.backbones import catalogue
+from extractor.backbones.catalogue import TIMM, Backbone
+from extractor.backbones.export.networks import import_torchvision
+from extractor.backbones.origins import HuggingFaceFile
+from extractor.backbones.variant import name_of
+from extractor.errors import InvalidArgument, NotFound
+
+_FILE = "model.safetensors"
+_INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+def find(name: str) -> Backbone:
+    """The backbone of that name: one of the catalogue's, or `timm/NAME` for any model of timm.
+
+    Raises
+    ------
+    NotFound
+        When there is none; says what is like it.
+    InvalidArgument
+        When timm prepares its pictures in a way that is not known here.
+    """
+    listed = {backbone.name for backbone in catalogue.BACKBONES}
+    if not name_of(name).startswith(TIMM) or name_of(name) in listed:
+        return catalogue.find(name)
+    return described(name_of(name).removeprefix(TIMM))
+
+
+def described(architecture: str) -> Backbone:
+    """The model of timm that is called so, with or without the tag of its weights; errors as in `find`."""
+    import_torchvision()
+    import timm
+    import torch
+    from timm.models import get_pretrained_cfg
+
+    _check_known(architecture)
+    published: Any = get_pretrained_cfg(architecture)
+    _check_preprocessing(architecture, published)
+    with torch.device("meta"):
+        network: Any = timm.create_model(architecture)
+    px = published.input_size[1]
+    return Backbone(
+        name=TIMM + architecture,
+        source="timm",
+        architecture=f"{published.architecture}.{published.tag}",
+        weights=HuggingFaceFile(
+            repository=published.hf_hub_id or "",
+            file=published.hf_hub_filename or _FILE,
+            size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
+            licence=published.license or "unknown",
+        ),
+        input_px=px,
+        resize_shorter=int(px / published.crop_pct),
+        interpolation=published.interpolation,
+        mean=published.mean,
+        std=published.std,
+        dim=getattr(network, "head_hidden_size", None) or network.num_features,
+        parameters=sum(tensor.numel() for tensor in network.parameters()),
+    )
+
+
+def _check_known(architecture: str) -> None:
+    """NotFound unless timm has the model, and the tag where there is one."""
+    import timm
+
+    model, _, tag = architecture.partition(".")
+    if not timm.is_model(model):
+        near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
+        like = f"; it has {', '.join(near)}" if near else ""
+        raise NotFound(f"timm {timm.__version__} has no model {model!r}{like}")
+    if architecture not in (model, *timm.list_models(f"{model}.*", pretrained=True)):
+        raise NotFound(f"timm {timm.__version__} has no weights {tag!r} for {model}")
+
+
+def _check_preprocessing(architecture: str, published: Any) -> None:
+    """InvalidArgument unless pictures are resized by the shorter side and cropped to a square."""
+    if published is None:
+        raise NotFound(f"timm says nothing of how pictures are prepared for {architecture}")
+    _, height, width = published.input_size
+    reasons = {
+        f"it squashes or pads pictures ({published.crop_mode})": published.crop_mode != "center",
+        f"its input is {width} x {height}, not square": height != width,
+        f"it resizes by {published.interpolation}": published.interpolation not in _INTERPOLATIONS,
+        f"it takes {published.input_size[0]} channels": published.input_size[0] != 3,
+    }
+    if wrong := [reason for reason, holds in reasons.items() if holds]:
+        raise InvalidArgument(f"timm/{architecture} cannot be used: {' and '.join(wrong)}")
