@@ -75,8 +75,8 @@ class Pool(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """Items in the queue that are not urgent."""
-        return len(self._others)
+        """Items in the queue."""
+        return len(self._urgent) + len(self._others)
 
     @property
     def alive(self) -> bool:

@@ -54,15 +54,31 @@ def submit(embedder: Embedder, image: bytes, deadline: float = math.inf) -> Futu
     return future
 
 
-def gated(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Hold every run of the network until the event is set."""
+class Gate(threading.Event):
+    """Holds every run of the network until it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = threading.Semaphore(0)
+
+    def hold(self) -> bool:
+        self._held.release()
+        return self.wait(10)
+
+    def holds(self, number: int) -> None:
+        """Wait until it holds so many runs."""
+        for _ in range(number):
+            assert self._held.acquire(timeout=10)
+
+
+def gated(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> Gate:
     embedder.warm()
-    gate = threading.Event()
+    gate = Gate()
     run = embedder._network.batcher._run  # type: ignore[union-attr]
     monkeypatch.setattr(
         embedder._network.batcher,  # type: ignore[union-attr]
         "_run",
-        lambda pixels: gate.wait(10) and run(pixels),
+        lambda pixels: gate.hold() and run(pixels),
     )
     return gate
 
@@ -256,6 +272,66 @@ def test_a_cancelled_image_is_not_computed(
     assert embedder.computed == len(kept) == threads
 
 
+def test_what_is_remembered_overtakes_what_is_computed(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered as soon as a thread is free, however many images came before it."""
+    with Embedder(data=data, provider="cpu") as embedder:
+        embedder.embed([photo("red")])
+        gate = gated(embedder, monkeypatch)
+        threads = len(embedder._pool._threads)
+        answered: list[bool] = []
+        futures = [submit(embedder, photo("blue", 20 + number)) for number in range(threads + 30)]
+        futures.append(submit(embedder, photo("red")))
+        for future in futures:
+            future.add_done_callback(lambda done: answered.append(done.result().cached))
+        gate.set()
+        assert all(future.result(30).ok for future in futures)
+    assert answered.count(True) == 1
+    assert answered.index(True) < 2 * threads  # each thread may have one image under way, and end it first
+    assert len(answered) == threads + 31
+
+
+class CountingCache(MemoryCache):
+    """Knows how many keys were asked for together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def get_many(self, keys):
+        self.asked.append(len(keys))
+        return super().get_many(keys)
+
+
+def test_the_images_of_a_request_are_looked_up_together(exported_data: DataFolder) -> None:
+    """Up to sixteen at once; one that cannot be read fails alone among them."""
+    cache = CountingCache()
+    images = [photo("red", 20 + number) for number in range(18)]
+    images[3] = b"no picture"
+    with Embedder(data=exported_data, provider="cpu", cache=cache) as embedder:
+        results = [future.result(30) for future in embedder.submit(images)]
+    assert [result.ok for result in results] == [number != 3 for number in range(18)]
+    assert sorted(cache.asked) == [2, 16]
+
+
+def test_who_comes_second_is_answered_when_the_first_has_gone(
+    exported_data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two who wait for one image the first may leave, and take its bytes along."""
+    with Embedder(data=exported_data, provider="cpu", cache=None) as embedder:
+        gate = gated(embedder, monkeypatch)
+        others = len(embedder._pool._threads) - 1
+        busy = [submit(embedder, photo("blue", 20 + number)) for number in range(others)]
+        gate.holds(others)
+        one, first, second = embedder.submit([photo("green"), photo("red"), photo("red")])
+        gate.holds(1)
+        assert first.cancel()
+        gate.set()
+        assert second.result(10).ok
+        assert all(future.result(10).ok for future in [*busy, one])
+
+
 def test_results_cannot_be_changed_in_place(data: DataFolder) -> None:
     """What a caller does with its vector never reaches the cache, nor another caller."""
     with Embedder(data=data, provider="cpu") as embedder:
@@ -444,6 +520,7 @@ def test_an_image_whose_caller_no_longer_waits_is_dropped_and_counted(
         gate = gated(embedder, monkeypatch)
         threads = len(embedder._pool._threads)
         running = [submit(embedder, photo("red", 20 + number)) for number in range(threads)]
+        gate.holds(threads)
         soon = time.monotonic() + 0.05
         late, shared = submit(embedder, photo("blue"), soon), submit(embedder, photo("green"), soon)
         patient = submit(embedder, photo("green"))
