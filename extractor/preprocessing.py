@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 Decode = Literal["exact", "fast", "gpu"]
@@ -37,6 +37,11 @@ class Preprocessing:
                 f"its pictures are decoded by {self.decode!r}, and this version knows "
                 + ", ".join(get_args(Decode))
             )
+
+    @property
+    def exact(self) -> Preprocessing:
+        """The same rule with every pixel decoded: what the original network's vectors are compared with."""
+        return replace(self, decode="exact")
 
     def facts(self) -> dict[str, Any]:
         """What tells it from others: without what is usual, so that fingerprints outlive new fields."""
