@@ -29,14 +29,17 @@ _SUMMARIES = {
     "index": "Add images to a collection.",
     "search": "Find the images of a collection that look like one image.",
     "classify": "Label images with a head.",
+    "compare-backbones": "Say which backbone suits labelled images, and whether any does.",
     "tune": "Measure what keeps this machine busiest, and remember it.",
     "doctor": "Check this installation and say what is in use.",
     "demo": "Run everything once on real photos of solar cells.",
 }
+_MODULES = {"compare-backbones": "compare"}
+"""Where a command lies whose name is not its module's."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of the same name."""
+    """A group whose commands live in modules of the same name, or of that in `_MODULES`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_SUMMARIES)
@@ -44,7 +47,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _SUMMARIES:
             return None
-        command = importlib.import_module(f"extractor.cli.{cmd_name}").command
+        command = importlib.import_module(f"extractor.cli.{_MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -1,0 +1,214 @@
+"""`penultimate compare-backbones`: which backbone, or layer, suits a task, and whether any does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from extractor.cli.main import SOME_FAILED
+from extractor.cli.options import data_option, json_option, processor_options
+from extractor.cli.progress import progress
+from extractor.errors import InvalidArgument, NotFound
+from extractor.settings import DEFAULT_BACKBONE, DataFolder
+from extractor.text import printable
+
+if TYPE_CHECKING:
+    from classifiers.comparison import Comparison, Entrant
+    from classifiers.dataset import Dataset
+    from classifiers.features import Features
+    from extractor.results import Embeds
+
+COLOURS = "colours + 8x8 pixels"
+"""The name of the baseline that looks at the pictures."""
+
+TIMED_IMAGES, TIMED_SECONDS = 256, 3.0
+"""What is timed for the rate: so many images, or as many as come in so many seconds."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  penultimate compare-backbones photos/            photos/cat/*.jpg, photos/dog/*.jpg
+  penultimate compare-backbones labels.csv --backbones efficientnet_lite0,efficientnet_lite2
+  penultimate compare-backbones photos/ --backbones resnet50 --layers global_pool,layer3,layer3+layer4:max
+  penultimate compare-backbones photos/ --head linear-svm --folds 10 --report comparison.html
+
+\b
+Each picture is answered by a head that was fitted without it, on the same folds for all. A backbone
+that does not beat the best baseline, beyond what chance may do, is reported as negative transfer.
+Exit codes: 0 all well, 3 compared but some images were left out (listed), 1 error.
+"""
+)
+@click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
+@click.option("--backbones", metavar="A,B,...", help="Exported backbones. [default: all that are exported]")
+@click.option(
+    "--layers",
+    metavar="L,M+N,...",
+    help="Compare these layers of one backbone: with commas between them, and + between those that are put "
+    "together; global_pool is the usual one.",
+)
+@click.option(
+    "--head",
+    "kind",
+    type=click.Choice(["logistic", "linear-svm"]),
+    default="logistic",
+    show_default=True,
+    help="The kind of classifier.",
+)
+@click.option(
+    "--folds", type=click.IntRange(2, 100), default=5, show_default=True, help="Of the cross-validation."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the folds.")
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this HTML file."
+)
+@processor_options
+@data_option
+@json_option
+def command(
+    source: Path,
+    backbones: str | None,
+    layers: str | None,
+    kind: Any,
+    folds: int,
+    seed: int,
+    report: Path | None,
+    data: DataFolder,
+    as_json: bool,
+    provider: str,
+    precision: str,
+) -> int:
+    """Fit the same head on each backbone's embeddings and say which does best.
+
+    DATA is a folder with one sub-folder for each class, or a CSV file with a
+    header and the columns path,label, as for fit-head.
+
+    Two baselines stand beside the backbones: the commonest class, and the same
+    head on the pictures' colours, for which nothing was learnt elsewhere.
+    """
+    from classifiers.comparison import compare
+    from classifiers.dataset import Dataset, check_classes
+    from classifiers.recipes import Recipe
+
+    names = _checked(data, backbones, layers, report)
+    dataset = Dataset.read(source)
+    check_classes(dataset.labels, dataset.images)
+    entrants = [_baseline(dataset)]
+    entrants += [_entrant(name, dataset, data, provider, precision) for name in names]
+    comparison = compare(entrants, Recipe(kind, seed=seed), folds, _note_fit)
+    _print(comparison, as_json=as_json, report=report)
+    return SOME_FAILED if comparison.rejected else 0
+
+
+def _checked(data: DataFolder, backbones: str | None, layers: str | None, report: Path | None) -> list[str]:
+    """The names of what is compared, all of it opened once before anything is embedded."""
+    from extractor.backbones.bundle import Bundle
+
+    if report and not report.absolute().parent.is_dir():
+        raise NotFound(f"there is no folder {report.absolute().parent} to write {report.name} into")
+    if layers is None:
+        names = list(_names(data, backbones))
+    else:
+        names = list(_layered(_listed("--backbones", backbones or DEFAULT_BACKBONE), layers))
+    names = list(dict.fromkeys(names))
+    for name in names:
+        Bundle.of(data, name)
+    return names
+
+
+def _names(data: DataFolder, backbones: str | None) -> Iterator[str]:
+    """The backbones that were named, or all that are exported."""
+    from extractor.backbones.variant import name_of
+
+    if backbones is not None:
+        yield from _listed("--backbones", backbones)
+        return
+    folders = sorted(data.backbones.glob("[!.]*/")) if data.backbones.is_dir() else []
+    if not folders:
+        raise NotFound(
+            f"no backbone has been exported to {data.root}: run `penultimate export {DEFAULT_BACKBONE} "
+            f"--data {data.root}`"
+        )
+    yield from (name_of(folder.name) for folder in folders)
+
+
+def _layered(names: list[str], layers: str) -> Iterator[str]:
+    """The variants of one backbone that are cut at these layers."""
+    from extractor.backbones.variant import DEFAULT_LAYER, split_name
+
+    if len(names) != 1:
+        raise InvalidArgument(f"--layers is about one backbone, and --backbones names {len(names)}: name one")
+    backbone, variant = split_name(names[0])
+    for text in _listed("--layers", layers):
+        cuts = () if text == DEFAULT_LAYER else tuple(text.split("+"))
+        yield backbone + replace(variant, layers=cuts).suffix
+
+
+def _listed(option: str, text: str) -> list[str]:
+    """What stands between the commas."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InvalidArgument(f"{option} names nothing: give names with commas between them")
+    return names
+
+
+def _baseline(dataset: Dataset) -> Entrant:
+    """The colours; what no head can tell apart is refused here, before hours of embedding."""
+    from classifiers.baselines import Colours
+    from classifiers.comparison import Entrant
+    from classifiers.dataset import check_classes
+    from classifiers.features import embed
+
+    with Colours() as colours:
+        features = embed(colours, dataset, partial(progress, total=len(dataset.images), doing="colours"))
+        check_classes(features.y.tolist(), features.digests.tolist())
+        return Entrant(COLOURS, features, True, _rate(colours, features))
+
+
+def _entrant(name: str, dataset: Dataset, data: DataFolder, provider: str, precision: str) -> Entrant:
+    """Embed with one backbone; what is remembered is not computed, but for the images that are timed."""
+    from classifiers.comparison import Entrant
+    from classifiers.features import embed
+    from extractor.embedder import Embedder
+
+    open_embedder = partial(Embedder, name, data=data, provider=provider, precision=precision)
+    with open_embedder() as embedder:
+        features = embed(embedder, dataset, partial(progress, total=len(dataset.images), doing=name))
+        size = sum(file.stat().st_size for file in embedder.bundle.path.rglob("*") if file.is_file())
+    with open_embedder(cache=None) as embedder:
+        embedder.warm()
+        return Entrant(name, features, False, _rate(embedder, features), size)
+
+
+def _rate(source: Embeds, features: Features) -> float:
+    """Images a second, from files to vectors; of copies only one, since they are computed together."""
+    distinct = list(dict(zip(features.digests.tolist(), features.images, strict=True)).values())
+    begun, done = time.perf_counter(), 0
+    for _ in source.stream(distinct[:TIMED_IMAGES]):
+        done += 1
+        if time.perf_counter() - begun > TIMED_SECONDS:
+            break
+    return done / (time.perf_counter() - begun)
+
+
+def _note_fit(name: str) -> None:
+    click.echo(printable(f"fitting heads on {name}, the penalty chosen inside each fold …"), err=True)
+
+
+def _print(comparison: Comparison, *, as_json: bool, report: Path | None) -> None:
+    from classifiers import comparison_report
+
+    for each in comparison.rejected:
+        click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
+    facts = comparison_report.to_dict(comparison)
+    click.echo(json.dumps(facts, indent=2) if as_json else comparison_report.to_text(comparison))
+    if report:
+        report.write_text(comparison_report.to_html(comparison), encoding="utf-8")
+        click.echo(printable(f"wrote {report}"), err=True)
