@@ -67,7 +67,8 @@ class Session:
         self.max_batch, self.parallel = schedule.max_batch, schedule.parallel
         self._sizes = schedule.sizes
         self.bound = _bound(bundle, numerics.precision)
-        self._session = _open(bundle, numerics, self._sizes, data)
+        graph = providers.graph(bundle, numerics, data)
+        self._session = open_graph(bundle, graph, numerics, self._sizes, data)
         self._input = self._session.get_inputs()[0].name
         self._bindings = (
             Bindings(self._session, "cuda", self._sizes, self.parallel) if numerics.on_gpu else None
@@ -190,12 +191,22 @@ def _bound(bundle: Bundle, precision: str) -> float:
     return quantised.BOUND if precision == "int8" else bundle.manifest.min_cosine[precision]
 
 
-def _open(
-    bundle: Bundle, numerics: Numerics, sizes: tuple[int, ...], data: DataFolder | None
+def open_graph(
+    bundle: Bundle,
+    graph: bytes,
+    numerics: Numerics,
+    sizes: tuple[int, ...],
+    data: DataFolder | None = None,
 ) -> ort.InferenceSession:
+    """What ONNX Runtime makes of `graph`, which computes what the bundle's does.
+
+    Raises
+    ------
+    Unavailable
+        When it cannot be loaded, or is not computed where it should be.
+    """
     providers.prepare(numerics.provider)
     name = ONNX_NAMES[numerics.provider]
-    graph = providers.graph(bundle, numerics, data)
     try:
         session = ort.InferenceSession(
             graph,

@@ -1,0 +1,166 @@
+"""Finds an int8 graph that is good enough for a user's own images, judged on others of them.
+
+The first layers lose the most: when no way of finding the ranges holds the
+bound, more and more of them are left in fp32 until one does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from extractor import images
+from extractor.backbones.bundle import Bundle
+from extractor.backbones.providers import Numerics, installed_providers
+from extractor.backbones.quantised import BOUND, Calibration, Cosines, Fidelity, keep
+from extractor.backbones.quantiser import METHODS, Pixels, Quantiser, Ranges
+from extractor.backbones.schedule import Schedule
+from extractor.backbones.session import Session, open_graph
+from extractor.errors import InvalidArgument, PenultimateError, Unavailable
+from extractor.results import Vector
+from extractor.settings import DataFolder
+
+log = logging.getLogger(__name__)
+
+EXACT_PARTS = (1 / 8, 1 / 4, 3 / 8, 1 / 2)
+"""Parts of the heavy layers, from the first on, that may be left in fp32; with more, int8 is no gain."""
+
+LEAST_IMAGES = 16
+MOST_IMAGES = 256
+HELD_OUT = 4
+"""One image in so many is not calibrated on, but judged by."""
+
+INT8_PROVIDERS = ("openvino", "cpu")
+
+
+def calibrate(
+    bundle: Bundle,
+    data: DataFolder,
+    pictures: Iterable[bytes],
+    provider: str = "auto",
+    note: Callable[[str], None] = lambda _: None,
+) -> Calibration:
+    """Make an int8 graph and keep it in the data folder, if it is good enough.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    data : DataFolder
+    pictures : iterable of bytes
+        Images such as the network will see; what cannot be read is left out, and
+        of many the first 256 are taken.
+    provider : str
+        Where the bound has to hold: everywhere here that computes int8, for "auto".
+    note : callable
+        Is told in a few words what is being done.
+
+    Raises
+    ------
+    InvalidArgument
+        Too few images, or no provider for int8.
+    Unavailable
+        When the bound does not hold, with the figures; or a package is missing.
+    """
+    pixels = list(_decoded(bundle, pictures))
+    if len(pixels) < LEAST_IMAGES:
+        raise InvalidArgument(
+            f"{len(pixels)} images can be read, and calibrating takes {LEAST_IMAGES} at the least: "
+            "name a folder with more of those that the network will see"
+        )
+    seen = [picture for place, picture in enumerate(pixels) if place % HELD_OUT]
+    judge = _Judge(bundle, _providers(provider), pixels[::HELD_OUT], len(seen))
+    best = _best(Quantiser(bundle), seen, judge, note)
+    if not best.calibration.holds:
+        raise Unavailable(
+            f"int8 is not kept, since its cosine to fp32 is under the bound of {BOUND}; the best was "
+            f"{best.calibration}"
+        )
+    keep(data, bundle, best.graph, best.calibration)
+    return best.calibration
+
+
+class _Attempt(NamedTuple):
+    """An int8 graph, and what is known of it."""
+
+    graph: bytes
+    ranges: Ranges
+    calibration: Calibration
+
+
+def _best(tool: Quantiser, seen: Sequence[Pixels], judge: _Judge, note: Callable[[str], None]) -> _Attempt:
+    """The nearest to fp32 of all methods; with as few exact layers as hold the bound."""
+
+    def attempt(method: str, ranges: Ranges, exact: int) -> _Attempt:
+        graph = tool.quantised(ranges, exact)
+        found = judge(graph, method, exact)
+        note(str(found))
+        return _Attempt(graph, ranges, found)
+
+    best = max((attempt(method, tool.ranges(method, seen), 0) for method in METHODS), key=_smallest)
+    for part in EXACT_PARTS:
+        if best.calibration.holds:
+            break
+        exact = max(1, round(part * tool.layers))
+        best = max(best, attempt(best.calibration.method, best.ranges, exact), key=_smallest)
+    return best
+
+
+def _smallest(attempt: _Attempt) -> float:
+    return attempt.calibration.smallest
+
+
+def _decoded(bundle: Bundle, pictures: Iterable[bytes]) -> Iterator[Pixels]:
+    for picture in itertools.islice(pictures, MOST_IMAGES):
+        try:
+            yield images.decode(picture, bundle.manifest.preprocessing)
+        except PenultimateError as error:
+            log.warning("an image is left out of the calibration: %s", error)
+
+
+def _providers(provider: str) -> list[str]:
+    """Where the graph is to hold its bound."""
+    found = [name for name in INT8_PROVIDERS if provider in ("auto", name) and name in installed_providers()]
+    if not found:
+        raise InvalidArgument(
+            f"the provider {provider!r} computes no int8 here: name {' or '.join(INT8_PROVIDERS)}"
+        )
+    return found
+
+
+class _Judge:
+    """Says how near an int8 graph is to fp32."""
+
+    def __init__(
+        self, bundle: Bundle, providers: Sequence[str], held_out: Sequence[Pixels], calibrated: int
+    ) -> None:
+        golden = bundle.golden()
+        self._bundle, self._providers, self._calibrated = bundle, providers, calibrated
+        self._golden = [images.decode(item.image, bundle.manifest.preprocessing) for item in golden]
+        self._held_out = held_out
+        self._originals = np.stack([item.vector for item in golden])
+        self._exact = np.stack(Session(bundle, Numerics("cpu", "fp32"), Schedule(1, 1)).run(held_out))
+
+    def __call__(self, graph: bytes, method: str, exact: int) -> Calibration:
+        fidelity = {name: self._fidelity(graph, Numerics(name, "int8")) for name in self._providers}
+        return Calibration(method, exact, self._calibrated, len(self._held_out), fidelity)
+
+    def _fidelity(self, graph: bytes, numerics: Numerics) -> Fidelity:
+        session = open_graph(self._bundle, graph, numerics, (1,))
+        source = session.get_inputs()[0].name
+
+        def vectors(pixels: Sequence[Pixels]) -> Vector:
+            return np.concatenate([session.run(None, {source: one[np.newaxis]})[0] for one in pixels])
+
+        return Fidelity(
+            _cosines(vectors(self._golden), self._originals), _cosines(vectors(self._held_out), self._exact)
+        )
+
+
+def _cosines(found: Vector, expected: Vector) -> Cosines:
+    x, y = found.astype(np.float64), expected.astype(np.float64)
+    each = np.sum(x * y, axis=1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1))
+    return Cosines(float(np.min(each)), float(np.median(each)))
