@@ -21,6 +21,7 @@ from extractor.text import printable
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
     from extractor.backbones.providers import Numerics
+    from extractor.backbones.session import Session
 
 _EXTRAS = {"cpu": "onnxruntime", "openvino": "onnxruntime-openvino", "gpu": "onnxruntime-gpu"}
 _RUNTIMES = tuple(_EXTRAS.values())
@@ -115,6 +116,22 @@ def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> 
     yield Finding("in use", str(session.numerics))
     yield Finding("schedule", f"{session.schedule} ({_origin(data, bundle, session.numerics)})")
     yield Finding("golden cosine", f"{cosine:.6f} at the least (bound {bound})")
+    yield from _profile(bundle, session)
+
+
+def _profile(bundle: Bundle, session: Session) -> Iterator[Finding]:
+    """How near its profile comes to the exact one, which needs no such line."""
+    from extractor.backbones import nearness
+
+    profile = bundle.manifest.preprocessing.decode
+    if profile == "exact":
+        return
+    try:
+        found = nearness.measured(bundle, session.run)
+    except PenultimateError as error:
+        yield Finding(f"{profile} profile", "not in use", str(error))
+        return
+    yield Finding(f"{profile} profile", str(found), found.trouble)
 
 
 def _origin(data: DataFolder, bundle: Bundle, numerics: Numerics) -> str:

@@ -46,7 +46,7 @@ def test_a_profile_under_its_bound_is_told(bundle: Bundle, session: Session) -> 
 def test_the_golden_test_of_a_fast_bundle_is_as_strict_as_any(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It judges the processor, on pixels that are decoded exactly, even where the profile would reduce them."""
+    """It judges the processor, on pixels that are decoded exactly, even where the profile reduces."""
     usual = open_session(bundle, "cpu", "fp32")[1]
     monkeypatch.setattr(images, "_SPARE", 0.25)
     fast = in_profile(bundle, "fast")
