@@ -131,7 +131,8 @@ class HuggingFaceFile:
     @property
     def url(self) -> str:
         """Where a browser gets it."""
-        return f"https://huggingface.co/{self.repository}/resolve/main/{self.file}"
+        hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        return f"{hub}/{self.repository}/resolve/main/{self.file}"
 
     @property
     def source(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from extractor.backbones.catalogue import Backbone
-from extractor.backbones.export.weights import State, check_same, read_state
+from extractor.backbones.export.weights import State, differing, load, read_state
 from extractor.errors import InvalidArgument
 from extractor.results import Vector
 
@@ -66,12 +66,10 @@ def _lite(backbone: Backbone, state: State) -> Any:
     import timm
 
     network = timm.create_model(backbone.architecture)
-    wanted = network.state_dict()
-    if not wanted.keys() & state.keys():
-        names = itertools.chain(wanted, (name for name in state if len(state) > len(wanted)))
-        state = dict(zip(names, state.values(), strict=False))
-    check_same(wanted, state, backbone)
-    network.load_state_dict(state)
+    names = network.state_dict().keys()
+    if len(names) == len(state) and not names & state.keys():
+        state = dict(zip(names, state.values(), strict=True))
+    load(network, state, backbone)
     return network
 
 
@@ -79,9 +77,9 @@ def _torchvision(backbone: Backbone, state: State) -> Any:
     from torchvision.models import get_model
 
     network = get_model(backbone.architecture, weights=None, **backbone.options)
-    state = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
-    check_same(network.state_dict(), state, backbone)
-    network.load_state_dict(state)
+    if any(map(_OLD_DENSENET.search, state)):
+        state = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
+    load(network, state, backbone)
     return network
 
 
@@ -92,15 +90,13 @@ def _timm(backbone: Backbone, state: State) -> Any:
     network = timm.create_model(backbone.architecture)
     wanted = network.state_dict()
     if wanted.keys() == state.keys():
-        check_same(wanted, state, backbone)
-        network.load_state_dict(state)
+        load(network, state, backbone)
         return network
     converted: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
     try:
         return timm.create_model(backbone.architecture, **converted)
     except (RuntimeError, KeyError) as error:
-        check_same(wanted, state, backbone)
-        raise InvalidArgument(f"timm cannot load these weights of {backbone.name}: {error}") from error
+        raise InvalidArgument(differing(wanted, state, backbone)) from error
 
 
 _LOADERS: dict[str, Callable[[Backbone, State], Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import shutil
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -89,17 +89,15 @@ def _fetched(backbone: Backbone) -> Path:
 def _from_torch_hub(origin: TorchHubFile) -> Path:
     """Download to where torch and torchvision look too; torch's own way knows no time-out."""
     origin.kept.parent.mkdir(parents=True, exist_ok=True)
-    hashed = hashlib.sha256()
-    with tempfile.NamedTemporaryFile(dir=origin.kept.parent, suffix=".partial") as draft:
-        with urllib.request.urlopen(origin.url, timeout=TIMEOUT) as stream:
-            while chunk := stream.read(_CHUNK):
-                draft.write(chunk)
-                hashed.update(chunk)
-        draft.flush()
-        if not hashed.hexdigest().startswith(origin.sha256_begins):
+    draft = origin.kept.with_name(f"{origin.kept.name}.{os.getpid()}.partial")
+    try:
+        with urllib.request.urlopen(origin.url, timeout=TIMEOUT) as stream, draft.open("wb") as file:
+            shutil.copyfileobj(stream, file, _CHUNK)
+        if not sha256(draft).startswith(origin.sha256_begins):
             raise OSError("what arrived has another SHA-256 than the file's name says")
-        os.link(draft.name, origin.kept)
-    return origin.kept
+        return draft.replace(origin.kept)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _from_hugging_face(origin: HuggingFaceFile) -> Path:
@@ -150,18 +148,33 @@ def _unwrapped(found: Any, file: Path) -> State:
     for key in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not found or not all(map(torch.is_tensor, found.values())):
         raise InvalidArgument(f"{file} holds no state dict: save `network.state_dict()` and give that")
-    return dict(found)
+    return found
 
 
-def check_same(wanted: State, found: State, backbone: Backbone) -> None:
-    """InvalidArgument unless both have tensors of the same names and shapes; names the first that differ."""
-    if differing := list(_differences(wanted, found)):
-        rest = f"; and {len(differing) - _NAMED:,} more" if len(differing) > _NAMED else ""
-        raise InvalidArgument(
-            f"these are not weights of {backbone.name}: {'; '.join(differing[:_NAMED])}{rest}"
-        )
+def load(network: Any, state: State, backbone: Backbone) -> None:
+    """Give the network its weights; every tensor of either must be in the other, of the same shape.
+
+    Modules of PyTorch that changed know how to read what they wrote before.
+
+    Raises
+    ------
+    InvalidArgument
+        When these are another network's weights; names the first tensors that differ.
+    """
+    wanted = network.state_dict()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InvalidArgument(differing(wanted, state, backbone)) from error
+
+
+def differing(wanted: State, found: State, backbone: Backbone) -> str:
+    """Say which tensors are not what the network wants; the first of them, and how many more there are."""
+    differences = list(_differences(wanted, found))
+    rest = f"; and {len(differences) - _NAMED:,} more" if len(differences) > _NAMED else ""
+    return f"these are not weights of {backbone.name}: {'; '.join(differences[:_NAMED])}{rest}"
 
 
 def _differences(wanted: State, found: State) -> Iterator[str]:
@@ -171,8 +184,9 @@ def _differences(wanted: State, found: State) -> Iterator[str]:
             yield f"{name} {shape} is missing"
         elif tuple(found[name].shape) != shape:
             yield f"{name} is {tuple(found[name].shape)} and should be {shape}"
-    for name in found.keys() - wanted.keys():
-        yield f"{name} is not in this network"
+    for name in found:
+        if name not in wanted:
+            yield f"{name} is not in this network"
 
 
 def state_sha256(state: State) -> str:
