@@ -5,7 +5,8 @@ How any picture becomes RGB: the first frame; turned upright as its EXIF says;
 (grey, palette, CMYK, YCbCr) by Pillow's conversion, without colour profiles.
 
 `Preprocessing.decode` says how pixels are read: "exact", every one of them;
-"fast", a JPEG that is much larger than needed at a reduced scale.
+"fast", a JPEG that is much larger than needed at a reduced scale; "gpu", a
+usual JPEG by a GPU's decoder.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from extractor.errors import ImageTooLarge, InvalidImage, UnsupportedFormat
+from extractor import gpu_images
+from extractor.errors import ImageTooLarge, InvalidImage, PenultimateError, UnsupportedFormat
 from extractor.preprocessing import Preprocessing
 from extractor.resizing import Frame, Size, to_input
 from extractor.settings import Limits
@@ -110,9 +112,17 @@ def decode(data: bytes, spec: Preprocessing, limits: Limits | None = None) -> ND
         A format or kind of pixel that is not accepted.
     InvalidImage
         Anything else that is no whole picture.
+    Unavailable
+        When this machine cannot decode as `spec` says.
     """
     image, frame = _read(data, limits or Limits(), spec)
     return to_input(image, frame, spec)
+
+
+def prepare(spec: Preprocessing) -> None:
+    """Find out whether this machine can decode as `spec` says; Unavailable when not."""
+    if spec.decode == "gpu":
+        gpu_images.prepare()
 
 
 def open_upright(data: bytes, limits: Limits) -> Image.Image:
@@ -129,11 +139,11 @@ def _read(data: bytes, limits: Limits, spec: Preprocessing | None = None) -> tup
             size = image.size
             extent = _reduced(image, spec.resize_shorter) if spec and spec.decode == "fast" else size
             with _one_large(image, size):
-                image.load()
+                pixels = _pixels(data, image, spec)
                 orientation = _orientation(image)
-                upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+                upright = pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
                 return _to_grey_or_rgb(upright), _frame(upright.size, extent, orientation)
-    except InvalidImage:
+    except PenultimateError:
         raise
     except Exception as error:  # decoders raise anything on damaged bytes
         raise InvalidImage(f"the picture is damaged or cut short: {error or type(error).__name__}") from error
@@ -149,6 +159,13 @@ def _open(data: bytes) -> Image.Image:
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue
     raise _unidentified(data)
+
+
+def _pixels(data: bytes, image: Image.Image, spec: Preprocessing | None) -> Image.Image:
+    if spec and spec.decode == "gpu" and image.format == "JPEG" and gpu_images.takes(data):
+        return gpu_images.decoded(data, image)
+    image.load()
+    return image
 
 
 def _reduced(image: Image.Image, shorter: int) -> Size:

@@ -56,6 +56,7 @@ class Network:
     def __init__(
         self, bundle: Bundle, data: DataFolder, provider: str, precision: str, tuning: Tuning
     ) -> None:
+        images.prepare(bundle.manifest.preprocessing)
         session, self.golden_cosine = _runtime()(bundle, data, provider, precision, tuning)
         self._bundle, self._golden = bundle, bundle.golden()[0]
         self._least_cosine = session.bound
