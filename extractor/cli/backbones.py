@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from extractor.cli.options import data_option, json_option
+from extractor.cli.variants import echo_layers, layers_options
 from extractor.errors import DamagedFile, NotFound
 from extractor.settings import DataFolder
 
@@ -33,17 +34,28 @@ _COLUMNS = (
 Examples:
   penultimate backbones
   penultimate backbones --json
+  penultimate backbones efficientnet_lite0 --layers
 
 Any other model of timm is called timm/NAME.
 """
 )
+@click.argument("name", required=False)
+@layers_options
 @data_option
 @json_option
-def command(data: DataFolder, as_json: bool) -> None:
-    """List the backbones: what each costs, and whether it is on this machine."""
-    from extractor.backbones.catalogue import BACKBONES
+def command(name: str | None, layers: bool, size: int | None, data: DataFolder, as_json: bool) -> None:
+    """List the backbones: what each costs, and whether it is on this machine.
 
-    rows = [_row(backbone, data) for backbone in BACKBONES]
+    With NAME that one alone, or with --layers the layers at which it may be cut.
+    """
+    from extractor.backbones.catalogue import BACKBONES, find
+
+    if layers:
+        echo_layers(name, size, as_json=as_json)
+        return
+    if size:
+        raise click.UsageError("--size is for --layers: it says for which input their outputs are")
+    rows = [_row(backbone, data) for backbone in (BACKBONES if name is None else (find(name),))]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from extractor.cli.options import data_option, json_option
+from extractor.cli.variants import variant_options
+from extractor.errors import Unavailable
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
+    from extractor.backbones.session import Session
+    from extractor.backbones.variant import Variant
 
 
 @click.command(
@@ -24,6 +28,7 @@ Examples:
   penultimate export --force --json
   penultimate export resnet50 --weights resnet50-11ad3fa6.pth
   penultimate export timm/vit_small_patch14_dinov2
+  penultimate export resnet50 --layer layer3,layer4:max --size 320 --views flip
 
 Needs torch and timm: pip install '.[export]' in penultimate's folder. A bundle can be
 copied to machines without them.
@@ -37,17 +42,22 @@ copied to machines without them.
     help="A file of weights for this network, .pth or .safetensors, in place of the published ones.",
 )
 @click.option("--force", is_flag=True, help="Make it again even when it is there, whole or damaged.")
+@variant_options
 @json_option
-def command(name: str, data: DataFolder, weights: Path | None, force: bool, as_json: bool) -> None:
+def command(
+    name: str, data: DataFolder, variant: Variant, weights: Path | None, force: bool, as_json: bool
+) -> None:
     """Make the backbone NAME ready for use: an ONNX file and what proves it right.
 
     NAME is one that `penultimate backbones` lists (default: efficientnet_lite0),
     or timm/NAME for any model of timm. Its weights are downloaded when they are
     not on this machine. Nothing is done when the bundle is there already.
+    With other layers, another size, views or profile it is a bundle of its
+    own, whose name is printed: --backbone takes it everywhere.
     """
     from extractor.backbones.export import export
 
-    bundle, made = export(name, data, weights=weights, force=force, note=_note)
+    bundle, made = export(name, data, variant, weights=weights, force=force, note=_note)
     report = _report(bundle, made)
     if as_json:
         click.echo(json.dumps(report, indent=2))
@@ -69,17 +79,30 @@ def _report(bundle: Bundle, made: bool) -> dict[str, object]:
         "dim": manifest.dim,
         "input_px": [manifest.preprocessing.height, manifest.preprocessing.width],
         "model_bytes": bundle.model.stat().st_size,
-        "golden_cosine": _smallest_cosine(bundle),
+        **_cosines(bundle),
     }
 
 
-def _smallest_cosine(bundle: Bundle) -> float | None:
-    """How well ONNX Runtime agrees with the original network; None when it is not installed."""
+def _cosines(bundle: Bundle) -> dict[str, object]:
+    """How well ONNX Runtime agrees with the original network; and a profile with the exact one."""
     try:
         from extractor.backbones.session import open_session
     except ModuleNotFoundError:
-        return None
-    return open_session(bundle, "cpu", "fp32")[1]
+        return {"golden_cosine": None}
+    session, cosine = open_session(bundle, "cpu", "fp32")
+    if bundle.manifest.preprocessing.decode == "exact":
+        return {"golden_cosine": cosine}
+    return {"golden_cosine": cosine, **_nearness(bundle, session)}
+
+
+def _nearness(bundle: Bundle, session: Session) -> dict[str, object]:
+    from extractor.backbones import nearness
+
+    try:
+        found = nearness.measured(bundle, session.run)
+    except Unavailable as error:  # the bundle may be for another machine
+        return {"profile_cosine": None, "profile": f"not measured: {error}"}
+    return {"profile_cosine": found.smallest, "profile": f"{found}{found.trouble and ', ' + found.trouble}"}
 
 
 def _print(report: dict[str, object]) -> None:
@@ -94,5 +117,7 @@ def _print(report: dict[str, object]) -> None:
         if cosine is None
         else f"smallest cosine to the PyTorch network {cosine:.6f} (cpu/fp32)",
     }
+    if "profile" in report:
+        lines["profile"] = report["profile"]
     for topic, value in lines.items():
         click.echo(f"{topic:12} {printable(value)}")

@@ -10,34 +10,40 @@ import importlib.util
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from extractor.backbones import catalogue
+from extractor.backbones import catalogue, nearness
 from extractor.backbones.bundle import MODEL, Bundle, Manifest, exclusive, publish
 from extractor.backbones.catalogue import Backbone
+from extractor.backbones.export.cutting import changed
 from extractor.backbones.export.graph import write_graph
-from extractor.backbones.export.networks import classifier, original, penultimate, reference
+from extractor.backbones.export.layers import fit_size
+from extractor.backbones.export.networks import classifier, original, penultimate, reference, transform
 from extractor.backbones.export.timm_models import find
 from extractor.backbones.export.weights import sha256, state_sha256, weights_of
 from extractor.backbones.proof import MIN_COSINE, write_golden
-from extractor.backbones.variant import folder_of
+from extractor.backbones.variant import Variant, folder_of
 from extractor.errors import InvalidArgument, NotFound
+from extractor.results import Vector
 from extractor.settings import DataFolder
 
-LAYER = "global_pool"
 _CLASSES = 1000
 """Of ImageNet; a classifier for others has no names here, and is not kept."""
 
+_UNCHANGED = Variant()
 _TOOLS = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
 
 def export(
     name: str,
     data: DataFolder,
+    variant: Variant = _UNCHANGED,
     *,
     weights: Path | None = None,
     force: bool = False,
@@ -50,6 +56,8 @@ def export(
     name : str
         One of the catalogue's, or `timm/NAME` for any model of timm.
     data : DataFolder
+    variant : Variant
+        What is changed about it; makes a bundle of its own.
     weights : Path, optional
         A file of weights, `.pth` or `.safetensors`; the published ones when left out.
     force : bool
@@ -69,24 +77,23 @@ def export(
         No backbone of that name.
     InvalidArgument
         A package that exporting needs is not installed; the weights cannot be
-        had, or are another network's; a bundle of other weights is there.
+        had, or are another network's; a bundle of other weights is there; the
+        network has no such layer, or takes no such size.
     DamagedFile
         The bundle there, or the file of weights, is not what it should be.
     """
     catalogue.check(name)
-    path = data.backbones / folder_of(name)
+    path = data.backbones / (folder_of(name) + variant.suffix)
     if not force and (there := _opened(path, weights)):
         return there, False
     _check_tools()
     with warnings.catch_warnings(action="ignore"):  # of torch's and timm's own coming changes
-        backbone = find(name)
+        backbone = find(name).at(variant.size) if variant.size else find(name)
         file = weights_of(backbone, weights, note)
         with exclusive(path):
-            if not force and (
-                there := _opened(path, weights)
-            ):  # another process made it meanwhile
+            if not force and (there := _opened(path, weights)):  # another process made it meanwhile
                 return there, False
-            return _published(backbone, file, weights is not None, path, note), True
+            return _published(backbone, variant, file, weights is not None, path, note), True
 
 
 def _opened(path: Path, weights: Path | None) -> Bundle | None:
@@ -109,42 +116,81 @@ def _check_tools() -> None:
         )
 
 
-def _published(backbone: Backbone, file: Path, own: bool, path: Path, note: Callable[[str], None]) -> Bundle:
+def _published(
+    backbone: Backbone,
+    variant: Variant,
+    file: Path,
+    own: bool,
+    path: Path,
+    note: Callable[[str], None],
+) -> Bundle:
     """Make the bundle at `path`; `own` says that the weights are the user's."""
     note("loading torch and the weights")
     network = original(backbone, file)
+    weights = _origin(backbone, file, own, network)
+    if variant.size:
+        fit_size(network, variant.size)
+    embedding = changed(penultimate(network), network, variant, backbone.input_px)
     manifest = Manifest(
-        backbone=backbone.name,
-        layer=LAYER,
-        dim=backbone.dim,
-        preprocessing=backbone.preprocessing,
-        weights={
-            "source": f"a file of the user's: {file.name}" if own else backbone.weights.source,
-            "sha256": sha256(file),
-            "state_sha256": state_sha256(network.state_dict()),
-            "licence": "unknown" if own else backbone.weights.licence,
-        },
-        min_cosine=MIN_COSINE,
+        backbone=backbone.name + variant.suffix,
+        layer=variant.layer,
+        dim=_dim(embedding, backbone) if variant.cuts else backbone.dim,
+        preprocessing=replace(backbone.preprocessing, decode=variant.profile),
+        weights=weights,
+        min_cosine={**MIN_COSINE, **nearness.bounds(variant.profile)},
         exporter={package: version(package) for package in ("penultimate", *_TOOLS)},
     )
-    return publish(manifest, lambda folder: _write(network, backbone, folder, note), path)
+
+    def write(folder: Path) -> None:
+        note("computing the reference vectors of the golden pictures")
+        write_golden(folder / "golden", _judge(network, embedding, backbone, variant))
+        if not variant.cuts:
+            _write_classifier(network, folder / "classifier")
+        note("writing the ONNX graph")
+        write_graph(embedding, backbone.preprocessing, folder / MODEL)
+
+    return publish(manifest, write, path)
 
 
-def _write(network: Any, backbone: Backbone, folder: Path, note: Callable[[str], None]) -> None:
-    """Write every file of the bundle but the manifest."""
-    note("computing the reference vectors of the golden pictures")
-    write_golden(folder / "golden", lambda image: reference(network, backbone, image)[0])
-    last = classifier(network)
-    if last is not None and last.out_features == _CLASSES:
-        _write_classifier(last, folder / "classifier")
-    note("writing the ONNX graph")
-    write_graph(penultimate(network), backbone.preprocessing, folder / MODEL)
+def _origin(backbone: Backbone, file: Path, own: bool, network: Any) -> dict[str, str]:
+    """What the manifest says of the weights."""
+    return {
+        "source": f"a file of the user's: {file.name}" if own else backbone.weights.source,
+        "sha256": sha256(file),
+        "state_sha256": state_sha256(network.state_dict()),
+        "licence": "unknown" if own else backbone.weights.licence,
+    }
 
 
-def _write_classifier(layer: Any, folder: Path) -> None:
+def _dim(embedding: Any, backbone: Backbone) -> int:
+    import torch
+
+    return int(embedding(torch.zeros(1, 3, backbone.input_px, backbone.input_px)).shape[1])
+
+
+def _judge(
+    network: Any, embedding: Any, backbone: Backbone, variant: Variant
+) -> Callable[[Image.Image], Vector]:
+    """What PyTorch makes of a picture behind the library's own preprocessing: what ours is compared with."""
+    if not variant.cuts and variant.views == "plain":
+        return lambda image: reference(network, backbone, image)[0]
+    prepare = transform(backbone)
+
+    def judge(image: Image.Image) -> Vector:
+        vector: Vector = embedding(prepare(image.convert("RGB"))[None])[0].numpy()
+        return vector
+
+    return judge
+
+
+def _write_classifier(network: Any, folder: Path) -> None:
+    """Write the network's own classifier, when it has one whose classes are ImageNet's."""
     from timm.data.imagenet_info import ImageNetInfo
     from torchvision.models._meta import _IMAGENET_CATEGORIES as CLASSES
 
+    layer = classifier(network)
+    if layer is None or layer.out_features != _CLASSES:
+        return
     folder.mkdir()
     np.save(folder / "weights.npy", layer.weight.numpy())
     bias = np.zeros(_CLASSES, np.float32) if layer.bias is None else layer.bias.numpy()

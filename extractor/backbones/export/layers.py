@@ -1,4 +1,4 @@
-"""Which layers a network has, and the network cut at some of them.
+"""Which layers a network has, and what they give.
 
 A layer is any module of the network, by its name in PyTorch. What it gives is
 a map of features, a row of tokens or one vector; which, and on which axis its
@@ -8,6 +8,7 @@ channels are, is found by running the network on pictures of two shapes.
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,9 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
-from extractor.backbones.variant import Cut, Variant
+from extractor.backbones.catalogue import Backbone
+from extractor.backbones.export.networks import import_torchvision
+from extractor.backbones.export.timm_models import find
 from extractor.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ class Output:
         None where the axes of the channels and of the places cannot be told apart.
     prefix : int
         Tokens that stand before those of the picture's patches.
+    class_token : bool
+        Whether the first of them is the class token.
     """
 
     layer: str
@@ -52,12 +57,49 @@ class Output:
     shape: tuple[int, ...]
     kind: Kind | None
     prefix: int = 0
+    class_token: bool = False
 
     @property
     def places(self) -> tuple[int, ...]:
         """The axes of the batched output that are not the channels'."""
         axes: dict[Kind, tuple[int, ...]] = {"map": (2, 3), "map, channels last": (1, 2), "tokens": (1,)}
         return axes.get(self.kind or "vector", ())
+
+
+def layers_of(name: str, size: int | None = None) -> list[Output]:
+    """The layers of a backbone at which it may be cut, in the order in which they run; needs no weights.
+
+    Parameters
+    ----------
+    name : str
+        One of the catalogue's, or `timm/NAME`.
+    size : int, optional
+        Side of the input, in pixels; the backbone's own when left out.
+
+    Raises
+    ------
+    NotFound
+        No backbone of that name.
+    InvalidArgument
+        It takes no pictures of that size.
+    """
+    backbone = find(name)
+    with warnings.catch_warnings(action="ignore"):  # of torch's and timm's own coming changes
+        network = _untrained(backbone)
+        if size is not None:
+            fit_size(network, backbone.at(size).input_px)
+        known = outputs(network, size or backbone.input_px)
+    return [output for output in known.values() if output.kind]
+
+
+def _untrained(backbone: Backbone) -> Any:
+    import_torchvision()
+    import timm
+    from torchvision.models import get_model
+
+    if backbone.source == "torchvision":
+        return get_model(backbone.architecture, weights=None, **backbone.options).eval()
+    return timm.create_model(backbone.architecture).eval()
 
 
 def outputs(network: torch.nn.Module, size: int) -> dict[str, Output]:
@@ -81,58 +123,15 @@ def outputs(network: torch.nn.Module, size: int) -> dict[str, Output]:
     }
 
 
-def changed(embedding: torch.nn.Module, network: Any, variant: Variant, size: int) -> torch.nn.Module:
-    """What `variant` makes of a network: normalised pictures [n, 3, size, size] to embeddings [n, dim].
-
-    Parameters
-    ----------
-    embedding : torch.nn.Module
-        The network up to its default layer.
-    network : torch.nn.Module
-        The whole of it.
-    variant : Variant
-    size : int
-        Side of the input, in pixels.
-
-    Raises
-    ------
-    InvalidArgument
-        When the network has no such layer, or it cannot be pooled so.
-    """
-    if variant.cuts:
-        embedding = cut(network, variant.cuts, size)
-    return _mirrored(embedding) if variant.views == "flip" else embedding
-
-
-def cut(network: Any, cuts: Iterable[Cut], size: int) -> torch.nn.Module:
-    """The network up to some of its layers, each pooled, their vectors one after the other.
-
-    Errors are those of `changed`. What comes after the last of the layers is
-    run in PyTorch, and is not in the exported graph.
-    """
-    import torch
-
-    known = outputs(network, size)
-    poolings = [(one.layer, _pooling(one, _found(known, one.layer), network)) for one in cuts]
-
-    class AtLayers(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-            vectors: list[torch.Tensor | None] = [None] * len(poolings)
-
-            def keep(place: int, result: torch.Tensor) -> None:
-                # Pooled at once: the next layer may write over its input.
-                vectors[place] = poolings[place][1](result)
-
-            hooks = ((layer, partial(keep, place)) for place, (layer, _) in enumerate(poolings))
-            with _watched(self.network, hooks):
-                self.network(pictures)
-            return torch.cat([vector for vector in vectors if vector is not None], dim=1)
-
-    return AtLayers().eval()
+def find_layer(known: dict[str, Output], layer: str) -> Output:
+    """The layer of that name; InvalidArgument, with others like it, when there is none."""
+    if layer in known:
+        return known[layer]
+    like = difflib.get_close_matches(layer, known, 3) or list(known)[-3:]
+    raise InvalidArgument(
+        f"the network has no layer {layer!r} to be cut at; there are {', '.join(like)} and others: "
+        "see `penultimate backbones NAME --layers`"
+    )
 
 
 def fit_size(network: Any, size: int) -> None:
@@ -154,78 +153,6 @@ def fit_size(network: Any, size: int) -> None:
     _shapes(network, size, size)
 
 
-def _mirrored(embedding: torch.nn.Module) -> torch.nn.Module:
-    """The mean over the pictures and their mirror images."""
-    import torch
-
-    class BothViews(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = embedding
-
-        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-            # One run over both, so that each weight is in the graph once.
-            views = self.embedding(torch.cat([pictures, pictures.flip(3)]))
-            return torch.as_tensor(views.unflatten(0, (2, -1)).mean(0))
-
-    return BothViews().eval()
-
-
-def _pooling(wanted: Cut, output: Output, network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What makes one vector [n, channels] of a layer's batched output."""
-    layer, pooling = wanted
-    if output.kind is None:
-        raise InvalidArgument(
-            f"the layer {layer} cannot be cut at: its output of {list(output.shape)} does not say which axis "
-            "is the channels'; see `penultimate backbones NAME --layers`"
-        )
-    if output.kind == "vector" and pooling != "avg":
-        raise InvalidArgument(f"the layer {layer} gives one vector: there is nothing for {pooling} to pool")
-    if pooling == "cls" and not (output.prefix and _class_token(network)):
-        raise InvalidArgument(f"the layer {layer} has no class token (cls): choose avg, max or gem")
-    if output.kind == "vector":
-        return lambda result: result.clone()
-    if pooling == "cls":
-        return lambda result: result[:, 0]
-    reduce = {"avg": _avg, "max": _max, "gem": _gem}[pooling]
-    return lambda result: reduce(result[:, output.prefix :] if output.prefix else result, output.places)
-
-
-def _avg(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
-    return result.mean(places)
-
-
-def _max(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
-    return result.amax(places)
-
-
-def _gem(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
-    """Generalised mean with p = 3 (Radenovic, Tolias, Chum, arXiv:1711.02512, section 3.2).
-
-    Of values over 0, as there; each channel is divided by its maximum before
-    the power, which changes nothing but keeps float16 from overflowing.
-    """
-    positive = result.clamp(min=1e-6)
-    top = positive.amax(places, keepdim=True)
-    mean = (positive / top).pow(3).mean(places).pow(1 / 3)
-    return mean * top.flatten(1)
-
-
-def _class_token(network: torch.nn.Module) -> bool:
-    """Whether the first token is the class token: timm and torchvision name it differently."""
-    return any(getattr(network, name, None) is not None for name in ("cls_token", "class_token"))
-
-
-def _found(known: dict[str, Output], layer: str) -> Output:
-    if layer in known:
-        return known[layer]
-    like = difflib.get_close_matches(layer, known, 3) or list(known)[-3:]
-    raise InvalidArgument(
-        f"the network has no layer {layer!r} that could be cut at; there are {', '.join(like)} and others: "
-        "see `penultimate backbones NAME --layers`"
-    )
-
-
 def _described(
     network: torch.nn.Module, layer: str, shape: tuple[int, ...], wider: tuple[int, ...]
 ) -> Output:
@@ -243,7 +170,7 @@ def _described(
             kind, prefix = "tokens", 2 * shape[0] - wider[0]
         case 2, () if shape[0] in declared and shape[1] not in declared:
             kind, prefix = "tokens", declared[shape[0]]
-    return Output(layer, name, shape, kind, prefix)
+    return Output(layer, name, shape, kind, prefix, prefix > 0 and _has_class_token(network))
 
 
 def _map(shape: tuple[int, ...], grown: tuple[int, ...]) -> Kind | None:
@@ -256,9 +183,14 @@ def _map(shape: tuple[int, ...], grown: tuple[int, ...]) -> Kind | None:
     return None
 
 
+def _has_class_token(network: torch.nn.Module) -> bool:
+    """Whether the first token is the class token: timm and torchvision name it differently."""
+    return any(getattr(network, name, None) is not None for name in ("cls_token", "class_token"))
+
+
 def _declared_tokens(network: Any) -> dict[int, int]:
     """Lengths that a row of tokens has in a transformer of one size: how many stand before the patches'."""
-    prefix = getattr(network, "num_prefix_tokens", int(_class_token(network)))
+    prefix = getattr(network, "num_prefix_tokens", int(_has_class_token(network)))
     entries = (getattr(network, name, None) for name in ("patch_embed", "stem"))  # timm's
     counts = (getattr(entry, "num_patches", None) for entry in entries)
     patches = next((count for count in counts if count is not None), None)
@@ -281,7 +213,7 @@ def _shapes(
     seen: list[tuple[str, tuple[int, ...]]] = []
     layers = [name for name, module in network.named_modules() if name and not _is_silent(module)]
     hooks = ((layer, partial(_note, seen, layer)) for layer in layers)
-    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), _watched(network, hooks):
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), watched(network, hooks):
         try:
             network(torch.zeros(_BATCH, 3, height, width))
         except Exception as error:  # networks have no common kind of refusal
@@ -303,8 +235,8 @@ def _is_silent(module: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def _watched(network: torch.nn.Module, hooks: Iterable[tuple[str, Callable[[Any], None]]]) -> Iterator[None]:
-    """Call each hook with what its layer gives while the network runs in this block."""
+def watched(network: torch.nn.Module, hooks: Iterable[tuple[str, Callable[[Any], None]]]) -> Iterator[None]:
+    """Call each hook with what its layer gives whenever the network runs in this block."""
     with ExitStack() as stack:
         for layer, see in hooks:
             handle = network.get_submodule(layer).register_forward_hook(
