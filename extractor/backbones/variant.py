@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from extractor.errors import InvalidArgument
+from extractor.preprocessing import Decode
 from extractor.settings import checked_name
 
 Pooling = Literal["avg", "max", "gem", "cls"]
 Views = Literal["plain", "flip"]
-Profile = Literal["exact", "fast"]
+Profile = Decode
 
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 DEFAULT_LAYER = "global_pool"
@@ -70,7 +71,7 @@ class Variant:
         Side of the square input, in pixels; the backbone's own when left out.
     views : {"plain", "flip"}
         "flip" gives the mean over the picture and its mirror image.
-    profile : {"exact", "fast"}
+    profile : {"exact", "fast", "gpu"}
         How pictures are decoded.
 
     Raises
