@@ -82,14 +82,18 @@ def wanted(
     InvalidArgument
         When what was named cannot be had here; says why.
     """
+    found = False
     if provider != "auto" and provider not in installed_providers():
-        raise InvalidArgument(not_to_be_had(provider, precision))
+        raise InvalidArgument(_not_to_be_had(provider, precision))
     for candidate, precisions in _FASTEST_FIRST.items():
         if provider in ("auto", candidate) and candidate in installed_providers():
             for kind in precisions:
                 numerics = Numerics(candidate, kind)
                 if precision in ("auto", kind) and _ready(numerics, provider, precision, bundle, data):
+                    found = True
                     yield numerics
+    if not found:
+        raise InvalidArgument(_not_to_be_had(provider, precision))
 
 
 def _ready(
@@ -126,7 +130,7 @@ def _is_fp16(*, named: bool) -> bool:
     return has_fp16()
 
 
-def not_to_be_had(provider: str, precision: str) -> str:
+def _not_to_be_had(provider: str, precision: str) -> str:
     """Why nothing is left to try, in a sentence with the way out."""
     have = ", ".join(installed_providers())
     if provider not in ("auto", *installed_providers()):

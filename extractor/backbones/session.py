@@ -16,7 +16,7 @@ from extractor.backbones.binding import Bindings
 from extractor.backbones.bundle import Bundle, Golden
 from extractor.backbones.providers import ONNX_NAMES, Numerics, wanted
 from extractor.backbones.schedule import Schedule
-from extractor.errors import InvalidArgument, Unavailable
+from extractor.errors import Unavailable
 from extractor.results import Vector
 from extractor.settings import DataFolder
 
@@ -184,7 +184,7 @@ def open_session(
             if numerics == candidates[-1]:
                 raise
             log.warning("%s is passed over: %s", numerics, error)
-    raise InvalidArgument(providers.not_to_be_had(provider, precision))
+    raise AssertionError("there is at least one, or it was said why not")
 
 
 def _bound(bundle: Bundle, precision: str) -> float:

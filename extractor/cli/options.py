@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PROVIDERS = ("auto", "cpu", "openvino", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16")
+PROVIDERS = ("auto", "cpu", "openvino", "cuda", "tensorrt")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 def _as_data_folder(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> DataFolder:
@@ -47,13 +47,13 @@ def processor_options(command: F) -> F:
             type=click.Choice(PRECISIONS),
             default="auto",
             help="auto: the fastest that passes the golden test; fp32 also passes over remembered vectors "
-            "of a lower precision.",
+            "of a lower precision; int8 needs `penultimate tune --calibrate` before.",
         ),
         click.option(
             "--provider",
             type=click.Choice(PROVIDERS),
             default="auto",
-            help="What runs the network; one that is named and cannot be had is an error.",
+            help="What runs the network; one that is named and is not really used is an error.",
         ),
     ):
         command = option(command)

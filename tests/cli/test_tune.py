@@ -39,7 +39,8 @@ def test_a_real_machine_is_measured(penultimate, data: DataFolder, bundle: Bundl
     done = penultimate("tune", "--provider", "cpu", "--json")
     (report,) = json.loads(done.stdout)["measured"]
     assert (report["provider"], report["precision"]) == CPU
-    assert report["golden_cosine"] > 0.9999
+    assert 0.9999 < report["golden_cosine"] <= report["golden_median"] <= 1.000001
+    assert all(row["memory"] > 10e6 for row in report["table"])
     singles = [row for row in report["table"] if row["batch_size"] == 1]
     assert [row["parallel"] for row in singles] == list(parallels("cpu"))
     remembered = Measurements(data, bundle, 0.05).read(CPU)
@@ -53,10 +54,10 @@ def test_the_choice_is_marked_and_every_command_takes_it(tune, penultimate, data
     assert code == 0
     head, *lines = out.splitlines()
     assert head.startswith(" provider precision     batch  parallel  images/s")
-    cosine = lines[0].split()[7]
+    cosine, median, memory = lines[0].split()[7:]
     assert 0.9999 <= float(cosine) <= 1
-    assert lines[0].split() == ["cpu", "fp32", "1", "1", "100", "10.0", "20.0", cosine]
-    assert lines[1].split() == ["cpu", "fp32", "4", "2", "300", "26.7", "30.0", cosine, "<-"]
+    assert lines[0].split() == ["cpu", "fp32", "1", "1", "100", "10.0", "20.0", cosine, median, memory]
+    assert lines[1].split() == ["cpu", "fp32", "4", "2", "300", "26.7", "30.0", cosine, median, memory, "<-"]
     doctor = penultimate("doctor", "--provider", "cpu")
     assert "up to 4 images a run, 2 at once (measured on this machine)" in doctor.stdout
 
