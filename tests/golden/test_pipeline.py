@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,27 +25,6 @@ def original() -> Any:
     backbone = catalogue.find(DEFAULT_BACKBONE)
     network = networks.original(backbone, weights.checked_weights(backbone))
     return lambda image: networks.reference(network, backbone, image)
-
-
-@pytest.fixture(scope="module")
-def photos(pictures: list[Path]) -> list[bytes]:
-    """Real pictures, as they are and in other sizes, shapes, formats and modes."""
-    photos = [file.read_bytes() for file in pictures if file.stem not in {"logo", "horse"}]  # transparent
-    rng = np.random.default_rng(3)
-    for name in ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg"):
-        with Image.open(next(file for file in pictures if file.name == name)) as image:
-            for format, mode in (
-                ("JPEG", "RGB"),
-                ("WEBP", "RGB"),
-                ("PNG", "P"),
-                ("JPEG", "CMYK"),
-                ("BMP", "L"),
-            ):
-                size = tuple(int(side) for side in rng.integers(60, 900, 2))
-                stream = io.BytesIO()
-                image.convert("RGB").resize(size).convert(mode).save(stream, format)
-                photos.append(stream.getvalue())
-    return photos
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
