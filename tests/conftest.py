@@ -33,8 +33,8 @@ def bundle(exported_data: DataFolder) -> Bundle:
 def data(exported_data: DataFolder, tmp_path: Path) -> DataFolder:
     """A data folder of this test alone, with the default backbone."""
     data = DataFolder(tmp_path / "data")
-    data.root.mkdir()
-    data.backbones.symlink_to(exported_data.backbones)
+    data.backbones.mkdir(parents=True)
+    (data.backbones / DEFAULT_BACKBONE).symlink_to(exported_data.backbones / DEFAULT_BACKBONE)
     return data
 
 

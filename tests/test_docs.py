@@ -58,10 +58,21 @@ def place(tmp_path: Path, data: DataFolder, pictures: list[Path], monkeypatch: p
                 corner = 17 * number
                 part = image.crop((corner, corner, corner + 300, corner + 250))
                 part.save(tmp_path / "labelled" / label / f"{number}.jpg")
+    _write_own_network(tmp_path)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setenv("PENULTIMATE_DATA", str(data.root))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _write_own_network(folder: Path) -> None:
+    """`model.onnx`, and the `spec.toml` that the docs print for it."""
+    from tests.extractor.backbones.own_networks import features_of, save
+
+    save(features_of(64), folder)
+    page = ROOT / "docs" / "backbones.md"
+    (spec,) = [text for language, text in blocks(page) if language == "toml" and "resize_shorter" in text]
+    (folder / "spec.toml").write_text(spec)
 
 
 def free_port() -> int:

@@ -37,12 +37,14 @@ def write_model(model: Any, file: Path, inline_bytes: int = INLINE_BYTES) -> Non
     """
     import onnx
 
+    data = file.with_name(f"{file.name}.data")
+    data.unlink(missing_ok=True)
     _strip(model)
     share_weights(model.graph)
     check_for_inference(model)
     if sum(tensor.ByteSize() for tensor in model.graph.initializer) > inline_bytes:
         onnx.save_model(
-            model, str(file), save_as_external_data=True, location=f"{file.name}.data", size_threshold=_LARGE
+            model, str(file), save_as_external_data=True, location=data.name, size_threshold=_LARGE
         )
     else:
         file.write_bytes(model.SerializeToString(deterministic=True))

@@ -24,6 +24,7 @@ SOME_FAILED = 3
 _SUMMARIES = {
     "backbones": "List the backbones and whether they are on this machine.",
     "export": "Make a backbone ready for use (needs the `export` extra).",
+    "import": "Make a backbone of your own network, an ONNX file.",
     "serve": "Run the gRPC service.",
     "embed": "Embed images and write the vectors to a file.",
     "index": "Add images to a collection.",
@@ -34,7 +35,7 @@ _SUMMARIES = {
     "doctor": "Check this installation and say what is in use.",
     "demo": "Run everything once on real photos of solar cells.",
 }
-_MODULES = {"compare-backbones": "compare"}
+_MODULES = {"compare-backbones": "compare", "import": "import_"}
 """Where a command lies whose name is not its module's."""
 
 
