@@ -1,6 +1,6 @@
 """Ways to turn a JPEG into the network's pixels, timed on one core, in turns; run by `benchmarks.decode`.
 
-Takes a folder of photos, the number of rounds, and prints JSON. Runs in the
+Takes a folder of photos, the number of rounds, and perhaps some of the ways, and prints JSON. Runs in the
 peers' environment, ours (`extractor.images`) included, so that all share one
 Python and one Pillow.
 """
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from extractor.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
 SPEC = Preprocessing(224, 224, 256, "bicubic", (0.5,) * 3, (0.5,) * 3)
+FAST = replace(SPEC, decode="fast")
 SIDE, SHORTER = SPEC.width, SPEC.resize_shorter
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -67,6 +69,10 @@ def cropped(whole: Pixels) -> Pixels:
 
 def ours(photo: bytes) -> Pixels:
     return images.decode(photo, SPEC)
+
+
+def ours_fast(photo: bytes) -> Pixels:
+    return images.decode(photo, FAST)
 
 
 def pillow_whole(photo: bytes) -> Pixels:
@@ -152,6 +158,7 @@ def simplejpeg_cykooz(photo: bytes) -> Pixels:
 
 WAYS: dict[str, Callable[[bytes], Pixels]] = {
     "ours": ours,
+    "ours, fast profile": ours_fast,
     "Pillow: resize all, crop": pillow_whole,
     "Pillow: resize with a box": pillow_box,
     "simplejpeg, Pillow": simplejpeg_pillow,
@@ -181,20 +188,21 @@ def difference(way: Callable[[bytes], Pixels], photos: Sequence[bytes], model: M
     return {"most": int(apart.max()), "share": float((apart > 0).mean()), "cosine": float(min(cosines))}
 
 
-def main(folder: str, rounds: int) -> None:
+def main(folder: str, rounds: int, *names: str) -> None:
     cv2.setNumThreads(1)
     photos = [file.read_bytes() for file in sorted(Path(folder).iterdir())]
-    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    ways = {name: WAYS[name] for name in names or WAYS}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     with ThreadPoolExecutor(
         1
     ) as thread:  # as servers decode: the main thread's memory is trimmed all the time
         for number in range(rounds):  # in another order each: a way inherits its memory from the one before
-            for name, way in random.Random(number).sample([*WAYS.items()], len(WAYS)):
+            for name, way in random.Random(number).sample([*ways.items()], len(ways)):
                 times[name].append(thread.submit(seconds, way, photos).result())
     model = Model()
-    apart = {name: difference(way, photos[:20], model) for name, way in WAYS.items()}
-    json.dump({name: {"seconds": times[name], **apart[name]} for name in WAYS}, sys.stdout)
+    apart = {name: difference(way, photos[:20], model) for name, way in ways.items()}
+    json.dump({name: {"seconds": times[name], **apart[name]} for name in ways}, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

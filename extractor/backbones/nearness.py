@@ -97,10 +97,11 @@ def pictures(bundle: Bundle, spec: Preprocessing) -> Iterator[bytes]:
     yield from golden
     grain = np.random.default_rng(0)
     for picture, times in zip(golden[:_FEW], itertools.cycle(_ENLARGED)):
-        yield _enlarged(picture, round(times * spec.resize_shorter), grain)
+        yield enlarged(picture, round(times * spec.resize_shorter), grain)
 
 
-def _enlarged(picture: bytes, shorter: int, grain: np.random.Generator) -> bytes:
+def enlarged(picture: bytes, shorter: int, grain: np.random.Generator) -> bytes:
+    """A JPEG of the same scene whose shorter side is `shorter` pixels, as from a camera that has so many."""
     with Image.open(io.BytesIO(picture)) as image:
         scale = shorter / min(image.size)
         size = round(scale * image.width), round(scale * image.height)

@@ -63,10 +63,14 @@ def test_overload_knows_what_became_of_each_request(data: DataFolder, tmp_path: 
 @pytest.mark.skipif(not PEERS_PYTHON.exists(), reason="`make peers` first")
 def test_decoding_is_compared_by_its_pixels(data: DataFolder, tmp_path: Path) -> None:
     """Ours gives the pixels of resizing the whole picture; OpenCV's areas do not."""
-    found = figures("decode", data, tmp_path / "json", "--rounds", "1", "--images", "20")
+    found = figures("decode", data, tmp_path / "json", "--rounds", "1", "--images", "20", "--large", "1")
     rows = {row["way"]: row for row in found["tables"]["decode, check, resize, crop"]}
     assert rows["ours"]["same pixels"] == "yes"
     assert rows["OpenCV: INTER_AREA"]["same pixels"] == "no"
+    large = {
+        row["way"]: row["same pixels"] for row in found["tables"]["the same, photos of 12 million pixels"]
+    }
+    assert (large["ours"], large["ours, fast profile"]) == ("yes", "no")
 
 
 def test_the_service_is_measured_computed_and_remembered(data: DataFolder, tmp_path: Path) -> None:
