@@ -98,6 +98,7 @@ def _runtime_trouble(runtimes: list[str]) -> str:
 def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> Iterator[Finding]:
     try:
         from extractor.backbones.providers import installed_providers
+        from extractor.backbones.standing import standings
         from extractor.backbones.tuning import open_tuned
     except ImportError as error:
         yield Finding("providers", "none", f"ONNX Runtime cannot be imported: {error}")
@@ -108,14 +109,15 @@ def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> 
     try:
         bundle = Bundle.of(data, backbone)
         yield Finding("backbone", f"{backbone}, dim {bundle.manifest.dim}, fingerprint {bundle.fingerprint}")
+        for name, standing in standings(bundle, data, provider):
+            yield Finding(f"provider {name}", standing)
         session, cosine = open_tuned(bundle, data, provider, precision)
     except PenultimateError as error:
         yield Finding("network", "not in use", str(error))
         return
-    bound = bundle.manifest.min_cosine[session.numerics.precision]
     yield Finding("in use", str(session.numerics))
     yield Finding("schedule", f"{session.schedule} ({_origin(data, bundle, session.numerics)})")
-    yield Finding("golden cosine", f"{cosine:.6f} at the least (bound {bound})")
+    yield Finding("golden cosine", f"{cosine:.6f} at the least (bound {session.bound})")
     yield from _profile(bundle, session)
 
 

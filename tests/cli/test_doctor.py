@@ -19,6 +19,9 @@ def test_all_is_well(penultimate, bundle) -> None:
     found = findings(done)
     assert "cpu" in found["providers found"]["value"]
     assert "/" in found["in use"]["value"]
+    assert found["provider cpu"]["value"].startswith("installed; fp32 passes (smallest cosine 0.9999")
+    for name in ("cuda", "tensorrt"):
+        assert found[f"provider {name}"]["value"].startswith("not installed: pip install '.[gpu]'")
     assert "the usual one: `penultimate tune`" in found["schedule"]["value"]
     assert float(found["golden cosine"]["value"].split()[0]) >= 0.99
     assert bundle.fingerprint in found["backbone"]["value"]
@@ -44,9 +47,10 @@ def test_without_a_backbone_it_fails_and_says_what_to_do(penultimate, tmp_path: 
 
 def test_a_flipped_byte_is_found(penultimate, data: DataFolder, exported_data: DataFolder) -> None:
     """A damaged bundle is named before it serves."""
-    data.backbones.unlink()
-    shutil.copytree(exported_data.backbones, data.backbones)
-    model = data.backbones / "efficientnet_lite0" / "model.onnx"
+    folder = data.backbones / "efficientnet_lite0"
+    folder.unlink()
+    shutil.copytree(exported_data.backbones / "efficientnet_lite0", folder)
+    model = folder / "model.onnx"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
