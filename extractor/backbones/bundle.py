@@ -178,7 +178,7 @@ class Bundle:
             raise NotFound(f"no exported backbone at {path}")
         bundle = cls(path, _read_manifest(path / MANIFEST))
         for name in bundle.manifest.files:
-            bundle.read(name)
+            bundle.check(name)
         return bundle
 
     @classmethod
@@ -213,14 +213,20 @@ class Bundle:
             When it is missing or another: damaged, or of a bundle that took
             this one's place since it was opened.
         """
-        file = self.path / name
-        try:
+        with _found(self.path / name) as file:
             content = file.read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise _damaged(file, "it is missing") from None
-        if hashlib.sha256(content).hexdigest() != self.manifest.files[name]:
-            raise _damaged(file, "its SHA-256 is not the one in the manifest")
+        self._compare(name, hashlib.sha256(content).hexdigest())
         return content
+
+    def check(self, name: str) -> None:
+        """Raise what `read` raises; takes no memory for it, however large the file is."""
+        with _found(self.path / name) as file:
+            sha256 = _sha256(file)
+        self._compare(name, sha256)
+
+    def _compare(self, name: str, sha256: str) -> None:
+        if sha256 != self.manifest.files[name]:
+            raise _damaged(self.path / name, "its SHA-256 is not the one in the manifest")
 
     @property
     def model(self) -> Path:
@@ -311,6 +317,14 @@ def _read_manifest(file: Path) -> Manifest:
         raise _damaged(file, "it is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(file, f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _found(file: Path) -> Iterator[Path]:
+    try:
+        yield file
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise _damaged(file, "it is missing") from None
 
 
 def _damaged(file: Path, reason: str) -> DamagedFile:

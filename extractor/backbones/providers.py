@@ -167,6 +167,8 @@ def graph(bundle: Bundle, numerics: Numerics, data: DataFolder | None = None) ->
         return quantised.read(data, bundle)
     plain = bundle.read(MODEL)  # the very bytes that the fingerprint speaks of
     beside = bundle.path if MODEL_DATA in bundle.manifest.files else None
+    if beside:
+        bundle.check(MODEL_DATA)  # ONNX Runtime reads this file itself
     if numerics == ("cuda", "fp16"):
         return rewriting.half(plain, beside)
     if numerics.provider == "tensorrt":
