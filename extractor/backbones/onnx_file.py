@@ -102,6 +102,11 @@ def shape_of(value: Any) -> list[int | str]:
     return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims]
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def _strip(model: Any) -> None:
     """Remove what tells where and by which build it was made: the same versions give the same bytes."""
     model.producer_name, model.producer_version = "penultimate", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extractor.backbones.onnx_file import BATCH, INLINE_BYTES, write_model
+from extractor.backbones.onnx_file import BATCH, INLINE_BYTES, first_line, write_model
 from extractor.errors import InvalidArgument
 from extractor.preprocessing import Preprocessing
 
@@ -55,7 +55,8 @@ def _traced(embedding: torch.nn.Module, spec: Preprocessing) -> Any:
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
-        raise InvalidArgument(f"PyTorch cannot write this network as an ONNX graph: {error}") from error
+        reason = first_line(error.__cause__ or error)  # the error itself is a page of advice to developers
+        raise InvalidArgument(f"PyTorch cannot write this network as an ONNX graph: {reason}") from error
     assert program is not None
     model = program.model_proto
     _shorten(model.graph)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from extractor.backbones.imported.spec import Spec
-from extractor.backbones.onnx_file import BATCH, nodes_of, shape_of
+from extractor.backbones.onnx_file import BATCH, first_line, nodes_of, shape_of
 from extractor.errors import InvalidArgument, NotFound
 
 OLDEST_OPSET = 7
@@ -165,8 +165,3 @@ def batch_of(value: Any) -> int:
     """How many pictures a run takes: what the graph fixes, else one."""
     first = shape_of(value)[0]
     return first if isinstance(first, int) and first > 0 else 1
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text that says something."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -16,8 +16,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from extractor.backbones.imported.graphs import Source, batch_of, first_line, input_of, output_of
+from extractor.backbones.imported.graphs import Source, batch_of, input_of, output_of
 from extractor.backbones.imported.spec import Spec
+from extractor.backbones.onnx_file import first_line
 from extractor.errors import InvalidArgument
 from extractor.results import Vector
 

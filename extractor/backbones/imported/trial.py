@@ -11,8 +11,7 @@ import onnxruntime as ort
 
 from extractor import images
 from extractor.backbones.bundle import Golden
-from extractor.backbones.imported.graphs import first_line
-from extractor.backbones.onnx_file import write_model
+from extractor.backbones.onnx_file import first_line, write_model
 from extractor.backbones.proof import MIN_COSINE
 from extractor.errors import InvalidArgument
 from extractor.preprocessing import Preprocessing

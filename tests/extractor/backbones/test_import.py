@@ -14,7 +14,8 @@ from PIL import Image
 
 from extractor.backbones.bundle import Bundle
 from extractor.backbones.imported import import_model, wrapping
-from extractor.backbones.session import Numerics, Session, open_session
+from extractor.backbones.providers import Numerics
+from extractor.backbones.session import Session, open_session
 from extractor.embedder import Embedder
 from extractor.errors import AlreadyExists, InvalidArgument, NotFound
 from extractor.preprocessing import Preprocessing
