@@ -101,7 +101,7 @@ def _pooling(wanted: Cut, output: Output) -> Callable[[torch.Tensor], torch.Tens
         return lambda result: result.clone()
     if pooling == "cls":
         return lambda result: result[:, 0]
-    reduce = {"avg": _avg, "max": _max, "gem": _gem}[pooling]
+    reduce = {"avg": _avg, "max": _max, "gem": gem}[pooling]
     return lambda result: reduce(result[:, output.prefix :] if output.prefix else result, output.places)
 
 
@@ -113,7 +113,7 @@ def _max(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
     return result.amax(places)
 
 
-def _gem(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
+def gem(result: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
     """Generalised mean with p = 3 (Radenovic, Tolias, Chum, arXiv:1711.02512, section 3.2).
 
     Of values over 0, as there; each channel is divided by its maximum before
