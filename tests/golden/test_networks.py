@@ -69,7 +69,11 @@ def published_transform(backbone: Backbone, network: Any) -> Any:
 
 
 def random_state(backbone: Backbone) -> dict[str, Any]:
-    """The library's own initial weights, and others than its constants, on which nothing would depend."""
+    """The library's own initial weights; its constants are changed, so that the vectors depend on them.
+
+    Not where there are batch normalisations: as random layers they magnify
+    the difference of one in a pixel, which is all that the resize may differ by.
+    """
     import timm
     import torch
     from torchvision.models import get_model
@@ -80,26 +84,19 @@ def random_state(backbone: Backbone) -> dict[str, Any]:
         if backbone.source == "torchvision"
         else timm.create_model(backbone.architecture)
     )
-    with torch.no_grad():
+    if not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules()):
         for tensor in network.parameters():
-            if tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all()):
-                small = 0 < abs(float(tensor.flatten()[0])) < 0.01  # a layer's scale, at first nearly off
-                tensor.copy_(torch.rand_like(tensor) if small else tensor + 0.1 * torch.randn_like(tensor))
-        _settle(network, published_transform(backbone, network))
+            _vary(tensor.detach())
     return dict(network.state_dict())
 
 
-def _settle(network: Any, transform: Any) -> None:
-    """Give every batch normalisation the statistics of real pictures: values neither die nor burst."""
+def _vary(tensor: Any) -> None:
     import torch
 
-    network.eval()
-    norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    for layer in norms:
-        layer.train()
-        layer.momentum = None
-    if norms:
-        network(torch.stack([transform(Image.open(file).convert("RGB")) for file in GOLDEN.glob("*.jpg")]))
+    constant = float(tensor.flatten()[0])
+    if tensor.numel() > 1 and bool((tensor == constant).all()):
+        small = 0 < abs(constant) < 0.01  # a layer's scale, with which it is nearly off
+        tensor.copy_(torch.rand_like(tensor) if small else tensor + 0.1 * torch.randn_like(tensor))
 
 
 def reference(backbone: Backbone, state: dict[str, Any]) -> Reference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from extractor.backbones import catalogue
@@ -70,7 +71,7 @@ def _check_known(architecture: str) -> None:
 
     model, _, tag = architecture.partition(".")
     if not timm.is_model(model):
-        near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
+        near = difflib.get_close_matches(model, timm.list_models(), n=5)
         like = f"; it has {', '.join(near)}" if near else ""
         raise NotFound(f"timm {timm.__version__} has no model {model!r}{like}")
     if architecture not in (model, *timm.list_models(f"{model}.*", pretrained=True)):

