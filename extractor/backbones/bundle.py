@@ -251,7 +251,7 @@ class Bundle:
 
     def _why_no_classifier(self) -> str:
         name, layer = self.manifest.backbone, self.manifest.layer
-        if layer == DEFAULT_LAYER:
+        if layer == DEFAULT_LAYER or split_name(name)[0] == name:
             return f"the backbone {name} has no classifier of its own: fit one with `fit-head`"
         return (
             f"the backbone {name} is cut at {layer}, to which its own classifier does not fit: fit one with "
@@ -329,8 +329,16 @@ def _found(file: Path) -> Iterator[Path]:
 
 def _damaged(file: Path, reason: str) -> DamagedFile:
     folder = next(folder.name for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
-    command = export_command(name_of(folder))
+    command = _maker(name_of(folder))
     return DamagedFile(f"{file} is damaged ({reason}): make the bundle again with `{command} --force`")
+
+
+def _maker(name: str) -> str:
+    try:
+        catalogue.check(split_name(name)[0])
+    except (NotFound, InvalidArgument):  # it is none of ours
+        return f"penultimate import ... --name {name}"
+    return export_command(name)
 
 
 def _sha256(file: Path) -> str:

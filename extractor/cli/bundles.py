@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from extractor.errors import Unavailable
 from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
+    from extractor.backbones.session import Session
 
 
 def note(text: str) -> None:
@@ -36,9 +38,15 @@ def echo_bundle(bundle: Bundle, made: str | None, *, as_json: bool) -> None:
         click.echo(f"{topic:12} {printable(value)}")
 
 
-def _facts(bundle: Bundle, *, made: bool) -> dict[str, object]:
+def model_bytes(bundle: Bundle) -> int:
+    """Size of the network, in one file or two."""
     from extractor.backbones.bundle import MODEL, MODEL_DATA
 
+    files = bundle.manifest.files
+    return sum((bundle.path / name).stat().st_size for name in (MODEL, MODEL_DATA) if name in files)
+
+
+def _facts(bundle: Bundle, *, made: bool) -> dict[str, object]:
     manifest = bundle.manifest
     return {
         "backbone": manifest.backbone,
@@ -47,25 +55,36 @@ def _facts(bundle: Bundle, *, made: bool) -> dict[str, object]:
         "fingerprint": bundle.fingerprint,
         "dim": manifest.dim,
         "input_px": [manifest.preprocessing.height, manifest.preprocessing.width],
-        "model_bytes": sum(
-            (bundle.path / name).stat().st_size for name in (MODEL, MODEL_DATA) if name in manifest.files
-        ),
-        "golden_cosine": _smallest_cosine(bundle),
+        "model_bytes": model_bytes(bundle),
+        **_cosines(bundle),
     }
 
 
-def _smallest_cosine(bundle: Bundle) -> float | None:
-    """How well ONNX Runtime agrees with the original network; None when it is not installed."""
+def _cosines(bundle: Bundle) -> dict[str, object]:
+    """How well ONNX Runtime agrees with the original network; and a profile with the exact one."""
     try:
         from extractor.backbones.session import open_session
     except ModuleNotFoundError:
-        return None
-    return open_session(bundle, "cpu", "fp32")[1]
+        return {"golden_cosine": None}
+    session, cosine = open_session(bundle, "cpu", "fp32")
+    if bundle.manifest.preprocessing.decode == "exact":
+        return {"golden_cosine": cosine}
+    return {"golden_cosine": cosine, **_nearness(bundle, session)}
+
+
+def _nearness(bundle: Bundle, session: Session) -> dict[str, object]:
+    from extractor.backbones import nearness
+
+    try:
+        found = nearness.measured(bundle, session.run)
+    except Unavailable as error:  # the bundle may be for another machine
+        return {"profile_cosine": None, "profile": f"not measured: {error}"}
+    return {"profile_cosine": found.smallest, "profile": f"{found}{found.trouble and ', ' + found.trouble}"}
 
 
 def _lines(facts: dict[str, object], how: str) -> dict[str, object]:
     cosine = facts["golden_cosine"]
-    return {
+    lines = {
         "backbone": f"{facts['backbone']} ({how})",
         "lies in": facts["path"],
         "fingerprint": facts["fingerprint"],
@@ -75,3 +94,4 @@ def _lines(facts: dict[str, object], how: str) -> dict[str, object]:
         if cosine is None
         else f"smallest cosine to the original network {cosine:.6f} (cpu/fp32)",
     }
+    return lines | ({"profile": facts["profile"]} if "profile" in facts else {})

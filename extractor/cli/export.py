@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from extractor.cli.bundles import echo_bundle, note
 from extractor.cli.options import data_option, json_option
 from extractor.cli.variants import variant_options
-from extractor.errors import Unavailable
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
-from extractor.text import printable
 
 if TYPE_CHECKING:
-    from extractor.backbones.bundle import Bundle
-    from extractor.backbones.session import Session
     from extractor.backbones.variant import Variant
 
 
@@ -57,67 +53,5 @@ def command(
     """
     from extractor.backbones.export import export
 
-    bundle, made = export(name, data, variant, weights=weights, force=force, note=_note)
-    report = _report(bundle, made)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        _print(report)
-
-
-def _note(text: str) -> None:
-    click.echo(f"{text} …", err=True)
-
-
-def _report(bundle: Bundle, made: bool) -> dict[str, object]:
-    manifest = bundle.manifest
-    return {
-        "backbone": manifest.backbone,
-        "path": str(bundle.path),
-        "made": made,
-        "fingerprint": bundle.fingerprint,
-        "dim": manifest.dim,
-        "input_px": [manifest.preprocessing.height, manifest.preprocessing.width],
-        "model_bytes": bundle.model.stat().st_size,
-        **_cosines(bundle),
-    }
-
-
-def _cosines(bundle: Bundle) -> dict[str, object]:
-    """How well ONNX Runtime agrees with the original network; and a profile with the exact one."""
-    try:
-        from extractor.backbones.session import open_session
-    except ModuleNotFoundError:
-        return {"golden_cosine": None}
-    session, cosine = open_session(bundle, "cpu", "fp32")
-    if bundle.manifest.preprocessing.decode == "exact":
-        return {"golden_cosine": cosine}
-    return {"golden_cosine": cosine, **_nearness(bundle, session)}
-
-
-def _nearness(bundle: Bundle, session: Session) -> dict[str, object]:
-    from extractor.backbones import nearness
-
-    try:
-        found = nearness.measured(bundle, session.run)
-    except Unavailable as error:  # the bundle may be for another machine
-        return {"profile_cosine": None, "profile": f"not measured: {error}"}
-    return {"profile_cosine": found.smallest, "profile": f"{found}{found.trouble and ', ' + found.trouble}"}
-
-
-def _print(report: dict[str, object]) -> None:
-    cosine = report["golden_cosine"]
-    lines = {
-        "backbone": f"{report['backbone']} ({'exported now' if report['made'] else 'was there already'})",
-        "lies in": report["path"],
-        "fingerprint": report["fingerprint"],
-        "embedding": f"float32[{report['dim']}]",
-        "model": f"{report['model_bytes']:,} bytes",
-        "golden test": "not run: ONNX Runtime is not installed (pip install '.[cpu]' in penultimate's folder)"
-        if cosine is None
-        else f"smallest cosine to the PyTorch network {cosine:.6f} (cpu/fp32)",
-    }
-    if "profile" in report:
-        lines["profile"] = report["profile"]
-    for topic, value in lines.items():
-        click.echo(f"{topic:12} {printable(value)}")
+    bundle, made = export(name, data, variant, weights=weights, force=force, note=note)
+    echo_bundle(bundle, "exported now" if made else None, as_json=as_json)

@@ -97,7 +97,7 @@ def _checked_name(name: str | None) -> str:
         raise InvalidArgument("the backbone has no name: give one with --name, or as `name` in the spec")
     checked_name("backbone", name)
     try:
-        catalogue.find(name_of(name))
+        catalogue.check(name)
     except NotFound:
         return name
     raise InvalidArgument(f"the catalogue has a backbone {name_of(name)!r}: choose another --name")

@@ -96,7 +96,23 @@ def test_any_damaged_file_is_named(toy: Bundle, name: str, damage: Callable[[Pat
     with pytest.raises(DamagedFile) as caught:
         Bundle.open(toy.path)
     assert str(toy.path / name) in str(caught.value)
-    assert "penultimate export toy --force" in str(caught.value)
+    assert "penultimate import ... --name toy --force" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("efficientnet_lite0", "export efficientnet_lite0"),
+        ("resnet50@320px", "export resnet50 --size 320"),
+        ("timm--vit_tiny", "export timm/vit_tiny"),
+        ("mine", "import ... --name mine"),
+    ],
+)
+def test_the_way_out_of_damage_is_the_command_that_made_it(tmp_path: Path, name: str, command: str) -> None:
+    """What the catalogue knows was exported, and anything else imported."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(DamagedFile, match=f"`penultimate {command} --force`"):
+        Bundle.open(tmp_path / name)
 
 
 def test_every_byte_of_the_manifest_counts(toy: Bundle) -> None:

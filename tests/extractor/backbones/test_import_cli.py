@@ -78,6 +78,23 @@ def served(data: Path, photos: list[Path]) -> None:
             server.terminate()
 
 
+def test_an_imported_backbone_is_listed_behind_the_catalogue(imported: Path) -> None:
+    """With what its manifest says; alone when it is named; as damaged when it is."""
+    done = penultimate("backbones", "--data", imported, "--json")
+    row = json.loads(done.stdout)[-1]
+    assert (row["name"], row["source"], row["dim"], row["licence"]) == ("mine", "imported", DIM, "MIT")
+    assert row["exported"] is True
+    bundle = Bundle.of(DataFolder(imported), "mine")
+    alone = penultimate("backbones", "mine", "--data", imported).stdout.splitlines()
+    assert len(alone) == 2
+    assert alone[1].startswith("mine ")
+    assert alone[1].endswith(bundle.fingerprint[:12])
+    bundle.model.write_bytes(b"")
+    listed = penultimate("backbones", "--data", imported).stdout.splitlines()
+    assert listed[-1].startswith("mine ")
+    assert listed[-1].endswith("damaged")
+
+
 def test_an_import_that_is_refused_is_one_line(tmp_path: Path) -> None:
     """On standard error, exit code 1, and the data folder is not made."""
     file, spec = save(network(), tmp_path), write_spec(tmp_path, size=24)
