@@ -28,7 +28,7 @@ from extractor.backbones.export.networks import classifier, original, penultimat
 from extractor.backbones.export.timm_models import find
 from extractor.backbones.export.weights import sha256, state_sha256, weights_of
 from extractor.backbones.proof import MIN_COSINE, write_golden
-from extractor.backbones.variant import Variant, folder_of
+from extractor.backbones.variant import Variant, folder_of, split_name
 from extractor.errors import InvalidArgument, NotFound
 from extractor.results import Vector
 from extractor.settings import DataFolder
@@ -54,7 +54,7 @@ def export(
     Parameters
     ----------
     name : str
-        One of the catalogue's, or `timm/NAME` for any model of timm.
+        One of the catalogue's, or `timm/NAME` for any model of timm; with a variant's suffix, perhaps.
     data : DataFolder
     variant : Variant
         What is changed about it; makes a bundle of its own.
@@ -82,18 +82,33 @@ def export(
     DamagedFile
         The bundle there, or the file of weights, is not what it should be.
     """
+    name, variant = _named(name, variant)
     catalogue.check(name)
     path = data.backbones / (folder_of(name) + variant.suffix)
     if not force and (there := _opened(path, weights)):
         return there, False
     _check_tools()
     with warnings.catch_warnings(action="ignore"):  # of torch's and timm's own coming changes
-        backbone = find(name).at(variant.size) if variant.size else find(name)
+        backbone = _sized(find(name), variant.size)
         file = weights_of(backbone, weights, note)
         with exclusive(path):
             if not force and (there := _opened(path, weights)):  # another process made it meanwhile
                 return there, False
             return _published(backbone, variant, file, weights is not None, path, note), True
+
+
+def _named(name: str, variant: Variant) -> tuple[str, Variant]:
+    """The backbone and what is changed about it, which its name or `variant` may say."""
+    backbone, named = split_name(name)
+    if named != _UNCHANGED and variant != _UNCHANGED:
+        raise InvalidArgument(f"the name {name} says already what is changed: leave out{variant.options}")
+    return backbone, variant if named == _UNCHANGED else named
+
+
+def _sized(backbone: Backbone, size: int | None) -> Backbone:
+    if size == backbone.input_px:
+        raise InvalidArgument(f"{backbone.name} takes pictures of {size} px anyway: leave the size out")
+    return backbone.at(size) if size else backbone
 
 
 def _opened(path: Path, weights: Path | None) -> Bundle | None:

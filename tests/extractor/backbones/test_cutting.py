@@ -277,6 +277,20 @@ def test_a_variant_that_is_there_is_left_alone(variants: dict[Variant, Bundle]) 
         Bundle.of(data, DEFAULT_BACKBONE)
 
 
+def test_a_variant_may_be_asked_for_by_its_name(variants: dict[Variant, Bundle]) -> None:
+    """The name that every other command takes; saying it twice is refused."""
+    data = DataFolder(variants[CUT].path.parent.parent)
+    assert export(DEFAULT_BACKBONE + CUT.suffix, data) == (variants[CUT], False)
+    with pytest.raises(InvalidArgument, match="says already what is changed: leave out --size 320"):
+        export(DEFAULT_BACKBONE + CUT.suffix, data, LARGE)
+
+
+def test_a_size_that_the_network_has_anyway_makes_no_variant(tmp_path: Path) -> None:
+    """Two names for one network would be two bundles of one fingerprint."""
+    with pytest.raises(InvalidArgument, match="takes pictures of 224 px anyway: leave the size out"):
+        export(DEFAULT_BACKBONE, DataFolder(tmp_path), Variant(size=224))
+
+
 def test_a_layer_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
     """The export ends with the reason, and makes no bundle."""
     data = DataFolder(tmp_path)

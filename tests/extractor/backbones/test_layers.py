@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -9,6 +10,11 @@ import pytest
 from extractor.backbones.export.layers import Output, find_layer, fit_size, layers_of, outputs
 from extractor.backbones.export.networks import import_torchvision
 from extractor.errors import InvalidArgument
+
+
+@functools.cache
+def listed(backbone: str) -> dict[str, Output]:
+    return {output.layer: output for output in layers_of(backbone)}
 
 
 def facts(output: Output) -> tuple[object, ...]:
@@ -38,8 +44,7 @@ def facts(output: Output) -> tuple[object, ...]:
 )
 def test_the_axes_of_a_layer_are_known(backbone: str, layer: str, expected: tuple[object, ...]) -> None:
     """Maps with channels first or last, rows of tokens with class token and registers, vectors."""
-    known = {output.layer: output for output in layers_of(backbone)}
-    assert facts(known[layer]) == expected
+    assert facts(listed(backbone)[layer]) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_the_axes_of_a_layer_are_known(backbone: str, layer: str, expected: tupl
 )
 def test_what_is_not_known_is_not_listed(backbone: str, layer: str) -> None:
     """A layer that runs several times, or whose axes cannot be told apart."""
-    assert layer not in {output.layer for output in layers_of(backbone)}
+    assert layer not in listed(backbone)
 
 
 def test_layers_are_listed_in_the_order_of_the_run_with_shapes_for_the_size() -> None:
