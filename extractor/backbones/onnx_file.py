@@ -42,10 +42,11 @@ def write_model(model: Any, file: Path, inline_bytes: int = INLINE_BYTES) -> Non
     _strip(model)
     share_weights(model.graph)
     check_for_inference(model)
-    if sum(tensor.ByteSize() for tensor in model.graph.initializer) > inline_bytes:
+    if sum(map(_size, model.graph.initializer)) > inline_bytes:
         onnx.save_model(
             model, str(file), save_as_external_data=True, location=data.name, size_threshold=_LARGE
         )
+        data.chmod(file.stat().st_mode)  # onnx lets nobody else read it
     else:
         file.write_bytes(model.SerializeToString(deterministic=True))
     onnx.checker.check_model(str(file), full_check=True)
@@ -126,6 +127,11 @@ def _parts(model: Any) -> Iterator[Any]:
 def _trains(node: Any) -> bool:
     mode = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
     return mode or len(node.output) > 1
+
+
+def _size(tensor: Any) -> int:
+    """Bytes of a weight; protobuf itself cannot count over 2 GiB."""
+    return len(tensor.raw_data) or int(tensor.ByteSize())
 
 
 def _content(tensor: Any) -> bytes:

@@ -151,6 +151,7 @@ def test_weights_beside_the_graph_are_part_of_the_bundle(parted: Bundle, whole: 
     assert {MODEL, MODEL_DATA} <= parted.manifest.files.keys()
     assert (parted.path / MODEL_DATA).stat().st_size >= 4 * (64 * 3 * 5 * 5 + 64 * 64)
     assert parted.model.stat().st_size < 6_000
+    assert (parted.path / MODEL_DATA).stat().st_mode == parted.model.stat().st_mode
     onnx.checker.check_model(str(parted.model), full_check=True)
     loaded, expected = onnx.load(parted.model), onnx.load(whole)
     for tensor, other in zip(loaded.graph.initializer, expected.graph.initializer, strict=True):

@@ -167,6 +167,19 @@ def test_a_batch_that_is_written_into_a_reshape_is_opened(data: DataFolder, allo
     assert onnx.load(bundle.model).graph.input[0].type.tensor_type.shape.dim[0].dim_param == "n"
 
 
+def test_functions_of_the_file_itself_are_no_foreign_operators(data: DataFolder) -> None:
+    """Exporters write modules as functions in a domain of their own; the bundle has none left."""
+    body = [helper.make_node("Flatten", ["x"], ["y"], axis=1)]
+    model = with_domain("acme")
+    function = helper.make_function("acme", "Sharpen", ["x"], ["y"], body, [helper.make_opsetid("", 17)])
+    model.functions.append(function)
+    bundle = import_(model, data)
+    made = onnx.load(bundle.model)
+    assert not made.functions
+    assert {node.domain for node in made.graph.node} == {""}
+    assert open_session(bundle, "cpu", "fp32")[1] >= 0.9999
+
+
 def test_weights_beside_the_file_are_taken_along(data: DataFolder) -> None:
     """A file that keeps its weights in a second one gives the same bundle as one that holds them."""
     whole = import_(network(), data, name="whole")
