@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+Resize = Literal["shorter", "squash"]
+"""Whether a picture keeps its proportions when it is resized, by its shorter side, or becomes square."""
+
 Decode = Literal["exact", "fast", "gpu"]
 """How a file's pixels are read; see `extractor.images`."""
 
@@ -14,13 +17,15 @@ class Preprocessing:
     """How a picture becomes the network's input.
 
     `resize_shorter` is the length in pixels of the shorter side after the
-    resize; a centre crop of `height` x `width` follows. `mean` and `std` are
-    in units of the 0..1 pixel range, and are inside the ONNX graph already.
+    resize, or of both sides where the picture is squashed; a centre crop of
+    `height` x `width` follows. `mean` and `std` are in units of the 0..1 pixel
+    range, and are inside the ONNX graph already.
 
     Raises
     ------
     ValueError
-        For a `decode` that is unknown here, as in a manifest of a later version.
+        For a `decode` or a `resize` that is unknown here, as in a manifest of
+        a later version.
     """
 
     height: int
@@ -30,12 +35,18 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     decode: Decode = "exact"
+    resize: Resize = "shorter"
 
     def __post_init__(self) -> None:
         if self.decode not in get_args(Decode):
             raise ValueError(
                 f"its pictures are decoded by {self.decode!r}, and this version knows "
                 + ", ".join(get_args(Decode))
+            )
+        if self.resize not in get_args(Resize):
+            raise ValueError(
+                f"its pictures are resized by {self.resize!r}, and this version knows "
+                + ", ".join(get_args(Resize))
             )
 
     @property
@@ -45,7 +56,5 @@ class Preprocessing:
 
     def facts(self) -> dict[str, Any]:
         """What tells it from others: without what is usual, so that fingerprints outlive new fields."""
-        facts = asdict(self)
-        if self.decode == "exact":
-            del facts["decode"]
-        return facts
+        usual = {"decode": "exact", "resize": "shorter"}
+        return {key: value for key, value in asdict(self).items() if usual.get(key) != value}

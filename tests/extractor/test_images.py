@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,19 @@ def test_odd_sizes_match_torchvision(width: int, height: int, mode: str) -> None
     image = noise(width, height, mode)
     data = encoded(image, "TIFF")
     assert differs_by_rounding_only(decode(data, SPEC), plainly(image))
+
+
+@settings(deadline=None, max_examples=40)
+@example(277, 600, 224)
+@given(width=st.integers(2, 700), height=st.integers(2, 700), side=st.integers(224, 300))
+def test_squashed_pictures_match_torchvision(width: int, height: int, side: int) -> None:
+    """Both sides become as long as the rule says, whatever they were; then the centre is cropped."""
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+    image = noise(width, height)
+    squashed = Compose([Resize((side, side), InterpolationMode.BICUBIC), CenterCrop(224)])(image)
+    found = decode(encoded(image), replace(SPEC, resize_shorter=side, resize="squash"))
+    assert differs_by_rounding_only(found, np.asarray(squashed))
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -16,10 +16,11 @@ def with_decode(manifest: Manifest, decode: str) -> Manifest:
     return replace(manifest, preprocessing=replace(manifest.preprocessing, decode=decode))  # type: ignore[arg-type]
 
 
-def test_the_usual_decoding_is_not_written_down() -> None:
+def test_the_usual_decoding_and_resize_are_not_written_down() -> None:
     """Manifests and fingerprints are those of before there was a choice."""
-    assert "decode" not in SPEC.facts()
-    assert {**SPEC.facts(), "decode": "exact"} == asdict(SPEC)
+    assert not {"decode", "resize"} & SPEC.facts().keys()
+    assert {**SPEC.facts(), "decode": "exact", "resize": "shorter"} == asdict(SPEC)
+    assert replace(SPEC, resize="squash").facts() == {**SPEC.facts(), "resize": "squash"}
 
 
 def test_the_default_backbone_has_the_fingerprint_that_it_always_had(data: DataFolder) -> None:
@@ -49,3 +50,10 @@ def test_a_decoding_of_a_later_version_is_refused() -> None:
     sentence = "its pictures are decoded by 'warp', and this version knows exact, fast, gpu"
     with pytest.raises(ValueError, match=re.escape(sentence)):
         replace(SPEC, decode="warp")  # type: ignore[arg-type]
+
+
+def test_a_resize_of_a_later_version_is_refused() -> None:
+    """The sentence has the value and what is known."""
+    sentence = "its pictures are resized by 'seam', and this version knows shorter, squash"
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        replace(SPEC, resize="seam")  # type: ignore[arg-type]

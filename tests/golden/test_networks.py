@@ -35,6 +35,7 @@ UNLISTED = (
     "timm/vit_tiny_patch16_224",
     "timm/test_nfnet",
     "timm/mixer_s32_224",
+    "timm/tf_efficientnetv2_b3",  # squashes pictures to a square
 )
 NAMES = [backbone.name for backbone in BACKBONES] + list(UNLISTED)
 

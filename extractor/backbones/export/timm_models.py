@@ -11,9 +11,11 @@ from extractor.backbones.export.networks import import_torchvision
 from extractor.backbones.origins import HuggingFaceFile
 from extractor.backbones.variant import name_of
 from extractor.errors import InvalidArgument, NotFound
+from extractor.preprocessing import Resize
 
 _FILE = "model.safetensors"
 _INTERPOLATIONS = ("bilinear", "bicubic")
+_RESIZES: dict[str, Resize] = {"center": "shorter", "squash": "squash"}
 
 
 def find(name: str) -> Backbone:
@@ -57,6 +59,7 @@ def described(architecture: str) -> Backbone:
         ),
         input_px=px,
         resize_shorter=int(px / published.crop_pct),
+        resize=_RESIZES[published.crop_mode],
         interpolation=published.interpolation,
         mean=published.mean,
         std=published.std,
@@ -79,12 +82,12 @@ def _check_known(architecture: str) -> None:
 
 
 def _check_preprocessing(architecture: str, published: Any) -> None:
-    """InvalidArgument unless pictures are resized by the shorter side and cropped to a square."""
+    """InvalidArgument unless pictures are resized by one of our rules and cropped to a square."""
     if published is None:
         raise NotFound(f"timm says nothing of how pictures are prepared for {architecture}")
     _, height, width = published.input_size
     reasons = {
-        f"it squashes or pads pictures ({published.crop_mode})": published.crop_mode != "center",
+        f"it pads pictures ({published.crop_mode})": published.crop_mode not in _RESIZES,
         f"its input is {width} x {height}, not square": height != width,
         f"it resizes by {published.interpolation}": published.interpolation not in _INTERPOLATIONS,
         f"it takes {published.input_size[0]} channels": published.input_size[0] != 3,

@@ -189,7 +189,7 @@ def test_any_model_of_timm_can_be_found_by_name_or_folder() -> None:
         ("timm/resnet10t.nowhere", NotFound, "has no weights 'nowhere' for resnet10t"),
         ("timm/hf-hub:some/model", NotFound, "has no model 'hf-hub:some/model'"),
         ("timm/", NotFound, "has no model ''"),
-        ("timm/eva_large_patch14_336", InvalidArgument, r"cannot be used: it squashes or pads pictures"),
+        ("timm/deepseek_vit_412m", InvalidArgument, r"cannot be used: it pads pictures \(border\)"),
     ],
 )
 def test_what_timm_does_not_have_or_we_do_not_do_is_said(
