@@ -50,8 +50,8 @@ class Embedder:
         An exported backbone.
     data : DataFolder or path, optional
         Where bundles and the cache lie; `DataFolder.default()` when left out.
-    provider : {"auto", "cpu", "openvino", "cuda"}
-    precision : {"auto", "fp32", "bf16"}
+    provider : {"auto", "cpu", "openvino", "cuda", "tensorrt"}
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
         With "auto" any remembered vector will do that passed its golden bound;
         "fp32" passes over remembered vectors of a lower precision.
     cache : Cache, "disk" or None
