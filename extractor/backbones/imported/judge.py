@@ -118,8 +118,8 @@ def prepared(image: Image.Image, spec: Spec) -> NDArray[Any]:
 
 def _cropped(image: Image.Image, spec: Spec) -> Image.Image:
     rule = spec.preprocessing
-    shorter = min(image.size)
-    width, height = (rule.resize_shorter * side // shorter for side in image.size)
+    sides = image.size if rule.resize == "shorter" else (1, 1)
+    width, height = (rule.resize_shorter * side // min(sides) for side in sides)
     image = image.resize((width, height), _FILTERS[rule.interpolation])
     left, top = round((width - rule.width) / 2), round((height - rule.height) / 2)
     return image.crop((left, top, left + rule.width, top + rule.height))

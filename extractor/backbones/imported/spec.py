@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from extractor.errors import InvalidArgument, NotFound
-from extractor.preprocessing import Preprocessing
+from extractor.preprocessing import Preprocessing, Resize
 from extractor.settings import checked_name
 
 _UNITS = {"0..1": 1.0, "0..255": 255.0}
@@ -117,6 +117,7 @@ _KEYS = {
     "dtype": _one_of(("float32", "uint8"), "float32"),
     "channels": _one_of(("rgb", "bgr"), "rgb"),
     "size": _Key(_is_size, f"{_PIXELS}, or [height, width]"),
+    "resize": _one_of(get_args(Resize), "shorter"),
     "resize_shorter": _Key(_is_side, _PIXELS),
     "interpolation": _one_of(_INTERPOLATIONS),
     "units": _one_of(tuple(_UNITS), ""),
@@ -172,7 +173,7 @@ def _preprocessing(facts: dict[str, Any]) -> Preprocessing:
     mean, std = _normalisation(facts)
     if facts["channels"] == "bgr":
         mean, std = mean[::-1], std[::-1]
-    return Preprocessing(height, width, shorter, facts["interpolation"], mean, std)
+    return Preprocessing(height, width, shorter, facts["interpolation"], mean, std, resize=facts["resize"])
 
 
 def _normalisation(facts: dict[str, Any]) -> tuple[Triple, Triple]:

@@ -33,14 +33,15 @@ def import_(model: onnx.ModelProto, data: DataFolder, **spec: Any) -> Bundle:
     return import_model(save(model, folder), write_spec(folder, **spec), data, force=True)[0]
 
 
-def pixels(item: Any) -> np.ndarray:
-    """What Pillow makes of a golden picture by the spec: shorter side 36, then the middle 32."""
+def pixels(item: Any, *, squash: bool = False) -> np.ndarray:
+    """What Pillow makes of a golden picture by the spec: shorter side 36, or both, then the middle 32."""
     import io
 
     with Image.open(io.BytesIO(item.image)) as image:
         image = image.convert("RGB")
         shorter = min(image.size)
-        image = image.resize([36 * side // shorter for side in image.size], Image.Resampling.BICUBIC)
+        size = (36, 36) if squash else [36 * side // shorter for side in image.size]
+        image = image.resize(size, Image.Resampling.BICUBIC)
         left, top = (round((side - SIDE) / 2) for side in image.size)
         return np.asarray(image.crop((left, top, left + SIDE, top + SIDE))).astype(np.float64)
 
@@ -70,6 +71,16 @@ def test_the_bundle_computes_what_the_spec_says(
     assert cosine >= 0.9999
     assert bundle.manifest.dim == DIM
     assert session.run([np.zeros((SIDE, SIDE, 3), np.uint8)] * 3)[2].shape == (DIM,)
+
+
+def test_pictures_may_be_squashed(data: DataFolder) -> None:
+    """Both sides resized to the same length, whatever they were."""
+    bundle = import_(network(), data, resize="squash")
+    mean, std = np.array([0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.7])
+    for item in bundle.golden():
+        wanted = expected((pixels(item, squash=True) / 255 - mean) / std)
+        np.testing.assert_allclose(item.vector, wanted, rtol=1e-3, atol=1e-2)
+    assert open_session(bundle, "cpu", "fp32")[1] >= 0.9999
 
 
 def test_a_network_that_takes_bytes_normalises_by_itself(data: DataFolder) -> None:

@@ -111,7 +111,7 @@ def test_a_second_import_says_that_it_was_there(imported: Path, tmp_path: Path) 
     done = penultimate(
         "import", tmp_path / "model.onnx", "--spec", tmp_path / "spec.toml", "--data", imported
     )
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert "mine (was there already)" in done.stdout
     assert "smallest cosine to the original network 1.0000" in done.stdout
 
