@@ -247,11 +247,6 @@ def unpack_rows(message: pb.LookupResponse, count: int) -> list[Row | None]:
     ]
 
 
-def unpack_vectors(message: pb.LookupResponse, count: int) -> list[Vector | None]:
-    """The vectors of `unpack_rows`."""
-    return [row and row.vector for row in unpack_rows(message, count)]
-
-
 def parse(kind: type[M], data: bytes) -> M:
     """The message in `data`.
 

@@ -25,7 +25,7 @@ from extractor.door import Door
 from extractor.results import Result
 from extractor.server import SERVICE, Server
 from extractor.settings import MAX_ITEMS_PER_CALL
-from extractor.wire import unpack_results, unpack_vectors
+from extractor.wire import unpack_results, unpack_rows
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:
@@ -83,7 +83,7 @@ async def test_lookup_gives_what_is_remembered(stub: Any, stand_in: Any) -> None
     digests = [b"a" * 32, b"b" * 32, b"a" * 32]
     response = await stub.Lookup(pb.LookupRequest(digests=digests, fingerprint=stand_in.fingerprint))
     assert response.fingerprint == stand_in.fingerprint
-    missing, found, again = unpack_vectors(response, 3)
+    missing, found, again = (row and row.vector for row in unpack_rows(response, 3))
     assert (missing, again) == (None, None)
     assert list(found) == [0, 1, 2]
     assert not stand_in.submitted
@@ -369,7 +369,7 @@ async def test_vectors_come_in_the_form_that_was_asked_for(stub: Any, stand_in: 
     embedded = await stub.Embed(pb.EmbedRequest(images=[b"two"], form=form))
     assert np.allclose(unpack_results(embedded, 1)[0].embedding, np.sqrt(1 / 3), atol=1e-3)
     found = await stub.Lookup(pb.LookupRequest(digests=[b"d" * 32], form=form))
-    assert np.allclose(unpack_vectors(found, 1)[0], [0, 0.6, 0.8], atol=1e-3)
+    assert np.allclose(unpack_rows(found, 1)[0].vector, [0, 0.6, 0.8], atol=1e-3)
     assert len(found.embeddings[0]) == 6
     assert list(found.numerics) == ["stand/in"]
     for call in (stub.Embed, stub.EmbedStream):
