@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -165,15 +165,21 @@ def graph(bundle: Bundle, numerics: Numerics, data: DataFolder | None = None) ->
     """
     if numerics.precision == "int8":
         return quantised.read(data, bundle)
+    rewrite = _rewriting(numerics)
+    if rewrite:
+        rewriting.check_size(bundle)  # before two gigabytes are read in vain
     plain = bundle.read(MODEL)  # the very bytes that the fingerprint speaks of
     beside = bundle.path if MODEL_DATA in bundle.manifest.files else None
     if beside:
         bundle.check(MODEL_DATA)  # ONNX Runtime reads this file itself
+    return rewrite(plain, beside) if rewrite else plain
+
+
+def _rewriting(numerics: Numerics) -> Callable[[bytes, Path | None], bytes] | None:
+    """How the provider wants the graph changed; None where it takes it as it is."""
     if numerics == ("cuda", "fp16"):
-        return rewriting.half(plain, beside)
-    if numerics.provider == "tensorrt":
-        return rewriting.cast_first(plain, beside)
-    return plain
+        return rewriting.half
+    return rewriting.cast_first if numerics.provider == "tensorrt" else None
 
 
 def tells_nodes(numerics: Numerics) -> bool:

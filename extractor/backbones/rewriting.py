@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from extractor.backbones.bundle import MODEL, MODEL_DATA, Bundle
 from extractor.errors import Unavailable
 
 Model = Any
@@ -21,6 +22,26 @@ _FP32_ONLY = {"NonMaxSuppression", "Range", "Resize", "RoiAlign", "Upsample"}
 """Operators with inputs that may only be float32 by ONNX's own definition, or of which too many are lost."""
 
 _LARGEST = float(np.finfo(np.float16).max)
+
+_MOST_BYTES = 2**31 - 1
+"""Of a protobuf message, which a graph with its weights inside is."""
+
+
+def check_size(bundle: Bundle) -> None:
+    """Whether the graph can be changed at all.
+
+    Raises
+    ------
+    Unavailable
+        When it is over 2 GB with its weights.
+    """
+    parts = [bundle.path / name for name in (MODEL, MODEL_DATA) if name in bundle.manifest.files]
+    size = sum(part.stat().st_size for part in parts if part.exists())  # reading says what is missing
+    if size > _MOST_BYTES:
+        raise Unavailable(
+            f"the network of {bundle.manifest.backbone} has {size / 1e9:.1f} GB, and a graph over 2 GB "
+            "cannot be rewritten: take it as it is, with --precision fp32 and any --provider but tensorrt"
+        )
 
 
 def half(graph: bytes, folder: Path | None = None) -> bytes:

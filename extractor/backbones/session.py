@@ -16,7 +16,7 @@ from extractor.backbones.binding import Bindings
 from extractor.backbones.bundle import Bundle, Golden
 from extractor.backbones.providers import ONNX_NAMES, Numerics, wanted
 from extractor.backbones.schedule import Schedule
-from extractor.errors import Unavailable
+from extractor.errors import PenultimateError, Unavailable
 from extractor.results import Vector
 from extractor.settings import DataFolder
 
@@ -67,7 +67,7 @@ class Session:
         self.max_batch, self.parallel = schedule.max_batch, schedule.parallel
         self._sizes = schedule.sizes
         self.bound = _bound(bundle, numerics.precision)
-        graph = providers.graph(bundle, numerics, data)
+        graph = _graph(bundle, numerics, data)
         self._session = open_graph(bundle, graph, numerics, self._sizes, data)
         self._input = self._session.get_inputs()[0].name
         self._bindings = (
@@ -189,6 +189,19 @@ def open_session(
 
 def _bound(bundle: Bundle, precision: str) -> float:
     return quantised.BOUND if precision == "int8" else bundle.manifest.min_cosine[precision]
+
+
+def _graph(bundle: Bundle, numerics: Numerics, data: DataFolder | None) -> bytes:
+    """What `providers` makes of the bundle's graph; Unavailable for whatever onnx and protobuf raise."""
+    try:
+        return providers.graph(bundle, numerics, data)
+    except PenultimateError:
+        raise
+    except Exception as error:  # they have no common base
+        raise Unavailable(
+            f"the network of {bundle.path} cannot be written as {numerics} wants it: {error}; use another "
+            "--provider or --precision"
+        ) from error
 
 
 def open_graph(

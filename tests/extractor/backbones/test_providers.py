@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import onnxruntime as ort
 import pytest
+from google.protobuf.message import EncodeError
+from onnx.shape_inference import InferenceError
 
 from extractor.backbones import providers, quantised, session, standing, tuning
-from extractor.backbones.bundle import Bundle
+from extractor.backbones.bundle import MODEL, MODEL_DATA, Bundle
 from extractor.backbones.measured import Measured, Measurements
 from extractor.backbones.providers import Numerics, wanted
 from extractor.backbones.quantised import Calibration, Cosines, Fidelity
@@ -35,6 +38,15 @@ def installed(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(providers, "nvidia_card", lambda: "NVIDIA L4")
 
     return install
+
+
+def oversized(bundle: Bundle, folder: Path) -> Bundle:
+    """The bundle with weights of over 2 GB beside its graph, which are a hole in a file."""
+    (folder / MODEL).symlink_to(bundle.model)
+    with (folder / MODEL_DATA).open("wb") as weights:
+        weights.truncate(2**31)
+    files = {**bundle.manifest.files, MODEL_DATA: "0" * 64}
+    return Bundle(folder, replace(bundle.manifest, files=files))
 
 
 def names(*arguments) -> list[str]:
@@ -110,6 +122,34 @@ def test_a_gpu_provider_that_gives_way_to_the_cpu_is_found(
     monkeypatch.setattr(ort, "InferenceSession", without_libraries)
     with pytest.raises(Unavailable, match="ONNX Runtime runs the network on CPUExecutionProvider"):
         session.open_session(bundle, provider, "fp32", data=data)
+
+
+@pytest.mark.parametrize("error", [EncodeError("Failed to serialize proto"), InferenceError("no type")])
+def test_a_graph_that_cannot_be_rewritten_is_passed_over(
+    installed, bundle: Bundle, data: DataFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Named, it is a sentence, to doctor too; protobuf's and onnx's own errors reach nobody."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    installed("cuda", "cpu")
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+    monkeypatch.setattr("onnx.shape_inference.infer_shapes", fail)
+    with pytest.raises(Unavailable, match=f"cannot be written as cuda/fp16 wants it: {error}; use another"):
+        session.open_session(bundle, "cuda", "fp16", data=data)
+    assert session.open_session(bundle, data=data)[0].numerics == ("cpu", "fp32")
+    assert (
+        f"fp16 does not pass (the network of {bundle.path}" in dict(standing.standings(bundle, data))["cuda"]
+    )
+
+
+def test_a_graph_over_two_gigabytes_is_not_rewritten(bundle: Bundle, tmp_path: Path) -> None:
+    """No protobuf message holds it; it is said before any of it is read."""
+    large = oversized(bundle, tmp_path)
+    for numerics in (Numerics("cuda", "fp16"), Numerics("tensorrt", "fp16")):
+        with pytest.raises(Unavailable, match=r"has 2\.2 GB, .* cannot be rewritten: .*--precision fp32"):
+            providers.graph(large, numerics)
 
 
 def test_one_heavy_node_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
