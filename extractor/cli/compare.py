@@ -15,7 +15,7 @@ import click
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, processor_options
 from extractor.cli.progress import progress
-from extractor.errors import InvalidArgument, NotFound
+from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from classifiers.comparison import Comparison, Entrant
     from classifiers.dataset import Dataset
     from classifiers.features import Features
+    from extractor.backbones.bundle import Bundle
     from extractor.results import Embeds
 
 COLOURS = "colours + 8x8 pixels"
@@ -113,30 +114,51 @@ def _checked(data: DataFolder, backbones: str | None, layers: str | None, report
 
     if report and not report.absolute().parent.is_dir():
         raise NotFound(f"there is no folder {report.absolute().parent} to write {report.name} into")
-    if layers is None:
-        names = list(_names(data, backbones))
-    else:
-        names = list(_layered(_listed("--backbones", backbones or DEFAULT_BACKBONE), layers))
-    names = list(dict.fromkeys(names))
-    for name in names:
-        Bundle.of(data, name)
-    return names
+    if backbones is None and layers is None:
+        return _whole(data)
+    names = _listed("--backbones", DEFAULT_BACKBONE if backbones is None else backbones)
+    if layers is not None:
+        names = list(_layered(names, layers))
+    bundles = {name: Bundle.of(data, name) for name in names}
+    if layers is not None:
+        _check_weights(bundles)
+    return list(bundles)
 
 
-def _names(data: DataFolder, backbones: str | None) -> Iterator[str]:
-    """The backbones that were named, or all that are exported."""
+def _whole(data: DataFolder) -> list[str]:
+    """All that are exported; of those that nobody named, a damaged one is left out and said."""
+    from extractor.backbones.bundle import Bundle
     from extractor.backbones.variant import name_of
 
-    if backbones is not None:
-        yield from _listed("--backbones", backbones)
-        return
     folders = sorted(data.backbones.glob("[!.]*/")) if data.backbones.is_dir() else []
     if not folders:
         raise NotFound(
             f"no backbone has been exported to {data.root}: run `penultimate export {DEFAULT_BACKBONE} "
             f"--data {data.root}`"
         )
-    yield from (name_of(folder.name) for folder in folders)
+    whole = []
+    for name in (name_of(folder.name) for folder in folders):
+        try:
+            Bundle.of(data, name)
+            whole.append(name)
+        except (DamagedFile, InvalidArgument) as error:
+            click.echo(printable(f"left out: {name}: {error}"), err=True)
+    if not whole:
+        raise NotFound(f"no backbone in {data.root} is whole: make one again, as said above")
+    return whole
+
+
+def _check_weights(bundles: dict[str, Bundle]) -> None:
+    """InvalidArgument when layers of two networks were about to be taken for those of one."""
+    states = {name: bundle.manifest.weights.get("state_sha256") for name, bundle in bundles.items()}
+    known = {name: state for name, state in states.items() if state is not None}
+    first = next(iter(known), "")
+    for name, state in known.items():
+        if state != known[first]:
+            raise InvalidArgument(
+                f"{name} was made of other weights than {first}, and --layers compares those of one network: "
+                "export one of them again with the weights of the other and --force"
+            )
 
 
 def _layered(names: list[str], layers: str) -> Iterator[str]:

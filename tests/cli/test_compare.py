@@ -66,14 +66,14 @@ def write_noise(folder: Path) -> None:
     np.save(folder / "golden/vectors.npy", session.run(None, {"pixels": pixels[None]})[0])
 
 
-def publish_noise(data: DataFolder, name: str = "noise") -> None:
+def publish_noise(data: DataFolder, name: str = "noise", **weights: str) -> None:
     """Put a backbone of that name into the data folder, whose embeddings say nothing of plain pictures."""
     manifest = Manifest(
         backbone=name,
         layer="global_pool",
         dim=32,
         preprocessing=SPEC,
-        weights={"source": "nowhere", "sha256": "0", "licence": "CC0-1.0"},
+        weights={"source": "nowhere", "sha256": "0", "licence": "CC0-1.0", **weights},
         min_cosine={"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99},
         exporter={},
     )
@@ -198,6 +198,49 @@ def test_layers_are_the_names_of_variants(compare: Command, own: DataFolder, col
     code, _, err = compare(colours, "--layers", "a,blocks.5:gem")
     assert code == 1
     assert f"penultimate export {DEFAULT_BACKBONE} --layer blocks.5:gem" in err
+
+
+def test_layers_of_networks_with_different_weights_are_not_compared(
+    compare: Command, own: DataFolder, colours: Path
+) -> None:
+    """The manifests tell; one that does not know its weights is taken at its word."""
+    publish_noise(own, "noise")
+    publish_noise(own, "noise@a-avg", state_sha256="one")
+    publish_noise(own, "noise@b-avg", state_sha256="one")
+    publish_noise(own, "noise@c-avg", state_sha256="two")
+    code, out, err = compare(colours, "--backbones", "noise", "--layers", "global_pool,a,b,c")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: noise@c-avg was made of other weights than noise@a-avg, ")
+    assert not own.cache.exists()
+    code, _, err = compare(colours, "--backbones", "noise", "--layers", "global_pool,a,b")
+    assert code == 0, err
+    assert compare(colours, "--backbones", "noise@a-avg,noise@c-avg")[0] == 0
+
+
+def test_a_damaged_backbone_that_nobody_named_is_left_out_and_said(
+    compare: Command, own: DataFolder, colours: Path
+) -> None:
+    """One that was named is an error, and so is a folder where none is whole."""
+    for name in ("noise", "broken"):
+        publish_noise(own, name)
+    (own.backbones / "broken/model.onnx").write_bytes(b"")
+    (own.backbones / "notes of mine").mkdir()
+    (own.backbones / DEFAULT_BACKBONE).unlink()
+    code, out, err = compare(colours, "--json")
+    assert code == 0, err
+    assert {row["name"] for row in json.loads(out)["rows"]} == {"noise", COLOURS, "majority class"}
+    said = [line for line in err.splitlines() if line.startswith("left out: ")]
+    assert [line.split(": ")[1] for line in said] == ["broken", "notes of mine"]
+    assert "broken/model.onnx is damaged" in said[0]
+
+    code, out, err = compare(colours, "--backbones", "noise,broken")
+    assert (code, out) == (1, "")
+    assert "Error: " in err
+    assert "broken/model.onnx is damaged" in err
+    shutil.rmtree(own.backbones / "noise")
+    code, _, err = compare(colours)
+    assert code == 1
+    assert err.splitlines()[-1].startswith(f"Error: no backbone in {own.root} is whole")
 
 
 def test_unusable_images_are_left_out_of_all_and_listed_once(
