@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,10 +62,10 @@ def load(file: Path) -> Source:
 
 def _sha256(file: Path) -> str:
     import onnx
-    from onnx.external_data_helper import ExternalDataInfo
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     bare = onnx.load(str(file), load_external_data=False)
-    beside = {ExternalDataInfo(tensor).location for tensor in bare.graph.initializer if tensor.external_data}
+    beside = {ExternalDataInfo(tensor).location for tensor in _tensors(bare) if uses_external_data(tensor)}
     digest = hashlib.sha256()
     for part in (file, *(file.parent / name for name in sorted(beside))):
         with part.open("rb") as stream:
@@ -72,12 +73,23 @@ def _sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor in a protobuf message: weights, those in attributes, and those of graphs inside nodes."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in (value,) if hasattr(value, "ListFields") else value:
+                yield from _tensors(part)
+
+
 def _plain(model: Any) -> Any:
     """Without functions of its own, and without what it was trained with."""
     import onnx.inliner
 
     del model.training_info[:]
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model):
         tensor.ClearField("data_location")  # all of them are here now
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from extractor.backbones.bundle import Bundle
@@ -199,6 +200,41 @@ def test_weights_beside_the_file_are_taken_along(data: DataFolder) -> None:
     assert made
     assert parted.fingerprint == whole.fingerprint
     assert parted.manifest.weights["sha256"] != whole.manifest.weights["sha256"]
+
+
+def in_a_constant_node() -> onnx.ModelProto:
+    """With a bias in the attribute of a node, as some exporters write weights."""
+    bias = numpy_helper.from_array(np.ones((1, DIM, 1, 1), np.float32), "bias")
+    tail = [helper.make_node("Constant", [], ["bias"], value=bias), *sum_of("map", "bias")]
+    return network(tail=tail)
+
+
+def in_a_branch() -> onnx.ModelProto:
+    """With a bias among the weights of a graph inside a node."""
+    bias = numpy_helper.from_array(np.ones((1, DIM, 1, 1), np.float32), "bias")
+    given = [helper.make_tensor_value_info("vectors", onnx.TensorProto.FLOAT, None)]
+    branch = helper.make_graph(sum_of("map", "bias"), "branch", [], given, [bias])
+    tail = [helper.make_node("If", ["on"], ["vectors"], then_branch=branch, else_branch=branch)]
+    return network(tail=tail, constants={"on": np.array(True)})
+
+
+def sum_of(one: str, other: str) -> list[Any]:
+    return [helper.make_node("Add", [one, other], ["sum"]), helper.make_node("Flatten", ["sum"], ["vectors"])]
+
+
+@pytest.mark.parametrize("model", [network, in_a_constant_node, in_a_branch])
+def test_weights_that_changed_beside_the_file_are_another_network(
+    data: DataFolder, tmp_path: Path, model: Callable[[], onnx.ModelProto]
+) -> None:
+    """Wherever in the graph the tensor is that they belong to."""
+    how = {"save_as_external_data": True, "all_tensors_to_one_file": False, "convert_attribute": True}
+    file, spec = save(model(), tmp_path, **how, size_threshold=0), write_spec(tmp_path)
+    import_model(file, spec, data)
+    assert not import_model(file, spec, data)[1]
+    changed = tmp_path / ("weights" if model is network else "bias")
+    changed.write_bytes(2 * np.frombuffer(changed.read_bytes(), np.float32))
+    with pytest.raises(AlreadyExists, match="of another file or spec"):
+        import_model(file, spec, data)
 
 
 def test_the_judge_is_another_than_what_it_judges(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,6 +442,10 @@ MISTAKES = {
     "name in the catalogue": (
         {"name": "efficientnet_lite0"},
         "the catalogue has a backbone 'efficientnet_lite0'",
+    ),
+    "folder of a timm name": (
+        {"name": "timm--resnet18"},
+        "the catalogue has a backbone 'timm/resnet18': choose another --name",
     ),
     "no name": ({"name": None}, "the backbone has no name: give one with --name"),
 }
