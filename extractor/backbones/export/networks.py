@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from extractor.backbones.catalogue import Backbone
+from extractor.backbones.export.lite_names import published_names
 from extractor.backbones.export.weights import State, differing, load, read_state
 from extractor.errors import InvalidArgument
 from extractor.results import Vector
@@ -62,13 +63,14 @@ def original(backbone: Backbone, weights: Path) -> Any:
 
 
 def _lite(backbone: Backbone, state: State) -> Any:
-    """The network of timm; the file's tensors may have other names than timm's, but have the same order."""
+    """The network of timm; the file's tensors have timm's names, or all of them the published ones."""
     import timm
 
     network = timm.create_model(backbone.architecture)
     names = network.state_dict().keys()
-    if len(names) == len(state) and not names & state.keys():
-        state = dict(zip(names, state.values(), strict=True))
+    if not names & state.keys():
+        published = published_names(names)
+        state = {published.get(name, name): tensor for name, tensor in state.items()}
     load(network, state, backbone)
     return network
 

@@ -17,7 +17,7 @@ import pytest
 
 from extractor.backbones import catalogue
 from extractor.backbones.catalogue import Backbone
-from extractor.backbones.export import export, networks, weights
+from extractor.backbones.export import export, lite_names, networks, weights
 from extractor.backbones.export.timm_models import find
 from extractor.backbones.origins import HuggingFaceFile, TorchHubFile
 from extractor.errors import DamagedFile, InvalidArgument
@@ -97,9 +97,9 @@ def test_the_folder_of_downloads_is_torchs_own() -> None:
     """What torch has downloaded before is found, and what is downloaded here serves torch."""
     import torch
 
-    assert (
-        str(published_at("http://x/some-00.pth").weights.kept.parent) == f"{torch.hub.get_dir()}/checkpoints"
-    )  # type: ignore[attr-defined]
+    origin = published_at("http://x/some-00.pth").weights
+    assert isinstance(origin, TorchHubFile)
+    assert str(origin.kept.parent) == f"{torch.hub.get_dir()}/checkpoints"
 
 
 def test_another_file_than_the_published_one_is_refused(hub: str, tmp_path: Path) -> None:
@@ -284,3 +284,51 @@ def test_densenet_s_published_names_are_understood(tmp_path: Path) -> None:
     network = networks.original(catalogue.find("densenet121"), tmp_path / "w.pth")
     name = "features.denseblock4.denselayer16.conv2.weight"
     assert torch.equal(network.state_dict()[name], wanted[name])
+
+
+@pytest.fixture(scope="module")
+def lite() -> tuple[Path, dict[str, Any]]:
+    """The installed file of the default backbone's weights, and what is in it."""
+    file = weights.weights_of(catalogue.find("efficientnet_lite0"))
+    return file, weights.read_state(file)
+
+
+def test_every_published_lite_tensor_has_one_name_in_timm(lite: tuple[Path, dict[str, Any]]) -> None:
+    """All 296, each once; in the file as published they are in timm's order, which is a second witness."""
+    import torch
+
+    file, state = lite
+    wanted = networks.original(catalogue.find("efficientnet_lite0"), file).state_dict()
+    names = lite_names.published_names(wanted.keys())
+    assert (len(names), len(set(names.values()))) == (296, 296)
+    assert names == dict(zip(state, wanted, strict=True))
+    assert all(torch.equal(wanted[names[name]], tensor) for name, tensor in state.items())
+
+
+def test_lite_weights_are_told_by_name_whatever_their_order(
+    tmp_path: Path, lite: tuple[Path, dict[str, Any]]
+) -> None:
+    """As safetensors sorts them, the other way round, and under timm's own names: the same network."""
+    import safetensors.torch
+    import torch
+
+    backbone = catalogue.find("efficientnet_lite0")
+    plain = {name: tensor.contiguous() for name, tensor in lite[1].items()}
+    safetensors.torch.save_file(plain, tmp_path / "w.safetensors")
+    torch.save(dict(reversed(lite[1].items())), tmp_path / "reversed.pth")
+    right = networks.original(backbone, lite[0]).state_dict()
+    torch.save(right, tmp_path / "timm.pth")
+    for name in ("w.safetensors", "reversed.pth", "timm.pth"):
+        found = networks.original(backbone, tmp_path / name).state_dict()
+        assert weights.state_sha256(found) == weights.state_sha256(right)
+
+
+def test_lite_weights_under_unknown_names_are_refused(
+    tmp_path: Path, lite: tuple[Path, dict[str, Any]]
+) -> None:
+    """As many tensors of the right shapes in the right order prove nothing."""
+    import torch
+
+    torch.save({f"a.{name}": tensor for name, tensor in lite[1].items()}, tmp_path / "w.pth")
+    with pytest.raises(InvalidArgument, match=r"conv_stem\.weight \(32, 3, 3, 3\) is missing"):
+        networks.original(catalogue.find("efficientnet_lite0"), tmp_path / "w.pth")
