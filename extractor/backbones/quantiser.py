@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractor.backbones.bundle import Bundle
+from extractor.backbones.rewriting import check_size
 from extractor.errors import Unavailable
 
 METHODS = ("percentile", "minmax", "entropy")
@@ -49,7 +50,7 @@ class Quantiser:
     Raises
     ------
     Unavailable
-        When the package `onnx` is not installed.
+        When the package `onnx` is not installed, or the graph is over 2 GB.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -59,6 +60,7 @@ class Quantiser:
             raise Unavailable(
                 "making an int8 graph needs the package onnx (running one does not): pip install onnx"
             ) from error
+        check_size(bundle)
         self._model = onnx.shape_inference.infer_shapes(onnx.load(str(bundle.model)))
         for place, node in enumerate(self._model.graph.node):
             node.name = node.name or f"node{place}"  # layers are left out by name

@@ -17,6 +17,7 @@ from extractor.backbones.bundle import MODEL, MODEL_DATA, Bundle
 from extractor.backbones.measured import Measured, Measurements
 from extractor.backbones.providers import Numerics, wanted
 from extractor.backbones.quantised import Calibration, Cosines, Fidelity
+from extractor.backbones.quantiser import Quantiser
 from extractor.backbones.schedule import Schedule
 from extractor.backbones.session import Session
 from extractor.backbones.tuning import fastest_first, open_tuned
@@ -150,6 +151,12 @@ def test_a_graph_over_two_gigabytes_is_not_rewritten(bundle: Bundle, tmp_path: P
     for numerics in (Numerics("cuda", "fp16"), Numerics("tensorrt", "fp16")):
         with pytest.raises(Unavailable, match=r"has 2\.2 GB, .* cannot be rewritten: .*--precision fp32"):
             providers.graph(large, numerics)
+
+
+def test_int8_of_a_graph_over_two_gigabytes_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    """With the same sentence, in place of onnx's error."""
+    with pytest.raises(Unavailable, match=r"has 2\.2 GB, .*--precision fp32"):
+        Quantiser(oversized(bundle, tmp_path))
 
 
 def test_one_heavy_node_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
