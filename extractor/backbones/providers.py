@@ -110,10 +110,8 @@ def _ready(
         return quantised.is_kept(data, bundle, numerics.provider)
     if numerics.provider == "tensorrt":
         return provider == "tensorrt" or _is_built(data, bundle, numerics.precision)
-    if numerics == ("openvino", "bf16"):
-        return precision == "bf16" or has_bf16()
-    if numerics == ("openvino", "fp16"):
-        return _is_fp16(named=(provider, precision) == numerics)
+    if numerics.provider == "openvino":
+        return _computes(numerics.precision, named=(provider, precision) == numerics)
     return True
 
 
@@ -121,13 +119,17 @@ def _is_built(data: DataFolder | None, bundle: Bundle | None, precision: str) ->
     return bool(data and bundle and any(_engines(data, bundle, precision).glob("*/*.engine")))
 
 
-def _is_fp16(*, named: bool) -> bool:
-    if named and not has_fp16():
+def _computes(precision: str, *, named: bool) -> bool:
+    """Whether the processor has instructions for it: OpenVINO takes the word and computes fp32 without."""
+    if precision not in ("bf16", "fp16"):
+        return True
+    has = has_bf16() if precision == "bf16" else has_fp16()
+    if named and not has:
         raise InvalidArgument(
-            "this processor has no fp16 instructions (avx512_fp16 or amx_fp16), so OpenVINO would compute "
-            "fp32 under another name: use --precision fp32, or bf16"
+            f"this processor has no {precision} instructions (avx512_{precision} or amx_{precision}), so "
+            "OpenVINO would compute fp32 under another name: use --precision fp32, or auto"
         )
-    return has_fp16()
+    return has
 
 
 def _not_to_be_had(provider: str, precision: str) -> str:

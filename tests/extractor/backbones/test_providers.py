@@ -92,13 +92,18 @@ def test_an_engine_is_for_all_batch_sizes(installed, bundle: Bundle) -> None:
     }
 
 
-def test_fp16_that_would_be_fp32_is_refused(installed) -> None:
-    """OpenVINO takes the hint and computes fp32 where the processor has no fp16."""
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_that_would_be_fp32_is_refused(
+    installed, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """OpenVINO takes the hint and computes fp32 where the processor has no such instructions."""
     installed("openvino", "cpu")
-    with pytest.raises(InvalidArgument, match="no fp16 instructions"):
-        list(wanted("openvino", "fp16"))
-    with pytest.raises(InvalidArgument, match="no provider here computes with precision 'fp16'"):
-        list(wanted("auto", "fp16"))
+    monkeypatch.setattr(providers, f"has_{precision}", lambda: False)
+    with pytest.raises(InvalidArgument, match=f"no {precision} instructions .* use --precision fp32"):
+        session.open_session(bundle, "openvino", precision)
+    with pytest.raises(InvalidArgument, match=f"no provider here computes with precision '{precision}'"):
+        list(wanted("auto", precision))
+    assert f"openvino/{precision}" not in names("auto", "auto") + names("openvino", "auto")
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
