@@ -20,7 +20,7 @@ from extractor.backbones import quantised, rewriting
 from extractor.backbones.bundle import MODEL, MODEL_DATA, Bundle
 from extractor.backbones.runtimes import has_bf16, has_fp16, nvidia_card
 from extractor.backbones.schedule import ON_GPU
-from extractor.errors import InvalidArgument
+from extractor.errors import InvalidArgument, Unavailable
 from extractor.settings import DataFolder, cores
 
 ONNX_NAMES = {
@@ -38,6 +38,9 @@ _FASTEST_FIRST = {
     "openvino": ("bf16", "fp16", "int8", "fp32"),
     "cpu": ("int8", "fp32"),
 }
+_CAN_TELL_NODES = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+"""Whether a session can be asked which node is computed where: from ONNX Runtime 1.24 on."""
+
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """OpenVINO's words; an int8 graph says itself what is computed in int8."""
 
@@ -149,7 +152,18 @@ def _not_to_be_had(provider: str, precision: str) -> str:
 
 
 def prepare(provider: str) -> None:
-    """Load the libraries that a GPU's provider needs and that pip put where no linker looks."""
+    """Load the libraries that a GPU's provider needs and that pip put where no linker looks.
+
+    Raises
+    ------
+    Unavailable
+        When ONNX Runtime is too old to say what CUDA left to the CPU.
+    """
+    if provider == "cuda" and not _CAN_TELL_NODES:
+        raise Unavailable(
+            f"ONNX Runtime {ort.__version__} cannot say which nodes CUDA leaves to the CPU: "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]>=1.24'"
+        )
     if provider in ON_GPU:
         ort.preload_dlls()
     if provider == "tensorrt":
@@ -185,8 +199,8 @@ def _rewriting(numerics: Numerics) -> Callable[[bytes, Path | None], bytes] | No
 
 
 def tells_nodes(numerics: Numerics) -> bool:
-    """Whether a session is asked which node is computed where: from version 1.24 it can answer."""
-    return numerics.provider == "cuda" and hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+    """Whether a session is asked which node is computed where; beside CUDA the CPU may compute shapes."""
+    return numerics.provider == "cuda"
 
 
 def session_options(bundle: Bundle, numerics: Numerics, sizes: tuple[int, ...]) -> ort.SessionOptions:
@@ -209,9 +223,7 @@ def _entries(bundle: Bundle, numerics: Numerics) -> dict[str, str]:
     if numerics.provider in ("openvino", "tensorrt"):  # falling back to the plain CPU is else only a log line
         entries["session.disable_cpu_ep_fallback"] = "1"
     if tells_nodes(numerics):
-        entries["session.record_ep_graph_assignment_info"] = (
-            "1"  # the CPU may compute shapes there, so it is looked at node by node
-        )
+        entries["session.record_ep_graph_assignment_info"] = "1"
     return entries
 
 

@@ -164,9 +164,19 @@ def test_int8_of_a_graph_over_two_gigabytes_is_refused(bundle: Bundle, tmp_path:
         Quantiser(oversized(bundle, tmp_path))
 
 
-def test_one_heavy_node_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_that_cannot_be_asked_what_it_left_to_the_cpu_is_refused(
+    installed, bundle: Bundle, data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before ONNX Runtime 1.24: half a network on the CPU would go by the name of CUDA."""
+    installed("cuda", "cpu")
+    monkeypatch.setattr(providers, "_CAN_TELL_NODES", False)
+    with pytest.raises(Unavailable, match=r"cannot say which nodes .* 'onnxruntime-gpu\[cuda,cudnn\]>=1.24'"):
+        session.open_session(bundle, "cuda", data=data)
+    assert session.open_session(bundle, data=data)[0].numerics == ("cpu", "fp32")
+
+
+def test_one_heavy_node_elsewhere_is_found() -> None:
     """Shapes may be computed on the CPU beside CUDA, convolutions and products may not."""
-    monkeypatch.setattr(providers, "tells_nodes", lambda _: True)
 
     def parts(*operators: str) -> SimpleNamespace:
         nodes = [SimpleNamespace(op_type=operator) for operator in operators]
