@@ -25,6 +25,7 @@ from extractor.backbones.export.cutting import changed
 from extractor.backbones.export.graph import write_graph
 from extractor.backbones.export.layers import fit_size
 from extractor.backbones.export.networks import classifier, original, penultimate, reference, transform
+from extractor.backbones.export.proving import check_model, check_vectors
 from extractor.backbones.export.timm_models import find
 from extractor.backbones.export.weights import sha256, state_sha256, weights_of
 from extractor.backbones.proof import MIN_COSINE, write_golden
@@ -78,7 +79,8 @@ def export(
     InvalidArgument
         A package that exporting needs is not installed; the weights cannot be
         had, or are another network's; a bundle of other weights is there; the
-        network has no such layer, or takes no such size.
+        network has no such layer, or takes no such size; what is made of it does
+        not give the original's vectors. A bundle that is there is left as it is.
     DamagedFile
         The bundle there, or the file of weights, is not what it should be.
     """
@@ -158,11 +160,13 @@ def _published(
 
     def write(folder: Path) -> None:
         note("computing the reference vectors of the golden pictures")
-        write_golden(folder / "golden", _judge(network, embedding, backbone, variant))
+        golden = write_golden(folder / "golden", _judge(network, embedding, backbone, variant))
+        check_vectors(golden)
         if not variant.cuts:
             _write_classifier(network, folder / "classifier")
         note("writing the ONNX graph")
         write_graph(embedding, backbone.preprocessing, folder / MODEL)
+        check_model(folder / MODEL, backbone.preprocessing, golden, manifest.min_cosine["fp32"])
 
     return publish(manifest, write, path)
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import pickle
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 
 from extractor.backbones import catalogue
+from extractor.backbones import export as export_module
+from extractor.backbones.bundle import Bundle
 from extractor.backbones.catalogue import Backbone
-from extractor.backbones.export import export, lite_names, networks, weights
+from extractor.backbones.export import export, graph, lite_names, networks, proving, weights
 from extractor.backbones.export.timm_models import find
 from extractor.backbones.origins import HuggingFaceFile, TorchHubFile
 from extractor.errors import DamagedFile, InvalidArgument
@@ -267,6 +270,52 @@ def test_a_file_of_weights_is_recorded_and_never_passed_over(
     assert other.fingerprint != bundle.fingerprint
     with pytest.raises(InvalidArgument, match=r"nowhere\.pth cannot be read: No such file"):
         export(SMALL, data, weights=tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"), [("nan", "numbers that are not finite"), ("0", "nothing but zeros")]
+)
+def test_weights_of_no_use_replace_nothing(
+    tmp_path: Path, file: Path, state: dict[str, Any], value: str, fault: str
+) -> None:
+    """Not even when it is forced: the good bundle stays to the last byte, and no draft beside it."""
+    import torch
+
+    data = DataFolder(tmp_path / "data")
+    bundle, _ = export(SMALL, data, weights=file)
+    spoilt = {name: torch.full_like(tensor, float(value)) for name, tensor in state.items()}
+    torch.save(spoilt, tmp_path / "spoilt.pth")
+    with pytest.raises(InvalidArgument, match=f"these weights are of no use.* {fault} for the picture"):
+        export(SMALL, data, weights=tmp_path / "spoilt.pth", force=True)
+    assert Bundle.open(bundle.path) == bundle
+    assert [entry.name for entry in data.backbones.iterdir() if entry.is_dir()] == [bundle.path.name]
+
+
+def test_a_graph_that_computes_something_else_replaces_nothing(
+    tmp_path: Path, file: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is run before it is published."""
+    import torch
+
+    data = DataFolder(tmp_path / "data")
+    bundle, _ = export(SMALL, data, weights=file)
+
+    def wrong(embedding: Any, *others: Any) -> None:
+        graph.write_graph(torch.nn.Sequential(embedding, torch.nn.ReLU()).eval(), *others)
+
+    monkeypatch.setattr(export_module, "write_graph", wrong)
+    with pytest.raises(InvalidArgument, match=r"the smallest cosine is 0\.\d+, under the bound of 0\.9999"):
+        export(SMALL, data, weights=file, force=True)
+    assert Bundle.open(bundle.path) == bundle
+
+
+def test_without_onnx_runtime_the_original_s_vectors_are_checked_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export needs torch; a machine that only exports need not run anything."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    proving.check_model(tmp_path / "nowhere.onnx", find(SMALL).preprocessing, [], 0.9999)
 
 
 def test_densenet_s_published_names_are_understood(tmp_path: Path) -> None:
