@@ -131,6 +131,7 @@ def _crop_box(
     return (
         frame.left + left * across,
         frame.top + top * down,
-        frame.left + (left + crop[0]) * across,
-        frame.top + (top + crop[1]) * down,
+        # where nothing is cropped, rounding may lead beyond the edge by the last bit
+        min(frame.left + (left + crop[0]) * across, frame.left + frame.width),
+        min(frame.top + (top + crop[1]) * down, frame.top + frame.height),
     )

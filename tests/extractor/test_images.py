@@ -78,7 +78,18 @@ def test_odd_sizes_match_torchvision(width: int, height: int, mode: str) -> None
 
 
 @settings(deadline=None, max_examples=40)
+@example(29, 29)
+@given(width=st.integers(2, 700), height=st.integers(2, 700))
+def test_pictures_of_which_nothing_is_cropped_match_torchvision(width: int, height: int) -> None:
+    """The shorter side becomes the input's: no part of it may be lost, nor asked for beyond its edge."""
+    image = noise(width, height)
+    spec = replace(SPEC, resize_shorter=224)
+    assert differs_by_rounding_only(decode(encoded(image), spec), plainly(image, spec))
+
+
+@settings(deadline=None, max_examples=40)
 @example(277, 600, 224)
+@example(2, 29, 224)
 @given(width=st.integers(2, 700), height=st.integers(2, 700), side=st.integers(224, 300))
 def test_squashed_pictures_match_torchvision(width: int, height: int, side: int) -> None:
     """Both sides become as long as the rule says, whatever they were; then the centre is cropped."""
