@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.")
+"""Eight digits and more; fewer are the number of epochs, or such."""
 
 
 class Origin(Protocol):
@@ -78,25 +82,27 @@ class PackageFile:
 
 @dataclass(frozen=True, slots=True)
 class TorchHubFile:
-    """A file of torchvision's own, kept where torch keeps what it downloads.
+    """A file that torchvision or timm has an address of, kept where torch keeps what it downloads.
 
     Attributes
     ----------
     name : str
-        What torchvision calls these weights.
+        What the library calls these weights.
     url : str
-        Its file's name ends in a dash and the first digits of its SHA-256.
+        Its file's name mostly ends in a dash and the first digits of its SHA-256.
+    library : str
     """
 
     name: str
     url: str
     size: int
     licence: str
+    library: str = "torchvision"
 
     @property
     def source(self) -> str:
-        """The weights' name in torchvision, and their address."""
-        return f"{self.name} of torchvision: {self.url}"
+        """The weights' name in their library, and their address."""
+        return f"{self.name} of {self.library}: {self.url}"
 
     @property
     def advice(self) -> str:
@@ -105,8 +111,9 @@ class TorchHubFile:
 
     @property
     def sha256_begins(self) -> str:
-        """The first hex digits of the file's SHA-256."""
-        return Path(self.url).stem.rpartition("-")[2]
+        """The first hex digits of the file's SHA-256; empty when its name has none."""
+        found = _SHA256.search(Path(self.url).name)
+        return found[1] if found else ""
 
     @property
     def kept(self) -> Path:
@@ -155,6 +162,31 @@ class HuggingFaceFile:
             return None
         file = folder / "snapshots" / revision / self.file
         return file if file.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """Weights that the library of the network does not publish: everybody has their own."""
+
+    size: int
+
+    @property
+    def licence(self) -> str:
+        """That of whoever trained them."""
+        return "unknown"
+
+    @property
+    def source(self) -> str:
+        """Nobody."""
+        return "not published"
+
+    @property
+    def advice(self) -> str:
+        """The option that takes one's own."""
+        return "give a file with --weights FILE"
+
+    def find(self) -> None:
+        """Nothing that could be here."""
 
 
 def _user_cache() -> Path:

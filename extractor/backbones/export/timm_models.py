@@ -8,7 +8,7 @@ from typing import Any
 from extractor.backbones import catalogue
 from extractor.backbones.catalogue import TIMM, Backbone
 from extractor.backbones.export.networks import import_torchvision
-from extractor.backbones.origins import HuggingFaceFile
+from extractor.backbones.origins import HuggingFaceFile, Origin, TorchHubFile, Unpublished
 from extractor.backbones.variant import name_of
 from extractor.errors import InvalidArgument, NotFound
 from extractor.preprocessing import Resize
@@ -50,12 +50,10 @@ def described(architecture: str) -> Backbone:
     return Backbone(
         name=TIMM + architecture,
         source="timm",
-        architecture=f"{published.architecture}.{published.tag}",
-        weights=HuggingFaceFile(
-            repository=published.hf_hub_id or "",
-            file=published.hf_hub_filename or _FILE,
-            size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
-            licence=published.license or "unknown",
+        architecture=_tagged(published),
+        weights=_origin(
+            published,
+            sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
         ),
         input_px=px,
         resize_shorter=int(px / published.crop_pct),
@@ -66,6 +64,22 @@ def described(architecture: str) -> Backbone:
         dim=getattr(network, "head_hidden_size", None) or network.num_features,
         parameters=sum(tensor.numel() for tensor in network.parameters()),
     )
+
+
+def _tagged(published: Any) -> str:
+    """The model's name in timm with the tag of its weights, where they have one."""
+    name: str = published.architecture
+    return f"{name}.{published.tag}" if published.tag else name
+
+
+def _origin(published: Any, size: int) -> Origin:
+    """Where timm itself looks first for the weights."""
+    licence = published.license or "unknown"
+    if published.hf_hub_id:
+        return HuggingFaceFile(published.hf_hub_id, published.hf_hub_filename or _FILE, size, licence)
+    if published.url:
+        return TorchHubFile(_tagged(published), published.url, size, licence, library="timm")
+    return Unpublished(size)
 
 
 def _check_known(architecture: str) -> None:

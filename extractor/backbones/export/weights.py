@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extractor.backbones.catalogue import Backbone
-from extractor.backbones.origins import HuggingFaceFile, PackageFile, TorchHubFile
+from extractor.backbones.origins import HuggingFaceFile, PackageFile, TorchHubFile, Unpublished
 from extractor.errors import DamagedFile, InvalidArgument
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def weights_of(
     origin = backbone.weights
     if isinstance(origin, PackageFile):
         return checked_weights(backbone)
+    if isinstance(origin, Unpublished):
+        raise InvalidArgument(f"timm publishes no weights of {backbone.name}: {origin.advice}")
     file = origin.find()
     if file is None:
         note(f"downloading {origin.size / 1e6:,.0f} MB of weights")
@@ -93,6 +95,8 @@ def _from_torch_hub(origin: TorchHubFile) -> Path:
     try:
         with urllib.request.urlopen(origin.url, timeout=TIMEOUT) as stream, draft.open("wb") as file:
             shutil.copyfileobj(stream, file, _CHUNK)
+        if stream.length:  # what should have come and did not, of which nothing else tells
+            raise OSError(f"{stream.length:,} bytes of it did not arrive")
         if not sha256(draft).startswith(origin.sha256_begins):
             raise OSError("what arrived has another SHA-256 than the file's name says")
         return draft.replace(origin.kept)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from extractor.backbones import catalogue
-from extractor.backbones.catalogue import BACKBONES, Backbone
-from extractor.backbones.export import networks, timm_models
+from extractor.backbones.catalogue import BACKBONES, TIMM, Backbone
+from extractor.backbones.export import export, networks, timm_models
+from extractor.backbones.export.weights import weights_of
 from extractor.backbones.origins import HuggingFaceFile, PackageFile, TorchHubFile
 from extractor.errors import InvalidArgument, NotFound
-from extractor.settings import DEFAULT_BACKBONE, checked_name
+from extractor.settings import DEFAULT_BACKBONE, DataFolder, checked_name
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,50 @@ def test_any_model_of_timm_can_be_found_by_name_or_folder() -> None:
     tagged = timm_models.find("timm/resnet10t.c3_in1k")
     assert replace(tagged, name=row.name) == row
     assert timm_models.find("vgg16") is catalogue.find("vgg16")
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "file", "begins"),
+    [
+        ("gcvit_xxtiny", "in1k", "gcvit_xxtiny_224_nvidia-d1d86009.pth", "d1d86009"),
+        ("legacy_xception", "tf_in1k", "xception-43020ad28.pth", "43020ad28"),
+        (
+            "vit_giant_patch16_gap_224",
+            "in22k_ijepa",
+            "IN22K-vit.g.16-600e.pth.tar",
+            "",
+        ),
+    ],
+)
+def test_weights_that_timm_publishes_by_an_address_have_that_address(
+    name: str, tag: str, file: str, begins: str
+) -> None:
+    """Where there is no repository; a number of epochs in the file's name is not taken for a SHA-256."""
+    row = timm_models.find(TIMM + name)
+    assert row.architecture == f"{name}.{tag}"
+    assert isinstance(row.weights, TorchHubFile)
+    assert row.weights.url.startswith("https://")
+    assert row.weights.source == f"{name}.{tag} of timm: {row.weights.url}"
+    assert (row.weights.kept.name, row.weights.sha256_begins) == (file, begins)
+
+
+def test_a_model_without_published_weights_takes_one_s_own(tmp_path: Path) -> None:
+    """It has no tag, so its name alone says what it is; without a file, one sentence says what to do."""
+    networks.import_torchvision()
+    import timm
+    import torch
+
+    row = timm_models.find("timm/test_mambaout")
+    assert (row.architecture, timm_models.find("timm/nfnet_f0").architecture) == ("test_mambaout", "nfnet_f0")
+    with pytest.raises(InvalidArgument) as refused:
+        weights_of(row)
+    assert str(refused.value) == (
+        "timm publishes no weights of timm/test_mambaout: give a file with --weights FILE"
+    )
+    torch.save(timm.create_model("test_mambaout").state_dict(), tmp_path / "w.pth")
+    bundle, made = export("timm/test_mambaout", DataFolder(tmp_path), weights=tmp_path / "w.pth")
+    assert made
+    assert bundle.manifest.dim == row.dim
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,17 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[str]:
+def handler() -> type[SimpleHTTPRequestHandler]:
+    return QuietHandler
+
+
+@pytest.fixture
+def hub(tmp_path: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[str]:
     """The address of a server with one file."""
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / hub_name()).write_bytes(CONTENT)
-    handler = functools.partial(QuietHandler, directory=str(tmp_path / "hub"))
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
+    serve = functools.partial(handler, directory=str(tmp_path / "hub"))
+    with HTTPServer(("127.0.0.1", 0), serve) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -117,6 +122,23 @@ def test_another_file_than_the_published_one_is_refused(hub: str, tmp_path: Path
     kept.write_bytes(CONTENT)
     with pytest.raises(DamagedFile, match=r"00|some-.*remove it"):
         weights.weights_of(backbone)
+
+
+class ShorteningHandler(QuietHandler):
+    """Says that one byte more will come than does."""
+
+    def send_header(self, keyword: str, value: str) -> None:
+        super().send_header(keyword, str(int(value) + 1) if keyword == "Content-Length" else value)
+
+
+@pytest.mark.parametrize("handler", [ShorteningHandler])
+def test_a_download_that_ends_too_early_is_refused(hub: str, tmp_path: Path) -> None:
+    """Also where the file's name has no SHA-256 that would tell."""
+    (tmp_path / "hub" / "plain.pth").write_bytes(CONTENT)
+    backbone = published_at(f"{hub}/plain.pth")
+    with pytest.raises(InvalidArgument, match="1 bytes of it did not arrive"):
+        weights.weights_of(backbone)
+    assert backbone.weights.find() is None
 
 
 def closed_port() -> int:
