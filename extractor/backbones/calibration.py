@@ -54,16 +54,22 @@ def calibrate(
         Images such as the network will see; what cannot be read is left out, and
         of many the first 256 are taken.
     provider : str
-        Where the bound has to hold: everywhere here that computes int8, for "auto".
+        Where it is to be used: everywhere here that computes int8, for "auto". It is
+        kept for those providers on which the bound holds.
     note : callable
-        Is told in a few words what is being done.
+        Is told in a few words what is being done, and for which provider it is not kept.
+
+    Returns
+    -------
+    Calibration
+        On the providers for which it is kept.
 
     Raises
     ------
     InvalidArgument
         Too few images, or no provider for int8.
     Unavailable
-        When the bound does not hold, with the figures; or a package is missing.
+        When the bound holds nowhere, with the figures; or a package is missing.
     """
     pixels = list(_decoded(bundle, pictures))
     if len(pixels) < LEAST_IMAGES:
@@ -74,13 +80,20 @@ def calibrate(
     seen = [picture for place, picture in enumerate(pixels) if place % HELD_OUT]
     judge = _Judge(bundle, _providers(provider), pixels[::HELD_OUT], len(seen))
     best = _best(Quantiser(bundle), seen, judge, note)
-    if not best.calibration.holds:
+    kept = _kept(best.calibration, note)
+    keep(data, bundle, best.graph, kept)
+    return kept
+
+
+def _kept(found: Calibration, note: Callable[[str], None]) -> Calibration:
+    """What holds its bound of `found`; of the rest it is said that it does not."""
+    if not found.held:
         raise Unavailable(
-            f"int8 is not kept, since its cosine to fp32 is under the bound of {BOUND}; the best was "
-            f"{best.calibration}"
+            f"int8 is not kept, since its cosine to fp32 is under the bound of {BOUND}; the best was {found}"
         )
-    keep(data, bundle, best.graph, best.calibration)
-    return best.calibration
+    if lost := [name for name in found.fidelity if name not in found.held]:
+        note(f"not kept for {' and '.join(lost)}, under the bound of {BOUND}: {found.on(lost)}")
+    return found.on(found.held)
 
 
 class _Attempt(NamedTuple):
@@ -92,7 +105,7 @@ class _Attempt(NamedTuple):
 
 
 def _best(tool: Quantiser, seen: Sequence[Pixels], judge: _Judge, note: Callable[[str], None]) -> _Attempt:
-    """The nearest to fp32 of all methods; with as few exact layers as hold the bound."""
+    """The nearest to fp32 of all methods; with as few exact layers as hold the bound on most providers."""
 
     def attempt(method: str, ranges: Ranges, exact: int) -> _Attempt:
         graph = tool.quantised(ranges, exact)
@@ -100,17 +113,21 @@ def _best(tool: Quantiser, seen: Sequence[Pixels], judge: _Judge, note: Callable
         note(str(found))
         return _Attempt(graph, ranges, found)
 
-    best = max((attempt(method, tool.ranges(method, seen), 0) for method in METHODS), key=_smallest)
+    best = max((attempt(method, tool.ranges(method, seen), 0) for method in METHODS), key=_worth)
     for part in EXACT_PARTS:
         if best.calibration.holds:
             break
         exact = max(1, round(part * tool.layers))
-        best = max(best, attempt(best.calibration.method, best.ranges, exact), key=_smallest)
+        best = max(best, attempt(best.calibration.method, best.ranges, exact), key=_worth)
     return best
 
 
-def _smallest(attempt: _Attempt) -> float:
-    return attempt.calibration.smallest
+def _worth(attempt: _Attempt) -> tuple[int, int, float]:
+    """Providers on which it holds come first; exact layers that win none are only slower."""
+    found = attempt.calibration
+    if not found.held:
+        return 0, 0, found.smallest
+    return len(found.held), -found.exact_layers, found.on(found.held).smallest
 
 
 def _decoded(bundle: Bundle, pictures: Iterable[bytes]) -> Iterator[Pixels]:

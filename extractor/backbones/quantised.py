@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from extractor.backbones.bundle import Bundle
@@ -89,9 +90,18 @@ class Calibration:
         return min(fidelity.smallest for fidelity in self.fidelity.values())
 
     @property
+    def held(self) -> list[str]:
+        """The providers on which the bound holds."""
+        return [provider for provider, fidelity in self.fidelity.items() if fidelity.holds]
+
+    @property
     def holds(self) -> bool:
         """Whether the bound holds on every provider."""
-        return all(fidelity.holds for fidelity in self.fidelity.values())
+        return len(self.held) == len(self.fidelity)
+
+    def on(self, providers: Sequence[str]) -> Calibration:
+        """The same graph, for these providers alone."""
+        return replace(self, fidelity={name: self.fidelity[name] for name in providers})
 
     def __str__(self) -> str:
         where = "; ".join(f"{provider}/int8: {found}" for provider, found in self.fidelity.items())

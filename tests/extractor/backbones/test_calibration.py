@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from extractor.backbones.bundle import Bundle
 from extractor.backbones.calibration import LEAST_IMAGES, calibrate
 from extractor.backbones.providers import Numerics
 from extractor.backbones.quantised import Calibration, Cosines, Fidelity
-from extractor.backbones.session import Session, open_session
+from extractor.backbones.session import Session, open_graph, open_session
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.settings import DataFolder
 
@@ -25,6 +26,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def photos(pictures: list[Path]) -> list[bytes]:
     return [file.read_bytes() for file in pictures if file.stem not in {"logo", "horse"}][:20]
+
+
+def saturating_on(provider: str):
+    """Opens graphs on the CPU; what computes as `provider` gives vectors of the other direction.
+
+    A processor without VNNI is such a one, where sums in int8 saturate.
+    """
+
+    def opened(bundle: Bundle, graph: bytes, numerics: Numerics, sizes: tuple[int, ...]):
+        session = open_graph(bundle, graph, Numerics("cpu", numerics.precision), sizes)
+        sign = -1 if numerics.provider == provider else 1
+        return SimpleNamespace(
+            get_inputs=session.get_inputs, run=lambda *given: [sign * session.run(*given)[0]]
+        )
+
+    return opened
 
 
 def test_what_holds_its_bound_is_kept_and_used(
@@ -42,6 +59,25 @@ def test_what_holds_its_bound_is_kept_and_used(
     assert session.numerics == ("cpu", "int8")
     assert cosine == pytest.approx(found.fidelity["cpu"].golden.smallest, abs=0.003)
     assert len(quantised.read(data, bundle)) < 0.6 * len(bundle.model.read_bytes())
+
+
+def test_it_is_kept_for_the_providers_on_which_it_holds(
+    bundle: Bundle, data: DataFolder, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no more exact layers than those need; of the others it is said that it does not hold."""
+    monkeypatch.setattr(quantised, "BOUND", 0.5)
+    monkeypatch.setattr(calibration, "EXACT_PARTS", (1 / 8,))
+    monkeypatch.setattr(calibration, "installed_providers", lambda: ["openvino", "cpu"])
+    monkeypatch.setattr(calibration, "open_graph", saturating_on("cpu"))
+    notes: list[str] = []
+    found = calibrate(bundle, data, photos, "auto", notes.append)
+    assert (list(found.fidelity), found.exact_layers) == (["openvino"], 0)
+    assert len(notes) == 3
+    assert notes[-1].startswith(
+        "not kept for cpu, under the bound of 0.99: minmax: cpu/int8: smallest cosine -"
+    )
+    assert quantised.is_kept(data, bundle, "openvino")
+    assert not quantised.is_kept(data, bundle, "cpu")
 
 
 def test_layers_stay_exact_until_the_bound_holds(
