@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from extractor.backbones import quantised
 from extractor.backbones.bundle import Bundle
 from extractor.backbones.providers import Numerics
 from extractor.backbones.runtimes import nvidia_card
@@ -85,7 +86,7 @@ class Measurements:
         self.latency_bound = latency_bound
         self.data = data
         self._folder = data.tuning
-        self._fingerprint = bundle.fingerprint
+        self._bundle = bundle
 
     def read(self, numerics: Numerics) -> list[Measured]:
         """What is remembered; nothing when it is not known for this machine as it is."""
@@ -117,9 +118,11 @@ class Measurements:
         return self._folder / f"{str(circumstances['numerics']).replace('/', '-')}-{digest[:16]}.json"
 
     def _circumstances(self, numerics: Numerics) -> dict[str, object]:
-        """All that the figures depend on."""
+        """All that the figures depend on; an int8 graph is another after each calibration."""
+        int8 = numerics.precision == "int8"
         return {
-            "fingerprint": self._fingerprint,
+            **({"graph": quantised.sha256(self.data, self._bundle)} if int8 else {}),
+            "fingerprint": self._bundle.fingerprint,
             "numerics": str(numerics),
             "processor": _processor(numerics),
             "cores": cores(),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from extractor.backbones.bundle import Bundle
-from extractor.errors import Unavailable
+from extractor.errors import DamagedFile, Unavailable
 from extractor.folders import publish_folder, read_folder
 from extractor.settings import DataFolder
 
@@ -133,13 +135,22 @@ def keep(data: DataFolder, bundle: Bundle, graph: bytes, calibration: Calibratio
 
 def is_kept(data: DataFolder | None, bundle: Bundle | None, provider: str) -> bool:
     """Whether there is an int8 graph that held its bound on this provider."""
+    return provider in _known(data, bundle).get("calibration", {}).get("fidelity", {})
+
+
+def sha256(data: DataFolder | None, bundle: Bundle | None) -> str:
+    """Which int8 graph is kept; empty when there is none."""
+    return str(_known(data, bundle).get("sha256", ""))
+
+
+def _known(data: DataFolder | None, bundle: Bundle | None) -> dict[str, Any]:
+    """What is written beside the graph; nothing when there is none."""
     if data is None or bundle is None:
-        return False
+        return {}
     try:
-        facts = json.loads((_folder(data, bundle) / _MANIFEST).read_text(encoding="utf-8"))
-        return facts["format"] == FORMAT and provider in facts["calibration"]["fidelity"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+        return read_folder(_folder(data, bundle), _facts)
+    except DamagedFile:
+        return {}
 
 
 def read(data: DataFolder | None, bundle: Bundle) -> bytes:
@@ -154,7 +165,7 @@ def read(data: DataFolder | None, bundle: Bundle) -> bytes:
         raise Unavailable("an int8 graph is in a data folder, and none was named")
     try:
         return read_folder(_folder(data, bundle), lambda folder: _checked(folder, bundle))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except DamagedFile as error:
         raise Unavailable(
             f"the int8 graph in {_folder(data, bundle)} is not there or damaged ({error}): make it again "
             "with `penultimate tune --calibrate FOLDER --precision int8`"
@@ -162,13 +173,33 @@ def read(data: DataFolder | None, bundle: Bundle) -> bytes:
 
 
 def _checked(folder: Path, bundle: Bundle) -> bytes:
-    facts = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    graph = (folder / _MODEL).read_bytes()
+    facts = _facts(folder)
+    with _damage():
+        graph = (folder / _MODEL).read_bytes()
     if facts["fingerprint"] != bundle.fingerprint:
-        raise ValueError("it is of another backbone")
+        raise DamagedFile("it is of another backbone")
     if facts["sha256"] != hashlib.sha256(graph).hexdigest():
-        raise ValueError("its SHA-256 is not the one that was written")
+        raise DamagedFile("its SHA-256 is not the one that was written")
     return graph
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """The manifest, with all that is read from it."""
+    with _damage():
+        facts: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        known = facts["format"] == FORMAT and isinstance(facts["calibration"]["fidelity"], dict)
+        if not (known and {"fingerprint", "sha256"} <= facts.keys()):
+            raise ValueError(f"{_MANIFEST} is not one of format {FORMAT}")
+        return facts
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn what a missing or changed file raises into DamagedFile, on which `read_folder` reads again."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(str(error)) from error
 
 
 def _folder(data: DataFolder, bundle: Bundle) -> Path:

@@ -261,6 +261,38 @@ def test_a_damaged_int8_graph_is_never_run(bundle: Bundle, data: DataFolder, dam
     assert session.open_session(bundle, "cpu", data=data)[0].numerics == ("cpu", "fp32")
 
 
+def test_a_graph_that_is_kept_anew_while_it_is_read_is_read_again(
+    bundle: Bundle, data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between manifest and graph another calibration takes the folder's place: both of one are read."""
+    calibration = Calibration("minmax", 0, 12, 4, {"cpu": GOOD})
+    quantised.keep(data, bundle, b"old graph", calibration)
+    facts, graphs = quantised._facts, [b"new graph"]
+
+    def overtaken(folder: Path) -> dict:
+        found = facts(folder)
+        if graphs:
+            quantised.keep(data, bundle, graphs.pop(), calibration)
+        return found
+
+    monkeypatch.setattr(quantised, "_facts", overtaken)
+    assert quantised.read(data, bundle) == b"new graph"
+
+
+def test_figures_are_of_the_int8_graph_that_was_measured(bundle: Bundle, data: DataFolder) -> None:
+    """Another calibration may leave other layers exact; fp32 is what it was."""
+    kept, int8, fp32 = Measurements(data, bundle, 0.05), Numerics("cpu", "int8"), Numerics("cpu", "fp32")
+    row = Measured(1, 2, 400.0, 0.005, 0.01, 1.0)
+    calibration = Calibration("minmax", 0, 12, 4, {"cpu": GOOD})
+    quantised.keep(data, bundle, b"graph", calibration)
+    kept.write(int8, [row])
+    kept.write(fp32, [row])
+    assert kept.read(int8) == [row]
+    quantised.keep(data, bundle, b"another graph", calibration)
+    assert kept.read(int8) == []
+    assert kept.read(fp32) == [row]
+
+
 def test_the_standing_of_each_provider_is_a_sentence(bundle: Bundle, data: DataFolder, monkeypatch) -> None:
     """Installed, usable, proved; why not, where it is not."""
     monkeypatch.setattr(standing, "installed_providers", lambda: ["cpu"])
