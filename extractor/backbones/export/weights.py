@@ -7,10 +7,12 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extractor.backbones.catalogue import Backbone
+from extractor.backbones.onnx_file import first_line
 from extractor.backbones.origins import HuggingFaceFile, PackageFile, TorchHubFile, Unpublished
 from extractor.errors import DamagedFile, InvalidArgument
 
@@ -80,7 +82,7 @@ def _fetched(backbone: Backbone) -> Path:
         if isinstance(origin, TorchHubFile):
             return _from_torch_hub(origin)
         return _from_hugging_face(origin)
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:  # the last two for what is no address of a hub
         reason = getattr(error, "reason", None) or error
         raise InvalidArgument(
             f"the weights of {backbone.name} are not on this machine and cannot be downloaded ({reason}): "
@@ -106,11 +108,16 @@ def _from_torch_hub(origin: TorchHubFile) -> Path:
 
 def _from_hugging_face(origin: HuggingFaceFile) -> Path:
     """Download by the hub's own client, which tries for half a minute where there is no network at all."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_token, hf_hub_download
 
     request = urllib.request.Request(origin.url, method="HEAD")
+    if token := get_token():  # for the hub alone: not for where it redirects to
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     urllib.request.urlopen(request, timeout=TIMEOUT).close()
-    return Path(hf_hub_download(origin.repository, origin.file, etag_timeout=TIMEOUT))
+    try:
+        return Path(hf_hub_download(origin.repository, origin.file, etag_timeout=TIMEOUT))
+    except Exception as error:  # any, as the client raises its own kinds and those of what it is built on
+        raise OSError(first_line(error)) from error
 
 
 def read_state(file: Path) -> State:

@@ -168,6 +168,49 @@ def test_without_network_one_sentence_says_what_to_download(
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("address", ["nowhere", "http://127.0.0.1:port", "http://[::1", "http://a b"])
+def test_a_wrong_address_of_the_hub_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """With the address as it would be used, so that the mistake can be seen."""
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(InvalidArgument, match="cannot be downloaded") as refused:
+        weights.weights_of(catalogue.find("timm/vit_small_patch14_dinov2"))
+    assert f"download {address}/timm/vit_small_patch14_dinov2" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+class LockedHandler(QuietHandler):
+    """Answers only who sends the right token."""
+
+    def do_HEAD(self) -> None:
+        right = self.headers["Authorization"] == "Bearer of the token"
+        self.send_response(200 if right else 401)
+        self.end_headers()
+
+
+@pytest.mark.parametrize("handler", [LockedHandler])
+def test_a_locked_repository_is_asked_with_the_user_s_token(
+    hub: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the hub's client is begun; without the token, or when the client fails, one sentence."""
+    backbone = catalogue.find("timm/vit_small_patch14_dinov2")
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(InvalidArgument, match=r"cannot be downloaded \(Unauthorized\)"):
+        weights.weights_of(backbone)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "of the token")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(file))
+    assert weights.weights_of(backbone) == file
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyError("in the middle\nof it")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
+    with pytest.raises(InvalidArgument, match=r"cannot be downloaded \(.*in the middle.*\): download"):
+        weights.weights_of(backbone)
+
+
 def test_a_silent_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that accepts and never answers is as good as none, after the time-out."""
     monkeypatch.setattr(weights, "TIMEOUT", 0.2)
