@@ -192,7 +192,7 @@ class Bundle:
         """
         path = data.backbones / folder_of(backbone)
         if not path.is_dir():
-            catalogue.check(split_name(backbone)[0])
+            _check_origin(data, split_name(backbone)[0])
             raise NotFound(
                 f"the backbone {backbone!r} has not been exported to {data.root}: "
                 f"run `{export_command(backbone)} --data {data.root}`"
@@ -331,6 +331,19 @@ def _damaged(file: Path, reason: str) -> DamagedFile:
     folder = next(folder.name for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
     command = _maker(name_of(folder))
     return DamagedFile(f"{file} is damaged ({reason}): make the bundle again with `{command} --force`")
+
+
+def _check_origin(data: DataFolder, name: str) -> None:
+    """Raise why there is no variant of the backbone `name`, unless it can be exported."""
+    try:
+        catalogue.check(name)
+    except NotFound:
+        if not (data.backbones / folder_of(name)).is_dir():
+            raise
+        raise InvalidArgument(
+            f"the backbone {name} was imported, and only exported ones have variants: import it again with "
+            "another spec and --name"
+        ) from None
 
 
 def _maker(name: str) -> str:

@@ -15,7 +15,7 @@ import click
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, processor_options
 from extractor.cli.progress import progress
-from extractor.errors import DamagedFile, InvalidArgument, NotFound
+from extractor.errors import DamagedFile, InvalidArgument, NotFound, Unavailable
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
 
@@ -110,24 +110,21 @@ def command(
 
 def _checked(data: DataFolder, backbones: str | None, layers: str | None, report: Path | None) -> list[str]:
     """The names of what is compared, all of it opened once before anything is embedded."""
-    from extractor.backbones.bundle import Bundle
-
     if report and not report.absolute().parent.is_dir():
         raise NotFound(f"there is no folder {report.absolute().parent} to write {report.name} into")
     if backbones is None and layers is None:
-        return _whole(data)
+        return _all_usable(data)
     names = _listed("--backbones", DEFAULT_BACKBONE if backbones is None else backbones)
     if layers is not None:
         names = list(_layered(names, layers))
-    bundles = {name: Bundle.of(data, name) for name in names}
+    bundles = {name: _usable(data, name) for name in names}
     if layers is not None:
         _check_weights(bundles)
     return list(bundles)
 
 
-def _whole(data: DataFolder) -> list[str]:
-    """All that are exported; of those that nobody named, a damaged one is left out and said."""
-    from extractor.backbones.bundle import Bundle
+def _all_usable(data: DataFolder) -> list[str]:
+    """All that are exported; since nobody named them, one that cannot be used is left out and said."""
     from extractor.backbones.variant import name_of
 
     folders = sorted(data.backbones.glob("[!.]*/")) if data.backbones.is_dir() else []
@@ -136,16 +133,26 @@ def _whole(data: DataFolder) -> list[str]:
             f"no backbone has been exported to {data.root}: run `penultimate export {DEFAULT_BACKBONE} "
             f"--data {data.root}`"
         )
-    whole = []
+    usable = []
     for name in (name_of(folder.name) for folder in folders):
         try:
-            Bundle.of(data, name)
-            whole.append(name)
-        except (DamagedFile, InvalidArgument) as error:
+            _usable(data, name)
+            usable.append(name)
+        except (DamagedFile, InvalidArgument, Unavailable) as error:
             click.echo(printable(f"left out: {name}: {error}"), err=True)
-    if not whole:
-        raise NotFound(f"no backbone in {data.root} is whole: make one again, as said above")
-    return whole
+    if not usable:
+        raise NotFound(f"no backbone in {data.root} can be used: see above for each")
+    return usable
+
+
+def _usable(data: DataFolder, name: str) -> Bundle:
+    """The bundle, whole, and of a profile by which this machine can decode."""
+    from extractor.backbones.bundle import Bundle
+    from extractor.images import prepare
+
+    bundle = Bundle.of(data, name)
+    prepare(bundle.manifest.preprocessing)
+    return bundle
 
 
 def _check_weights(bundles: dict[str, Bundle]) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from extractor import images
+from extractor import gpu_images, images
 from extractor.backbones.bundle import Manifest, publish
 from extractor.cli.main import penultimate as group
 from extractor.cli.main import run as run_command
@@ -66,13 +69,13 @@ def write_noise(folder: Path) -> None:
     np.save(folder / "golden/vectors.npy", session.run(None, {"pixels": pixels[None]})[0])
 
 
-def publish_noise(data: DataFolder, name: str = "noise", **weights: str) -> None:
+def publish_noise(data: DataFolder, name: str = "noise", spec: Preprocessing = SPEC, **weights: str) -> None:
     """Put a backbone of that name into the data folder, whose embeddings say nothing of plain pictures."""
     manifest = Manifest(
         backbone=name,
         layer="global_pool",
         dim=32,
-        preprocessing=SPEC,
+        preprocessing=spec,
         weights={"source": "nowhere", "sha256": "0", "licence": "CC0-1.0", **weights},
         min_cosine={"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99},
         exporter={},
@@ -240,7 +243,25 @@ def test_a_damaged_backbone_that_nobody_named_is_left_out_and_said(
     shutil.rmtree(own.backbones / "noise")
     code, _, err = compare(colours)
     assert code == 1
-    assert err.splitlines()[-1].startswith(f"Error: no backbone in {own.root} is whole")
+    assert err.splitlines()[-1].startswith(f"Error: no backbone in {own.root} can be used")
+
+
+def test_a_backbone_whose_pictures_cannot_be_decoded_here_is_told_before_any_is(
+    compare: Command, own: DataFolder, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would fail on each JPEG, and all backbones be compared on what is left."""
+    monkeypatch.setitem(sys.modules, "nvidia", None)
+    monkeypatch.setattr(gpu_images, "_THREAD", threading.local())
+    publish_noise(own)
+    publish_noise(own, "noise@gpu", replace(SPEC, decode="gpu"))
+    (own.backbones / DEFAULT_BACKBONE).unlink()
+    code, out, err = compare(colours, "--json")
+    assert code == 0, err
+    assert {row["name"] for row in json.loads(out)["rows"]} == {"noise", COLOURS, "majority class"}
+    assert "left out: noise@gpu: this backbone decodes JPEGs on an NVIDIA GPU by nvImageCodec" in err
+    code, out, err = compare(colours, "--backbones", "noise,noise@gpu")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: this backbone decodes JPEGs on an NVIDIA GPU by nvImageCodec")
 
 
 def test_unusable_images_are_left_out_of_all_and_listed_once(

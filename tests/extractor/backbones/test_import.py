@@ -482,6 +482,15 @@ def test_the_same_file_and_spec_are_imported_once(data: DataFolder, tmp_path: Pa
     assert replaced.fingerprint != first.fingerprint
 
 
+def test_an_imported_network_has_no_variants(data: DataFolder) -> None:
+    """It is not taken for one that nobody knows."""
+    import_(network(), data)
+    with pytest.raises(InvalidArgument, match="the backbone mine was imported, and only exported ones have"):
+        Bundle.of(data, "mine@flip")
+    with pytest.raises(NotFound, match="there is no backbone 'yours'"):
+        Bundle.of(data, "yours@flip")
+
+
 def test_a_real_network_gives_the_vectors_of_its_original(
     data: DataFolder, tmp_path: Path, bundle: Bundle
 ) -> None:
