@@ -40,10 +40,14 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 MODEL_DATA = f"{MODEL}.data"
+USERS_FILE = "a file of the user's: "
+"""What the source of weights begins with that are not the published ones."""
 
 _DRAFT = "?" * 8
 """What is put behind a name for its draft: a name that begins with another's has drafts of its own."""
 _FOLDERS = ("golden", "classifier")
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What a manifest that was changed raises when it is read."""
 _NEEDED = frozenset((MODEL, "golden/vectors.npy"))
 _CLASSIFIER = frozenset(f"classifier/{name}" for name in ("weights.npy", "bias.npy", "classes.json"))
 
@@ -82,6 +86,12 @@ class Manifest:
         """SHA-256 over the ONNX bytes, the preprocessing and the layer: which vectors may be compared."""
         weights = [self.files[MODEL_DATA]] if MODEL_DATA in self.files else []
         return _text_sha256([self.files[MODEL], self.preprocessing.facts(), self.layer, *weights])
+
+    @property
+    def users_file(self) -> str:
+        """The name of the user's file that the weights are from; empty when they are the published ones."""
+        source = self.weights["source"]
+        return source.removeprefix(USERS_FILE) if source.startswith(USERS_FILE) else ""
 
     @property
     def has_classifier(self) -> bool:
@@ -315,7 +325,7 @@ def _read_manifest(file: Path) -> Manifest:
         return Manifest.from_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _damaged(file, "it is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _damaged(file, f"{type(error).__name__}: {error}") from error
 
 
@@ -328,8 +338,8 @@ def _found(file: Path) -> Iterator[Path]:
 
 
 def _damaged(file: Path, reason: str) -> DamagedFile:
-    folder = next(folder.name for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
-    command = _maker(name_of(folder))
+    folder = next(folder for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
+    command = _maker(name_of(folder.name)) + _weights_option(folder / MANIFEST)
     return DamagedFile(f"{file} is damaged ({reason}): make the bundle again with `{command} --force`")
 
 
@@ -344,6 +354,15 @@ def _check_origin(data: DataFolder, name: str) -> None:
             f"the backbone {name} was imported, and only exported ones have variants: import it again with "
             "another spec and --name"
         ) from None
+
+
+def _weights_option(manifest: Path) -> str:
+    """What must be said again of a bundle's weights, as far as its manifest can be read."""
+    try:
+        own = Manifest.from_json(manifest.read_text(encoding="utf-8")).users_file
+    except (OSError, *_UNREADABLE):
+        return ""
+    return " --weights FILE" if own else ""
 
 
 def _maker(name: str) -> str:

@@ -53,6 +53,7 @@ def _facts(bundle: Bundle, *, made: bool) -> dict[str, object]:
         "path": str(bundle.path),
         "made": made,
         "fingerprint": bundle.fingerprint,
+        "weights": manifest.weights["source"],
         "dim": manifest.dim,
         "input_px": [manifest.preprocessing.height, manifest.preprocessing.width],
         "model_bytes": model_bytes(bundle),
@@ -88,6 +89,7 @@ def _lines(facts: dict[str, object], how: str) -> dict[str, object]:
         "backbone": f"{facts['backbone']} ({how})",
         "lies in": facts["path"],
         "fingerprint": facts["fingerprint"],
+        "weights": facts["weights"],
         "embedding": f"float32[{facts['dim']}]",
         "model": f"{facts['model_bytes']:,} bytes",
         "golden test": "not run: ONNX Runtime is not installed (pip install '.[cpu]' in penultimate's folder)"

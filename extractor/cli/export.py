@@ -11,6 +11,7 @@ from extractor.cli.bundles import echo_bundle, note
 from extractor.cli.options import data_option, json_option
 from extractor.cli.variants import variant_options
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
+from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.backbones.variant import Variant
@@ -54,4 +55,7 @@ def command(
     from extractor.backbones.export import export
 
     bundle, made = export(name, data, variant, weights=weights, force=force, note=note)
+    if (own := bundle.manifest.users_file) and weights is None:
+        sentence = f"the bundle there is of a file of yours, {own}, not of the published weights"
+        click.echo(f"{printable(sentence)}: --force makes it of those", err=True)
     echo_bundle(bundle, "exported now" if made else None, as_json=as_json)

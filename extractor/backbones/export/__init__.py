@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from extractor.backbones import catalogue, nearness
-from extractor.backbones.bundle import MODEL, Bundle, Manifest, exclusive, publish
+from extractor.backbones.bundle import MODEL, USERS_FILE, Bundle, Manifest, exclusive, publish
 from extractor.backbones.catalogue import Backbone
 from extractor.backbones.export.cutting import changed
 from extractor.backbones.export.graph import write_graph
@@ -174,7 +174,7 @@ def _published(
 def _origin(backbone: Backbone, file: Path, own: bool, network: Any) -> dict[str, str]:
     """What the manifest says of the weights."""
     return {
-        "source": f"a file of the user's: {file.name}" if own else backbone.weights.source,
+        "source": f"{USERS_FILE}{file.name}" if own else backbone.weights.source,
         "sha256": sha256(file),
         "state_sha256": state_sha256(network.state_dict()),
         "licence": "unknown" if own else backbone.weights.licence,

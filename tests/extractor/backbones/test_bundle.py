@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractor.backbones.bundle import Bundle, Manifest, exclusive, publish
+from extractor.backbones.bundle import USERS_FILE, Bundle, Manifest, exclusive, publish
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.preprocessing import Preprocessing
 from extractor.settings import DataFolder
@@ -247,6 +247,19 @@ def test_a_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
     flip(made.model)
     command = "penultimate export timm/toy --layer layer3:avg --layer layer4:max --views flip --force"
     with pytest.raises(DamagedFile, match=command):
+        Bundle.open(made.path)
+
+
+def test_a_damaged_bundle_of_the_user_s_weights_is_not_made_of_others(tmp_path: Path) -> None:
+    """The way out asks for the file, as long as the manifest can be read."""
+    weights = {"source": f"{USERS_FILE}mine.pth", "sha256": "0", "licence": "unknown"}
+    made = publish(a_manifest(weights=weights), write_toy, tmp_path / "resnet50")
+    assert made.manifest.users_file == "mine.pth"
+    flip(made.path / "golden" / "one.jpg")
+    with pytest.raises(DamagedFile, match="`penultimate export resnet50 --weights FILE --force`"):
+        Bundle.open(made.path)
+    flip(made.path / "manifest.json")
+    with pytest.raises(DamagedFile, match="`penultimate export resnet50 --force`"):
         Bundle.open(made.path)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from extractor.backbones import catalogue
 from extractor.backbones.bundle import Bundle
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
@@ -50,6 +52,26 @@ def test_export_of_what_is_there_is_reported_as_that(exported_data: DataFolder, 
         "float32[1280]",
     ):
         assert part in done.stdout
+
+
+def test_an_export_says_whose_the_weights_are(tmp_path: Path, exported_data: DataFolder) -> None:
+    """In both reports; and that a bundle of one's own file is not the published one, where none is given."""
+    weights = catalogue.find(DEFAULT_BACKBONE).weights
+    report = json.loads(penultimate("export", "--data", exported_data.root, "--json").stdout)
+    assert report["weights"] == weights.source
+    file = weights.find()
+    assert file is not None
+    own = "a file of the user's: mine.pth"
+    shutil.copyfile(file, tmp_path / "mine.pth")
+    made = penultimate("export", "--data", tmp_path, "--weights", tmp_path / "mine.pth", "--json")
+    assert json.loads(made.stdout)["weights"] == own
+    assert "mine.pth" not in made.stderr
+    found = penultimate("export", "--data", tmp_path)
+    assert f"weights      {own}" in found.stdout.splitlines()
+    assert found.stderr == (
+        "the bundle there is of a file of yours, mine.pth, not of the published weights: "
+        "--force makes it of those\n"
+    )
 
 
 def test_a_wrong_name_lists_the_right_ones(tmp_path: Path) -> None:
