@@ -29,7 +29,7 @@ from extractor.caches import Cache, Row
 from extractor.caches.memory import MemoryCache
 from extractor.errors import DeadlineExceeded, InternalError, PenultimateError, Unavailable
 from extractor.inflight import Admission, Flights
-from extractor.network import Network
+from extractor.network import Network, check
 from extractor.pool import Pool
 from extractor.results import ImageLike, Result, Timings, Vector
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, Limits, cores
@@ -69,6 +69,8 @@ class Embedder:
     ------
     NotFound, DamagedFile
         When there is no good bundle of the backbone.
+    InvalidArgument, Unavailable
+        When what was named cannot be had here, also if all is remembered: provider, precision, profile.
     """
 
     def __init__(
@@ -85,13 +87,12 @@ class Embedder:
         tuning: Tuning | None = None,
     ) -> None:
         folder = _data_folder(data)
-        self._data = folder
         self.bundle = Bundle.of(folder, backbone)
+        check(self.bundle, folder, provider, precision)
         self._fingerprint = self.bundle.fingerprint  # a digest, and wanted for every image
         self.limits = limits or Limits()
-        self._provider = provider
         self._precision = precision
-        self._tuning = tuning or Tuning()
+        self._open = functools.partial(Network, self.bundle, folder, provider, precision, tuning or Tuning())
         self._cache = _disk_cache(folder) if cache == "disk" else cache
         self._process = os.getpid()
         self._admission = Admission(max_pending, max_pending_bytes)
@@ -416,9 +417,7 @@ class Embedder:
     def _loaded(self) -> Network:
         with self._loading:
             if self._network is None:
-                self._network = Network(
-                    self.bundle, self._data, self._provider, self._precision, self._tuning
-                )
+                self._network = self._open()
             return self._network
 
 

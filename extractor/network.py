@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,6 @@ from extractor.batching import Batcher, Direct, compute
 from extractor.errors import InvalidArgument, Unavailable
 from extractor.results import Vector
 from extractor.settings import DataFolder
-
-if TYPE_CHECKING:
-    from extractor.backbones.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +54,9 @@ class Network:
     def __init__(
         self, bundle: Bundle, data: DataFolder, provider: str, precision: str, tuning: Tuning
     ) -> None:
-        images.prepare(bundle.manifest.preprocessing)
-        session, self.golden_cosine = _runtime()(bundle, data, provider, precision, tuning)
+        with _runtime():
+            from extractor.backbones.tuning import open_tuned
+        session, self.golden_cosine = open_tuned(bundle, data, provider, precision, tuning)
         self._bundle, self._golden = bundle, bundle.golden()[0]
         self._least_cosine = session.bound
         self.numerics = str(session.numerics)
@@ -93,13 +92,32 @@ class Network:
             raise Unavailable(f"{self.numerics} gives a golden picture another vector: cosine {cosine:.5f}")
 
 
-def _runtime() -> Callable[[Bundle, DataFolder, str, str, Tuning], tuple[Session, float]]:
-    """What opens a session; imported here, since only an image that is not remembered needs it."""
+def check(bundle: Bundle, data: DataFolder, provider: str, precision: str) -> None:
+    """Find out whether the profile, provider and precision that a user named can be had; loads no network.
+
+    Where provider and precision are "auto", ONNX Runtime is not even imported.
+
+    Raises
+    ------
+    InvalidArgument
+        When provider or precision cannot; says why.
+    Unavailable
+        When this machine cannot decode as the bundle's profile says.
+    """
+    images.prepare(bundle.manifest.preprocessing)
+    if (provider, precision) != ("auto", "auto"):
+        with _runtime():
+            from extractor.backbones.providers import wanted
+        next(wanted(provider, precision, bundle, data))
+
+
+@contextmanager
+def _runtime() -> Iterator[None]:
+    """Around imports that bring ONNX Runtime, which few images need: those that are not remembered."""
     try:
-        from extractor.backbones.tuning import open_tuned
+        yield
     except ImportError as error:
         raise InvalidArgument(
             f"ONNX Runtime cannot be imported ({error}): in penultimate's folder, pip install "
             "one of '.[cpu]', '.[openvino]', '.[gpu]'"
         ) from error
-    return open_tuned

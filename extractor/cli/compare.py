@@ -97,8 +97,12 @@ def command(
     from classifiers.comparison import compare
     from classifiers.dataset import Dataset, check_classes
     from classifiers.recipes import Recipe
+    from extractor.backbones.bundle import Bundle
+    from extractor.network import check
 
     names = _checked(data, backbones, layers, report)
+    for name in names:
+        check(Bundle.of(data, name), data, provider, precision)
     dataset = Dataset.read(source)
     check_classes(dataset.labels, dataset.images)
     entrants = [_baseline(dataset)]

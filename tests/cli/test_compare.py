@@ -246,6 +246,17 @@ def test_a_damaged_backbone_that_nobody_named_is_left_out_and_said(
     assert err.splitlines()[-1].startswith(f"Error: no backbone in {own.root} can be used")
 
 
+def test_a_precision_that_cannot_be_had_is_told_before_anything_is_embedded(
+    compare: Command, own: DataFolder, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The colours, which need no network, are not begun either."""
+    monkeypatch.setattr("classifiers.features.embed", None)
+    publish_noise(own)
+    code, out, err = compare(colours, "--backbones", "noise", "--precision", "int8")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: no int8 graph of this backbone is kept for the provider 'cpu'")
+
+
 def test_a_backbone_whose_pictures_cannot_be_decoded_here_is_told_before_any_is(
     compare: Command, own: DataFolder, colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,24 @@ def test_a_second_run_remembers(penultimate, photos: Path) -> None:
     assert (summary["computed"], summary["cached"]) == (0, 6)
 
 
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        (("--provider", "cuda"), "the provider 'cuda' is not in the installed ONNX Runtime"),
+        (("--provider", "cpu", "--precision", "bf16"), "no provider here computes with precision 'bf16'"),
+    ],
+)
+def test_a_processor_that_is_not_here_is_an_error_also_where_all_is_remembered(
+    penultimate, photos: Path, named: tuple[str, ...], sentence: str
+) -> None:
+    """What is named and not really used is never passed over in silence."""
+    assert penultimate("embed", "photos", "--out", "o.npz").returncode == 0
+    done = penultimate("embed", "photos", "--out", "again.npz", *named)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert sentence in done.stderr
+    assert not Path(photos.parent, "again.npz").exists()
+
+
 def test_bad_images_fail_alone(penultimate, photos: Path, tmp_path: Path) -> None:
     """Exit 3; each is listed with its reason; the good ones are in the file."""
     (photos / "empty.jpg").write_bytes(b"")

@@ -74,7 +74,10 @@ def test_a_backbone_is_exported_in_the_fast_profile(penultimate, bundle: Bundle,
 def test_without_a_gpu_doctor_says_what_a_gpu_bundle_lacks(
     penultimate, bundle: Bundle, data: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network is in use, and the profile is not; the package is hidden, should it be installed."""
+    """The network is in use, and the profile is not; the package is hidden, should it be installed.
+
+    To embed is refused at once, not image by image.
+    """
     (data.root / "nvidia").mkdir()
     (data.root / "nvidia" / "__init__.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", str(data.root))
@@ -85,3 +88,6 @@ def test_without_a_gpu_doctor_says_what_a_gpu_bundle_lacks(
     assert found["gpu profile"]["value"] == "not in use"
     assert "pip install '.[gpu-decode]'" in found["gpu profile"]["wrong"]
     assert not found["golden cosine"]["wrong"]
+    done = penultimate("embed", str(bundle.path / "golden"), "--out", "o.npz", "--backbone", name)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("Error: this backbone decodes JPEGs on an NVIDIA GPU by nvImageCodec")

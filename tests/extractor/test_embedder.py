@@ -466,11 +466,29 @@ def test_a_missing_backbone_names_the_command(tmp_path: Path) -> None:
 
 def test_a_provider_that_is_not_there_is_an_error(exported_data: DataFolder) -> None:
     """Asking for CUDA never quietly gives the CPU."""
-    with (
-        Embedder(data=exported_data, provider="cuda", cache=None) as embedder,
-        pytest.raises(InvalidArgument, match=r"'cuda' is not in the installed ONNX Runtime .*gpu"),
-    ):
-        embedder.embed([photo("red")])
+    with pytest.raises(InvalidArgument, match=r"'cuda' is not in the installed ONNX Runtime .*gpu"):
+        Embedder(data=exported_data, provider="cuda")
+
+
+@pytest.mark.parametrize(("provider", "precision"), [("cpu", "bf16"), ("cpu", "int8"), ("auto", "fp8")])
+def test_a_precision_that_cannot_be_had_is_an_error(data: DataFolder, provider, precision) -> None:
+    """At once, so that it cannot be overlooked where all images are remembered."""
+    with pytest.raises(InvalidArgument, match=precision):
+        Embedder(data=data, provider=provider, precision=precision)
+
+
+@pytest.mark.parametrize(("precision", "imported"), [("auto", False), ("fp32", True)])
+def test_what_is_left_to_us_costs_nothing_before_it_is_needed(
+    exported_data: DataFolder, precision: str, imported: bool
+) -> None:
+    """ONNX Runtime is imported for what was named; else when the first image is computed."""
+    program = (
+        "import sys; from extractor import Embedder\n"
+        f"with Embedder(data={str(exported_data.root)!r}, precision={precision!r}, cache=None): "
+        "print('onnxruntime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{imported}\n"
 
 
 def test_auto_falls_back_and_says_so(
