@@ -57,7 +57,7 @@ def calibrate(
         Where it is to be used: everywhere here that computes int8, for "auto". It is
         kept for those providers on which the bound holds.
     note : callable
-        Is told in a few words what is being done, and for which provider it is not kept.
+        Is told in a few words what is being done, and for which provider it is not kept, and why.
 
     Returns
     -------
@@ -69,7 +69,8 @@ def calibrate(
     InvalidArgument
         Too few images, or no provider for int8.
     Unavailable
-        When the bound holds nowhere, with the figures; or a package is missing.
+        When the bound holds nowhere, with the figures; when no provider can run int8
+        graphs; or a package is missing.
     """
     pixels = list(_decoded(bundle, pictures))
     if len(pixels) < LEAST_IMAGES:
@@ -78,7 +79,7 @@ def calibrate(
             "name a folder with more of those that the network will see"
         )
     seen = [picture for place, picture in enumerate(pixels) if place % HELD_OUT]
-    judge = _Judge(bundle, _providers(provider), pixels[::HELD_OUT], len(seen))
+    judge = _Judge(bundle, _providers(provider), pixels[::HELD_OUT], len(seen), note)
     best = _best(Quantiser(bundle), seen, judge, note)
     kept = _kept(best.calibration, note)
     keep(data, bundle, best.graph, kept)
@@ -149,21 +150,39 @@ def _providers(provider: str) -> list[str]:
 
 
 class _Judge:
-    """Says how near an int8 graph is to fp32."""
+    """Says how near an int8 graph is to fp32, on those of the providers that can run such a graph."""
 
     def __init__(
-        self, bundle: Bundle, providers: Sequence[str], held_out: Sequence[Pixels], calibrated: int
+        self,
+        bundle: Bundle,
+        providers: Sequence[str],
+        held_out: Sequence[Pixels],
+        calibrated: int,
+        note: Callable[[str], None],
     ) -> None:
         golden = bundle.golden()
-        self._bundle, self._providers, self._calibrated = bundle, providers, calibrated
+        self._bundle, self._calibrated, self._note = bundle, calibrated, note
+        self._providers = list(providers)
         self._golden = [images.decode(item.image, bundle.manifest.preprocessing) for item in golden]
         self._held_out = held_out
         self._originals = np.stack([item.vector for item in golden])
         self._exact = np.stack(Session(bundle, Numerics("cpu", "fp32"), Schedule(1, 1)).run(held_out))
 
     def __call__(self, graph: bytes, method: str, exact: int) -> Calibration:
-        fidelity = {name: self._fidelity(graph, Numerics(name, "int8")) for name in self._providers}
+        found = {name: self._tried(graph, name) for name in tuple(self._providers)}
+        fidelity = {name: each for name, each in found.items() if each}
         return Calibration(method, exact, self._calibrated, len(self._held_out), fidelity)
+
+    def _tried(self, graph: bytes, provider: str) -> Fidelity | None:
+        """None where the provider cannot run it: that is said, and it is left out from then on."""
+        try:
+            return self._fidelity(graph, Numerics(provider, "int8"))
+        except Exception as error:  # onnxruntime raises its own kinds
+            self._providers.remove(provider)
+            if not self._providers:
+                raise Unavailable(f"{provider} cannot run an int8 graph: {error}") from error
+            self._note(f"not kept for {provider}, which cannot run an int8 graph: {error}")
+            return None
 
     def _fidelity(self, graph: bytes, numerics: Numerics) -> Fidelity:
         session = open_graph(self._bundle, graph, numerics, (1,))

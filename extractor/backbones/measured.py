@@ -121,7 +121,7 @@ class Measurements:
         """All that the figures depend on; an int8 graph is another after each calibration."""
         int8 = numerics.precision == "int8"
         return {
-            **({"graph": quantised.sha256(self.data, self._bundle)} if int8 else {}),
+            **({"graph": quantised.sha256(self.data, self._bundle, numerics.provider)} if int8 else {}),
             "fingerprint": self._bundle.fingerprint,
             "numerics": str(numerics),
             "processor": _processor(numerics),

@@ -180,7 +180,7 @@ def graph(bundle: Bundle, numerics: Numerics, data: DataFolder | None = None) ->
         When it is not what was written, or cannot be made.
     """
     if numerics.precision == "int8":
-        return quantised.read(data, bundle)
+        return quantised.read(data, bundle, numerics.provider)
     rewrite = _rewriting(numerics)
     if rewrite:
         rewriting.check_size(bundle)  # before two gigabytes are read in vain

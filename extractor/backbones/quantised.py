@@ -1,12 +1,17 @@
-"""The int8 graphs that were calibrated on a user's images and held their bound; see `calibration`."""
+"""The int8 graphs that were calibrated on a user's images and held their bound; see `calibration`.
+
+Each provider has its own, so that what is found for one takes nothing from another.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +53,14 @@ class Fidelity:
 
     @property
     def smallest(self) -> float:
-        """The cosine that the bound is on."""
-        return min(self.golden.smallest, self.held_out.smallest)
+        """The cosine that the bound is on; -inf when a figure is NaN, which is the worst."""
+        figures = (self.golden.smallest, self.held_out.smallest)
+        return -math.inf if any(map(math.isnan, figures)) else min(figures)
 
     @property
     def holds(self) -> bool:
-        """Whether the bound does; not when a figure is NaN."""
-        return self.golden.smallest >= BOUND and self.held_out.smallest >= BOUND
+        """Whether the bound does."""
+        return self.smallest >= BOUND
 
     def __str__(self) -> str:
         return (
@@ -112,49 +118,52 @@ class Calibration:
 
 
 def keep(data: DataFolder, bundle: Bundle, graph: bytes, calibration: Calibration) -> None:
-    """Put an int8 graph where `--precision int8` takes it from; one that is there is replaced.
+    """Put an int8 graph where `--precision int8` takes it from, for each provider of `calibration`.
+
+    One that is there is replaced; that of another provider stays.
 
     Raises
     ------
     InvalidArgument
         When the folder cannot be written.
     """
-    facts = {
-        "format": FORMAT,
-        "fingerprint": bundle.fingerprint,
-        "sha256": hashlib.sha256(graph).hexdigest(),
-        "calibration": asdict(calibration),
-    }
+    for provider in calibration.fidelity:
+        facts = {
+            "format": FORMAT,
+            "fingerprint": bundle.fingerprint,
+            "sha256": hashlib.sha256(graph).hexdigest(),
+            "calibration": asdict(calibration.on([provider])),
+        }
+        publish_folder(_folder(data, bundle, provider), partial(_write, graph, facts))
 
-    def write(folder: Path) -> None:
-        (folder / _MODEL).write_bytes(graph)
-        (folder / _MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
-    publish_folder(_folder(data, bundle), write)
+def _write(graph: bytes, facts: dict[str, Any], folder: Path) -> None:
+    (folder / _MODEL).write_bytes(graph)
+    (folder / _MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def is_kept(data: DataFolder | None, bundle: Bundle | None, provider: str) -> bool:
     """Whether there is an int8 graph that held its bound on this provider."""
-    return provider in _known(data, bundle).get("calibration", {}).get("fidelity", {})
+    return provider in _known(data, bundle, provider).get("calibration", {}).get("fidelity", {})
 
 
-def sha256(data: DataFolder | None, bundle: Bundle | None) -> str:
-    """Which int8 graph is kept; empty when there is none."""
-    return str(_known(data, bundle).get("sha256", ""))
+def sha256(data: DataFolder | None, bundle: Bundle | None, provider: str) -> str:
+    """Which int8 graph is kept for this provider; empty when there is none."""
+    return str(_known(data, bundle, provider).get("sha256", ""))
 
 
-def _known(data: DataFolder | None, bundle: Bundle | None) -> dict[str, Any]:
+def _known(data: DataFolder | None, bundle: Bundle | None, provider: str) -> dict[str, Any]:
     """What is written beside the graph; nothing when there is none."""
     if data is None or bundle is None:
         return {}
     try:
-        return read_folder(_folder(data, bundle), _facts)
+        return read_folder(_folder(data, bundle, provider), _facts)
     except DamagedFile:
         return {}
 
 
-def read(data: DataFolder | None, bundle: Bundle) -> bytes:
-    """The int8 graph, as it was written.
+def read(data: DataFolder | None, bundle: Bundle, provider: str) -> bytes:
+    """The int8 graph of a provider, as it was written.
 
     Raises
     ------
@@ -163,11 +172,12 @@ def read(data: DataFolder | None, bundle: Bundle) -> bytes:
     """
     if data is None:
         raise Unavailable("an int8 graph is in a data folder, and none was named")
+    place = _folder(data, bundle, provider)
     try:
-        return read_folder(_folder(data, bundle), lambda folder: _checked(folder, bundle))
+        return read_folder(place, lambda folder: _checked(folder, bundle))
     except DamagedFile as error:
         raise Unavailable(
-            f"the int8 graph in {_folder(data, bundle)} is not there or damaged ({error}): make it again "
+            f"the int8 graph in {place} is not there or damaged ({error}): make it again "
             "with `penultimate tune --calibrate FOLDER --precision int8`"
         ) from error
 
@@ -202,5 +212,5 @@ def _damage() -> Iterator[None]:
         raise DamagedFile(str(error)) from error
 
 
-def _folder(data: DataFolder, bundle: Bundle) -> Path:
-    return data.graphs / bundle.fingerprint / "int8"
+def _folder(data: DataFolder, bundle: Bundle, provider: str) -> Path:
+    return data.graphs / bundle.fingerprint / f"int8-{provider}"

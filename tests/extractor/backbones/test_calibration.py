@@ -58,7 +58,7 @@ def test_what_holds_its_bound_is_kept_and_used(
     session, cosine = open_session(bundle, "cpu", "int8", data=data)
     assert session.numerics == ("cpu", "int8")
     assert cosine == pytest.approx(found.fidelity["cpu"].golden.smallest, abs=0.003)
-    assert len(quantised.read(data, bundle)) < 0.6 * len(bundle.model.read_bytes())
+    assert len(quantised.read(data, bundle, "cpu")) < 0.6 * len(bundle.model.read_bytes())
 
 
 def test_it_is_kept_for_the_providers_on_which_it_holds(
@@ -78,6 +78,42 @@ def test_it_is_kept_for_the_providers_on_which_it_holds(
     )
     assert quantised.is_kept(data, bundle, "openvino")
     assert not quantised.is_kept(data, bundle, "cpu")
+
+
+def test_a_provider_that_cannot_run_int8_is_left_out(
+    bundle: Bundle, data: DataFolder, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its reason, said once; alone, it is an error."""
+
+    def opened(bundle: Bundle, graph: bytes, numerics: Numerics, sizes: tuple[int, ...]):
+        if numerics.provider == "openvino":
+            raise Unavailable("no such operator")
+        return open_graph(bundle, graph, numerics, sizes)
+
+    monkeypatch.setattr(calibration, "METHODS", ("minmax", "minmax"))
+    monkeypatch.setattr(quantised, "BOUND", 0.5)
+    monkeypatch.setattr(calibration, "installed_providers", lambda: ["openvino", "cpu"])
+    monkeypatch.setattr(calibration, "open_graph", opened)
+    notes: list[str] = []
+    found = calibrate(bundle, data, photos, "auto", notes.append)
+    assert list(found.fidelity) == ["cpu"]
+    assert [note for note in notes if "openvino" in note] == [
+        "not kept for openvino, which cannot run an int8 graph: no such operator"
+    ]
+    assert not quantised.is_kept(data, bundle, "openvino")
+    with pytest.raises(Unavailable, match="openvino cannot run an int8 graph: no such operator"):
+        calibrate(bundle, data, photos, "openvino")
+
+
+def test_each_provider_keeps_its_own_graph(bundle: Bundle, data: DataFolder) -> None:
+    """What is found for one takes nothing from the others, nor its figures."""
+    good = Fidelity(Cosines(0.995, 0.999), Cosines(0.994, 0.998))
+    quantised.keep(data, bundle, b"one", Calibration("minmax", 0, 12, 4, {"cpu": good, "openvino": good}))
+    assert quantised.sha256(data, bundle, "cpu") == quantised.sha256(data, bundle, "openvino")
+    quantised.keep(data, bundle, b"another", Calibration("minmax", 0, 12, 4, {"cpu": good}))
+    assert quantised.read(data, bundle, "cpu") == b"another"
+    assert quantised.read(data, bundle, "openvino") == b"one"
+    assert quantised.sha256(data, bundle, "cpu") != quantised.sha256(data, bundle, "openvino")
 
 
 def test_layers_stay_exact_until_the_bound_holds(
@@ -125,6 +161,15 @@ def test_a_kept_graph_that_computes_something_else_does_not_serve(bundle: Bundle
 
 @pytest.mark.parametrize(("golden", "held_out"), [(0.98, 0.999), (0.999, 0.98), (float("nan"), 0.999)])
 def test_the_bound_is_on_the_worst_picture_of_both_kinds(golden: float, held_out: float) -> None:
-    """The golden ones and the user's own; what is no number holds no bound."""
+    """The golden ones and the user's own; what is no number is the worst, and holds no bound."""
     assert not Fidelity(Cosines(golden, 1.0), Cosines(held_out, 1.0)).holds
     assert Fidelity(Cosines(0.99, 1.0), Cosines(0.99, 1.0)).holds
+
+
+def test_what_is_no_number_is_the_worst_wherever_it_stands() -> None:
+    """`min` would answer with the one that it sees first."""
+    bad, nothing = Cosines(-0.9, 0.0), Cosines(float("nan"), float("nan"))
+    worst = [Fidelity(bad, nothing), Fidelity(nothing, bad), Fidelity(nothing, nothing)]
+    assert all(fidelity.smallest < Fidelity(bad, bad).smallest for fidelity in worst)
+    mixed = Calibration("minmax", 0, 12, 4, {"cpu": Fidelity(bad, bad), "openvino": worst[0]})
+    assert mixed.smallest == worst[0].smallest

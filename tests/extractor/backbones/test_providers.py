@@ -246,7 +246,7 @@ def test_int8_is_taken_where_it_was_kept(installed, bundle: Bundle, data: DataFo
 def test_a_damaged_int8_graph_is_never_run(bundle: Bundle, data: DataFolder, damage: str) -> None:
     """It is named, with the command that makes it again; `auto` goes on to what is whole."""
     quantised.keep(data, bundle, b"graph", Calibration("minmax", 0, 12, 4, {"cpu": GOOD}))
-    folder = data.graphs / bundle.fingerprint / "int8"
+    folder = data.graphs / bundle.fingerprint / "int8-cpu"
     if damage == "flipped":
         (folder / "model.onnx").write_bytes(b"grapH")
     elif damage == "gone":
@@ -257,7 +257,7 @@ def test_a_damaged_int8_graph_is_never_run(bundle: Bundle, data: DataFolder, dam
         facts = json.loads((folder / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps({**facts, "fingerprint": "f" * 64}))
     with pytest.raises(Unavailable, match="make it again with `penultimate tune --calibrate"):
-        quantised.read(data, bundle)
+        quantised.read(data, bundle, "cpu")
     assert session.open_session(bundle, "cpu", data=data)[0].numerics == ("cpu", "fp32")
 
 
@@ -276,7 +276,7 @@ def test_a_graph_that_is_kept_anew_while_it_is_read_is_read_again(
         return found
 
     monkeypatch.setattr(quantised, "_facts", overtaken)
-    assert quantised.read(data, bundle) == b"new graph"
+    assert quantised.read(data, bundle, "cpu") == b"new graph"
 
 
 def test_figures_are_of_the_int8_graph_that_was_measured(bundle: Bundle, data: DataFolder) -> None:
