@@ -1,0 +1,92 @@
+"""The first step of a head: embeddings to numbers of one size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+
+from classifiers.layers.arrays import Arrays, finite, shaped
+from extractor.results import Vector
+
+LEAST_DEVIATION = 0.1
+"""Of the mean deviation of all columns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standardise:
+    """Zero mean and unit variance in each column.
+
+    Attributes
+    ----------
+    mean, scale : float32 array of shape (dim,)
+    """
+
+    name: ClassVar[str] = "standardise"
+    mean: Vector
+    scale: Vector
+
+    @classmethod
+    def fit(cls, X: Vector, weights: Vector | None = None) -> Standardise:
+        """Measure the columns of `X`, of shape (n, dim); rows may have weights, of shape (n,).
+
+        A column that hardly varies says nothing and is not blown up: no
+        deviation counts for less than a tenth of the mean one.
+        """
+        share = np.ones(len(X)) if weights is None else weights.astype(np.float64)
+        share = (share / share.sum()).astype(np.float32)  # as a product, this needs no copy in float64
+        mean: Vector = share @ X
+        deviation = np.sqrt(share @ np.square(X - mean))
+        least = LEAST_DEVIATION * deviation.mean() or 1.0
+        return cls(mean, np.maximum(deviation, least))
+
+    @classmethod
+    def of(cls, arrays: Arrays, dim: int) -> Standardise:
+        """Take the scaling out of a head's arrays; ValueError when it is not there."""
+        mean, scale = (shaped(arrays, f"scaling.{part}", (dim,)) for part in ("mean", "scale"))
+        if not (scale > 0).all():
+            raise ValueError("scaling.scale has values that are not above zero")
+        return cls(mean, scale)
+
+    def arrays(self) -> Arrays:
+        """What is stored of it."""
+        return {"scaling.mean": self.mean, "scaling.scale": self.scale}
+
+    def __call__(self, X: Vector) -> Vector:
+        """Scale rows of shape (n, dim)."""
+        scaled: Vector = (X - self.mean) / self.scale
+        return scaled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalise:
+    """Unit length of each row."""
+
+    name: ClassVar[str] = "normalise"
+
+    @classmethod
+    def fit(cls, X: Vector, weights: Vector | None = None) -> Normalise:  # noqa: ARG003 - nothing is measured
+        """Nothing is measured."""
+        return cls()
+
+    @classmethod
+    def of(cls, arrays: Arrays, dim: int) -> Normalise:  # noqa: ARG003 - nothing is stored
+        """Nothing is stored."""
+        return cls()
+
+    def arrays(self) -> Arrays:
+        """Nothing."""
+        return {}
+
+    def __call__(self, X: Vector) -> Vector:
+        """Scale rows of shape (n, dim); a row of zeros stays."""
+        length = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))[:, None]
+        return finite(np.divide(X, np.where(length > 0, length, 1), dtype=np.float64).astype(np.float32))
+
+
+Scaling: TypeAlias = Standardise | Normalise
+
+SCALINGS: dict[str, type[Standardise] | type[Normalise]] = {
+    scaling.name: scaling for scaling in (Standardise, Normalise)
+}
