@@ -1,4 +1,4 @@
-"""Contact sheets: a picture of queries and their neighbours, to be looked at.
+"""Contact sheets: pictures of queries and their neighbours, or of groups, to be looked at.
 
 The same rows give the same bytes.
 """
@@ -6,7 +6,7 @@ The same rows give the same bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,8 @@ _FRAME = 4
 _CAPTION, _LABELLED_CAPTION = 40, 58
 _SPACING = 24
 _HEAD = 84
+_HEADING = 34  # above a group
+_NARROWEST = 4  # tiles, so that a title has room
 _LEGEND = (
     "The query is on the left; under each neighbour is its cosine distance to the query, 0 for the same."
 )
@@ -51,6 +53,8 @@ class Tile:
         Written under it, in `colour`.
     colour : str
         Of the label and of a neighbour's frame, as Pillow understands it; no frame when empty.
+    note : str
+        Written under it in place of the distance.
     """
 
     image: str | bytes | None
@@ -58,6 +62,7 @@ class Tile:
     distance: float | None = None
     label: str = ""
     colour: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,14 @@ class Row:
 
     query: Tile
     neighbours: Sequence[Tile]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pictures that belong together, under a heading."""
+
+    heading: str
+    tiles: Sequence[Tile]
 
 
 def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns: int = 8) -> None:
@@ -89,10 +102,34 @@ def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns
     checked_suffix(path)
     if not rows:
         raise InvalidArgument("a sheet needs at least one query")
-    stream = io.BytesIO()
-    _sheet(rows, title, columns).save(stream, format=Image.registered_extensions()[path.suffix.lower()])
-    with refusals(path, "--sheet"), publishing(path) as draft:
-        draft.write_bytes(stream.getvalue())
+    _write_sheet(_sheet(rows, title, columns), path)
+
+
+def group_sheet(
+    groups: Sequence[Group], path: Path, *, title: str, legend: str = "", columns: int = 8
+) -> None:
+    """Draw groups of pictures one below the other, each under its heading.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    path : Path
+        A .png, .jpg or .webp file; replaced when it is there.
+    title, legend : str
+        At the top; the legend says what stands under a picture.
+    columns : int
+        Pictures on one line; more than that go on below.
+
+    Raises
+    ------
+    InvalidArgument
+        When there are no groups, the suffix is another, or the file cannot be
+        written.
+    """
+    checked_suffix(path)
+    if not groups:
+        raise InvalidArgument("a sheet needs at least one group")
+    _write_sheet(_group_sheet(groups, title, legend, columns), path)
 
 
 def checked_suffix(path: Path) -> Path:
@@ -102,18 +139,57 @@ def checked_suffix(path: Path) -> Path:
     return path
 
 
+def _write_sheet(sheet: Image.Image, path: Path) -> None:
+    stream = io.BytesIO()
+    sheet.save(stream, format=Image.registered_extensions()[path.suffix.lower()])
+    with refusals(path, "--sheet"), publishing(path) as draft:
+        draft.write_bytes(stream.getvalue())
+
+
+def _group_sheet(groups: Sequence[Group], title: str, legend: str, columns: int) -> Image.Image:
+    step = _step(tile for group in groups for tile in group.tiles)
+    across = min(columns, max(_NARROWEST, *(len(group.tiles) for group in groups)))
+    width = 2 * _MARGIN + across * (_TILE + _GAP) - _GAP
+    heights = [_HEADING + -(-len(group.tiles) // across) * step for group in groups]
+    sheet = Image.new("RGB", (width, _MARGIN + _HEAD + sum(heights)), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    _write_head(pen, title, legend, width)
+    y = _MARGIN + _HEAD
+    for group, height in zip(groups, heights, strict=True):
+        _write(pen, (_MARGIN, y), group.heading, 16, _INK, width - 2 * _MARGIN)
+        for number, tile in enumerate(group.tiles):
+            line, column = divmod(number, across)
+            at = (_MARGIN + column * (_TILE + _GAP), y + _HEADING + line * step)
+            _draw_tile(sheet, pen, tile, at, tile.colour, _figure(tile))
+        y += height
+    return sheet
+
+
+def _step(tiles: Iterable[Tile]) -> int:
+    """From one line of tiles to the next."""
+    tall = any(tile.label for tile in tiles)
+    return _TILE + (_LABELLED_CAPTION if tall else _CAPTION) + _SPACING
+
+
+def _write_head(pen: ImageDraw.ImageDraw, title: str, legend: str, width: int) -> None:
+    _write(pen, (_MARGIN, _MARGIN - 8), title, 26, _INK, width - 2 * _MARGIN)
+    _write(pen, (_MARGIN, _MARGIN + 28), legend, 14, _FAINT, width - 2 * _MARGIN)
+
+
+def _figure(tile: Tile) -> str:
+    return tile.note or ("" if tile.distance is None else f"{tile.distance:.4f}")
+
+
 def _sheet(rows: Sequence[Row], title: str, columns: int) -> Image.Image:
     lines = list(_lines(rows, columns))
-    tall = any(tile.label for row in rows for tile in (row.query, *row.neighbours))
-    step = _TILE + (_LABELLED_CAPTION if tall else _CAPTION) + _SPACING
+    step = _step(tile for row in rows for tile in (row.query, *row.neighbours))
     across = max(len(line.neighbours) for line in lines)
     width = 2 * _MARGIN + _TILE + (_GUTTER + across * (_TILE + _GAP) - _GAP if across else 0)
     top = _MARGIN + (_HEAD if title else 0)
     sheet = Image.new("RGB", (width, top + len(lines) * step), _PAPER)
     pen = ImageDraw.Draw(sheet)
     if title:
-        _write(pen, (_MARGIN, _MARGIN - 8), title, 26, _INK, width - 2 * _MARGIN)
-        _write(pen, (_MARGIN, _MARGIN + 28), _LEGEND, 14, _FAINT, width - 2 * _MARGIN)
+        _write_head(pen, title, _LEGEND, width)
     for number, line in enumerate(lines):
         _draw_line(sheet, pen, line, top + number * step)
     return sheet
@@ -136,8 +212,7 @@ def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: _Line, y: int
         _draw_tile(sheet, pen, line.query, (_MARGIN, y), _ACCENT, "query")
     for number, tile in enumerate(line.neighbours):
         x = _MARGIN + _TILE + _GUTTER + number * (_TILE + _GAP)
-        heading = "" if tile.distance is None else f"{tile.distance:.4f}"
-        _draw_tile(sheet, pen, tile, (x, y), tile.colour, heading)
+        _draw_tile(sheet, pen, tile, (x, y), tile.colour, _figure(tile))
 
 
 def _draw_tile(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from extractor.errors import InvalidArgument
-from extractor.sheets import Row, Tile, neighbour_sheet
+from extractor.sheets import Group, Row, Tile, group_sheet, neighbour_sheet
 
 TILE = 150
 
@@ -123,3 +123,30 @@ def test_a_sheet_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pyt
         neighbour_sheet([Row(Tile(None, "q"), [])], sheet)
     assert sheet.read_bytes() == b"the former one"
     assert list(tmp_path.iterdir()) == [sheet]
+
+
+def test_groups_stand_below_each_other(tmp_path: Path) -> None:
+    """The first group's picture is above the second's; each is drawn once."""
+    groups = [Group("one", [Tile(picture("red"), "a")]), Group("two", [Tile(picture("blue"), "b")])]
+    group_sheet(groups, tmp_path / "sheet.png", title="groups")
+    with Image.open(tmp_path / "sheet.png") as image:
+        counts = colours(image)
+        column = [image.getpixel((100, y)) for y in range(image.height)]
+    assert counts[255, 0, 0] == counts[0, 0, 255] == TILE * TILE
+    assert column.index((255, 0, 0)) < column.index((0, 0, 255))
+
+
+def test_a_large_group_goes_on_below(tmp_path: Path) -> None:
+    """Ten pictures, four on a line, make three lines, and none is lost."""
+    tiles = [Tile(picture("lime"), str(number), note="0.9") for number in range(10)]
+    group_sheet([Group("many", tiles)], tmp_path / "sheet.png", title="t", columns=4)
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert colours(image)[0, 255, 0] == 10 * TILE * TILE
+        assert image.height > 3 * TILE > image.width - 2 * TILE
+
+
+def test_a_sheet_of_no_group_is_refused(tmp_path: Path) -> None:
+    """And no file is left behind."""
+    with pytest.raises(InvalidArgument, match="at least one group"):
+        group_sheet([], tmp_path / "sheet.png", title="none")
+    assert list(tmp_path.iterdir()) == []
