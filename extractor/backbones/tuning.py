@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -119,32 +121,40 @@ def open_tuned(
     kept = Measurements(data, bundle, tuning.latency_bound)
 
     def plan(numerics: Numerics) -> Schedule:
-        known = [] if tuning.told else kept.read(numerics)
-        best = choose(known, tuning.latency_bound).schedule if known else Schedule.usual(numerics.provider)
-        return tuning.applied(best)
+        usual = Schedule.usual(numerics.provider)
+        return tuning.applied(usual) if tuning.told else planned(numerics, kept)
 
-    def order(candidates: Iterable[Numerics]) -> list[Numerics]:
-        return fastest_first(list(candidates), kept)
+    order = functools.partial(fastest_first, kept=kept)
+    opened = sessions.open_session(bundle, provider, precision, plan, data, order)
+    numerics = opened[0].numerics
+    wanted = tuning.measure == "always" or (tuning.measure == "once" and not kept.read(numerics))
+    return opened if tuning.told or not wanted else _retuned(*opened, bundle, kept)
 
-    session, cosine = sessions.open_session(bundle, provider, precision, plan, data, order)
-    wanted = tuning.measure == "always" or (tuning.measure == "once" and not kept.read(session.numerics))
-    if tuning.told or not wanted:
-        return session, cosine
+
+def _retuned(session: Session, cosine: float, bundle: Bundle, kept: Measurements) -> tuple[Session, float]:
+    """Measured, and on the schedule that was chosen; on the one that it has when that cannot be opened."""
     tuned = tune(bundle, session.numerics, kept)
     if tuned.trouble:
         log.warning("what was measured is not remembered: %s", tuned.trouble)
     if tuned.schedule == session.schedule:
         return session, cosine
     try:
-        better = sessions.Session(bundle, session.numerics, tuned.schedule, data)
+        better = sessions.Session(bundle, session.numerics, tuned.schedule, kept.data)
         return better, better.prove(bundle)
     except Unavailable as error:
         log.warning("it stays at %s: %s", session.schedule, error)
         return session, cosine
 
 
-def fastest_first(candidates: list[Numerics], kept: Measurements) -> list[Numerics]:
+def planned(numerics: Numerics, kept: Measurements) -> Schedule:
+    """What was measured to be the best on this machine, or else the usual."""
+    known = kept.read(numerics)
+    return choose(known, kept.latency_bound).schedule if known else Schedule.usual(numerics.provider)
+
+
+def fastest_first(wanted: Iterable[Numerics], kept: Measurements) -> list[Numerics]:
     """As was measured on this machine, when all were; else as they are."""
+    candidates = list(wanted)
     tables = {numerics: kept.read(numerics) for numerics in candidates}
     if not all(tables.values()):
         return candidates
@@ -175,14 +185,27 @@ def tune(bundle: Bundle, numerics: Numerics, kept: Measurements) -> Tuned:
     def open_run(size: int) -> Run:
         return sessions.Session(bundle, numerics, Schedule(size, 1), kept.data).run
 
-    pixels = [images.decode(item.image, bundle.manifest.preprocessing) for item in bundle.golden()]
-    began = time.monotonic()
+    pixels, began = _golden_pixels(bundle), time.monotonic()
     table = measure(open_run, pixels, parallels(numerics.provider), kept.latency_bound, effort(numerics))
     for row in table:
         log.debug("%s: %s", numerics, row)
     tuned = _judged(numerics, table, kept)
     log.info("%s was measured in %.1f s: %s", numerics, time.monotonic() - began, tuned.schedule)
     return tuned
+
+
+def glance(session: Session, bundle: Bundle) -> Tuned:
+    """Measure a session briefly, on the schedule that it has and with one run at a time; nothing is kept."""
+    schedule = session.schedule
+    brief = replace(effort(session.numerics), passes=1, sizes=(schedule.max_batch,))
+    parallel = sorted({1, schedule.parallel})
+    table = measure(lambda _: session.run, _golden_pixels(bundle), parallel, math.inf, brief)
+    return Tuned(schedule, table, "" if table else "the network could not be run")
+
+
+def _golden_pixels(bundle: Bundle) -> list[NDArray[np.uint8]]:
+    """As the network gets them; of its profile only the decoding is left out."""
+    return [images.decode(item.image, bundle.manifest.preprocessing.exact) for item in bundle.golden()]
 
 
 def _judged(numerics: Numerics, table: list[Measured], kept: Measurements) -> Tuned:

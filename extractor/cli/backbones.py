@@ -46,8 +46,10 @@ def command(name: str | None, layers: bool, size: int | None, data: DataFolder, 
     Behind the catalogue's come the variants and imported networks that are in
     the data folder. With NAME that one alone, or with --layers the layers at which it may be cut.
     """
-    from extractor.cli.listing import rows
+    from extractor.cli.listing import check_layers, rows
 
+    if name and layers:
+        check_layers(name, data)
     if layers:
         echo_layers(name, size, as_json=as_json)
         return
@@ -70,10 +72,16 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row.get("dim", _UNKNOWN)),
         f"{parameters:,}" if parameters else _UNKNOWN,
         row.get("licence", _UNKNOWN),
-        f"{size / 1e6:.0f} MB" if size else _UNKNOWN,
+        size_text(size) if size else _UNKNOWN,
         "here" if row.get("weights_here") else row.get("weights_advice", _UNKNOWN),
         "damaged" if row["damage"] else str(row["fingerprint"] or "no")[:12],
     )
+
+
+def size_text(count: int) -> str:
+    """Two digits at the least, of bytes in the unit that suits them."""
+    unit, name = (1e6, "MB") if count >= 1e6 else (1e3, "kB")
+    return f"{count / unit:.0f} {name}" if count >= 10 * unit else f"{count / unit:.1f} {name}"
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

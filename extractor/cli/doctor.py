@@ -7,12 +7,13 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from extractor.cli import speeds
 from extractor.cli.options import data_option, json_option, provider_options
 from extractor.errors import PenultimateError
 from extractor.settings import DataFolder, cores
@@ -20,8 +21,10 @@ from extractor.text import printable
 
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
+    from extractor.backbones.measured import Measurements
     from extractor.backbones.providers import Numerics
     from extractor.backbones.session import Session
+    from extractor.backbones.standing import Standing
 
 _EXTRAS = {"cpu": "onnxruntime", "openvino": "onnxruntime-openvino", "gpu": "onnxruntime-gpu"}
 _RUNTIMES = tuple(_EXTRAS.values())
@@ -31,20 +34,27 @@ _LOW_DISK_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `wrong` says what to do when it is not as it should be."""
+    """One line of the report; `wrong` says what to do when it is not as it should be.
+
+    `measured` is of a provider: its lines of the table.
+    """
 
     topic: str
     value: str
     wrong: str = ""
+    measured: list[Standing] = field(default_factory=list)
 
 
 @click.command(
-    epilog="""\b
+    epilog=f"""\b
 Examples:
   penultimate doctor
   penultimate doctor --provider cpu --json
 
 \b
+Each line of the table is a number of parallel runs, measured briefly; the arrow marks the schedule
+that is taken. `penultimate tune` measures thoroughly, and remembers.
+{speeds.EXPLANATION}
 Exit codes: 0 all is well, 1 something is wrong (marked with ✗).
 """
 )
@@ -68,6 +78,15 @@ def _print(findings: list[Finding]) -> None:
         click.echo(f"{mark} {finding.topic:{width}}  {printable(finding.value)}")
         if finding.wrong:
             click.echo(f"  {'':{width}}  {printable(finding.wrong)}")
+    _print_table([standing for finding in findings for standing in finding.measured])
+
+
+def _print_table(standings: list[Standing]) -> None:
+    """What could be measured; why the others could not is said above."""
+    if measured := [standing for standing in standings if standing.table]:
+        click.echo(f"\n{speeds.head()}")
+        for standing in measured:
+            click.echo("\n".join(speeds.lines(standing)))
 
 
 def _machine() -> Iterator[Finding]:
@@ -98,7 +117,7 @@ def _runtime_trouble(runtimes: list[str]) -> str:
 def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> Iterator[Finding]:
     try:
         from extractor.backbones.providers import installed_providers
-        from extractor.backbones.standing import standings
+        from extractor.backbones.standing import overviews
         from extractor.backbones.tuning import open_tuned
     except ImportError as error:
         yield Finding("providers", "none", f"ONNX Runtime cannot be imported: {error}")
@@ -109,8 +128,8 @@ def _network(data: DataFolder, backbone: str, provider: str, precision: str) -> 
     try:
         bundle = Bundle.of(data, backbone)
         yield Finding("backbone", f"{backbone}, dim {bundle.manifest.dim}, fingerprint {bundle.fingerprint}")
-        for name, standing in standings(bundle, data, provider):
-            yield Finding(f"provider {name}", standing)
+        for name, sentence, standings in overviews(bundle, _remembered(data, bundle), provider):
+            yield Finding(f"provider {name}", sentence, measured=standings)
         session, cosine = open_tuned(bundle, data, provider, precision)
     except PenultimateError as error:
         yield Finding("network", "not in use", str(error))
@@ -138,12 +157,17 @@ def _profile(bundle: Bundle, session: Session) -> Iterator[Finding]:
 
 def _origin(data: DataFolder, bundle: Bundle, numerics: Numerics) -> str:
     """Where the schedule is from."""
+    if _remembered(data, bundle).read(numerics):
+        return "measured on this machine"
+    return "the usual one: `penultimate tune` measures this machine"
+
+
+def _remembered(data: DataFolder, bundle: Bundle) -> Measurements:
+    """What was measured under the usual bound."""
     from extractor.backbones.measured import Measurements
     from extractor.backbones.schedule import LATENCY_BOUND
 
-    if Measurements(data, bundle, LATENCY_BOUND).read(numerics):
-        return "measured on this machine"
-    return "the usual one: `penultimate tune` measures this machine"
+    return Measurements(data, bundle, LATENCY_BOUND)
 
 
 def _data(data: DataFolder) -> Iterator[Finding]:

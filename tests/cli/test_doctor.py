@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from extractor.collections import Collection
-from extractor.settings import DataFolder
+from extractor.settings import DataFolder, cores
 
 
-def findings(done) -> dict[str, dict[str, str]]:
+def findings(done) -> dict[str, dict[str, Any]]:
     return {finding["topic"]: finding for finding in json.loads(done.stdout)}
 
 
@@ -30,11 +31,32 @@ def test_all_is_well(penultimate, bundle) -> None:
 
 
 def test_for_people_it_is_a_list(penultimate) -> None:
-    """One line a finding, marked."""
+    """One line a finding, marked; below it, a table of what was measured."""
     done = penultimate("doctor", "--provider", "cpu")
     assert done.returncode == 0
-    assert all(line.startswith("✓") for line in done.stdout.splitlines())
+    findings, table = (part.splitlines() for part in done.stdout.split("\n\n"))
+    assert all(line.startswith("✓") for line in findings)
     assert "cpu/fp32" in done.stdout
+    assert table[0].split()[:5] == ["provider", "precision", "batch", "parallel", "images/s"]
+    chosen = next(line for line in table if line.endswith("<-")).split()
+    assert chosen[:4] == ["cpu", "fp32", "1", str(cores())]
+    assert len({len(line.removesuffix("<-").rstrip()) for line in table}) == 1
+
+
+def test_each_precision_that_passes_is_measured(penultimate) -> None:
+    """One run at a time, and as many as are taken; with cosines and memory. Nothing is remembered."""
+    done = penultimate("doctor", "--json")
+    found = findings(done)
+    (fp32,) = found["provider cpu"]["measured"]
+    assert (fp32["provider"], fp32["precision"], fp32["trouble"]) == ("cpu", "fp32", "")
+    assert 0.9999 < fp32["golden_cosine"] <= fp32["golden_median"] <= 1.000001
+    assert [row["parallel"] for row in fp32["table"]] == sorted({1, cores()})
+    for row in fp32["table"]:
+        assert row["images_per_second"] > 0
+        assert 0 < row["p50"] <= row["p99"]
+        assert row["memory"] > 10e6
+    assert found["provider cuda"]["measured"] == []
+    assert "the usual one" in found["schedule"]["value"]
 
 
 def test_without_a_backbone_it_fails_and_says_what_to_do(penultimate, tmp_path: Path) -> None:

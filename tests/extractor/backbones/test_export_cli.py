@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from extractor.backbones import catalogue
 from extractor.backbones.bundle import Bundle
+from extractor.cli.backbones import size_text
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 
@@ -99,6 +102,15 @@ def test_backbones_tells_what_is_exported(exported_data: DataFolder, bundle: Bun
     ]
     assert len(table) == len(rows) + 1 > 15
     assert rows[0]["weights_here"] is True
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(170, "0.2 kB"), (42_300, "42 kB"), (999_000, "999 kB"), (4_660_000, "4.7 MB"), (553_400_000, "553 MB")],
+)
+def test_no_network_is_shown_without_size(count: int, shown: str) -> None:
+    """A small one of a user's own is not "0 MB"."""
+    assert size_text(count) == shown
 
 
 def test_backbones_reports_damage_and_goes_on(tmp_path: Path) -> None:

@@ -145,9 +145,7 @@ def test_a_graph_that_cannot_be_rewritten_is_passed_over(
     with pytest.raises(Unavailable, match=f"cannot be written as cuda/fp16 wants it: {error}; use another"):
         session.open_session(bundle, "cuda", "fp16", data=data)
     assert session.open_session(bundle, data=data)[0].numerics == ("cpu", "fp32")
-    assert (
-        f"fp16 does not pass (the network of {bundle.path}" in dict(standing.standings(bundle, data))["cuda"]
-    )
+    assert f"fp16 does not pass (the network of {bundle.path}" in sentences(bundle, data)["cuda"]
 
 
 def test_a_graph_over_two_gigabytes_is_not_rewritten(bundle: Bundle, tmp_path: Path) -> None:
@@ -293,10 +291,16 @@ def test_figures_are_of_the_int8_graph_that_was_measured(bundle: Bundle, data: D
     assert kept.read(fp32) == [row]
 
 
+def sentences(bundle: Bundle, data: DataFolder) -> dict[str, str]:
+    """What is said of each provider."""
+    kept = Measurements(data, bundle, 0.05)
+    return {each.provider: each.sentence for each in standing.overviews(bundle, kept)}
+
+
 def test_the_standing_of_each_provider_is_a_sentence(bundle: Bundle, data: DataFolder, monkeypatch) -> None:
     """Installed, usable, proved; why not, where it is not."""
     monkeypatch.setattr(standing, "installed_providers", lambda: ["cpu"])
-    found = dict(standing.standings(bundle, data))
+    found = sentences(bundle, data)
     assert list(found) == ["cpu", "openvino", "cuda", "tensorrt"]
     assert found["cpu"].startswith("installed; fp32 passes (smallest cosine 0.9999")
     assert found["openvino"].startswith("not installed: pip install '.[openvino]'")
@@ -305,9 +309,7 @@ def test_the_standing_of_each_provider_is_a_sentence(bundle: Bundle, data: DataF
         raise Unavailable("the cosine is 0.5")
 
     monkeypatch.setattr(Session, "prove", fail)
-    assert (
-        dict(standing.standings(bundle, data))["cpu"] == "installed; fp32 does not pass (the cosine is 0.5)"
-    )
+    assert sentences(bundle, data)["cpu"] == "installed; fp32 does not pass (the cosine is 0.5)"
 
 
 def test_a_gpu_gets_batches_and_its_own_memory_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

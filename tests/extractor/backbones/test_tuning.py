@@ -15,7 +15,7 @@ from extractor.backbones.bundle import Bundle
 from extractor.backbones.measured import Measured, Measurements
 from extractor.backbones.schedule import Schedule, Tuning
 from extractor.backbones.session import Numerics, Session
-from extractor.backbones.tuning import Effort, choose, measure, open_tuned, tune
+from extractor.backbones.tuning import Effort, choose, glance, measure, open_tuned, tune
 from extractor.errors import InvalidArgument
 from extractor.settings import DataFolder
 
@@ -255,6 +255,14 @@ def test_a_real_network_is_measured(bundle, data) -> None:
     assert all(line.images_per_second > 0 and line.p99 >= line.p50 > 0 for line in tuned.table)
     assert data.tuning.exists() is (not tuned.trouble)
     assert tuned.schedule in [*(line.schedule for line in tuned.table), Schedule.usual("cpu")]
+
+
+def test_a_glance_measures_a_session_as_it_is(bundle: Bundle, data: DataFolder) -> None:
+    """Its batch size alone, with one run at a time and with as many as it has; nothing is remembered."""
+    tuned = glance(Session(bundle, CPU, Schedule(4, 3)), bundle)
+    assert (tuned.schedule, tuned.trouble) == (Schedule(4, 3), "")
+    assert [line.schedule for line in tuned.table] == [Schedule(4, 1), Schedule(4, 3)]
+    assert not data.tuning.exists()
 
 
 def test_batches_give_what_single_images_give(bundle: Bundle) -> None:
