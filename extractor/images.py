@@ -137,7 +137,7 @@ def _read(data: bytes, limits: Limits, spec: Preprocessing | None = None) -> tup
         with _open(data) as image:
             _check_size(image, limits)
             size = image.size
-            extent = _reduced(image, spec.resize_shorter) if spec and spec.decode == "fast" else size
+            extent = _reduced(image, max(spec.box)) if spec and spec.decode == "fast" else size
             with _one_large(image, size):
                 pixels = _pixels(data, image, spec)
                 orientation = _orientation(image)
@@ -168,9 +168,9 @@ def _pixels(data: bytes, image: Image.Image, spec: Preprocessing | None) -> Imag
     return image
 
 
-def _reduced(image: Image.Image, shorter: int) -> Size:
+def _reduced(image: Image.Image, side: int) -> Size:
     """Have a large JPEG decoded at the scale 1/2, 1/4 or 1/8; the picture's size in pixels of that."""
-    drafted = image.draft(None, (_SPARE * shorter, _SPARE * shorter))
+    drafted = image.draft(None, (_SPARE * side, _SPARE * side))
     return drafted[1][2:] if drafted else image.size
 
 

@@ -1,4 +1,4 @@
-"""From a whole picture to the network's input: resized, by its shorter side or to a square, and cropped.
+"""From a whole picture to the network's input: resized to cover, fill or fit a box, and cropped or padded.
 
 Only the pixels that remain are computed. Two passes with 8-bit values between
 them, in the order in which Pillow resizes a whole picture: the order decides
@@ -71,20 +71,40 @@ def to_input(image: Image.Image, frame: Frame, spec: Preprocessing) -> NDArray[n
     -------
     uint8 array of shape (spec.height, spec.width, 3)
     """
-    width, height = spec.width, spec.height
-    size = frame.width, frame.height
-    resized = _resized_size(size, spec)
-    left, top, right, bottom = _crop_box(frame, resized, (width, height))
-    if _down_first(size, resized):
+    resized = _resized_size((frame.width, frame.height), spec)
+    size = (
+        min(spec.width, resized[0]),
+        min(spec.height, resized[1]),
+    )  # less than the input's where it is padded
+    part = _part(image, frame, resized, size, spec)
+    whole = part if part.mode == "RGB" else part.convert("RGB")
+    pixels = np.frombuffer(whole.tobytes(), np.uint8).reshape(*size[::-1], 3)
+    return pixels if size == (spec.width, spec.height) else _padded(pixels, spec)
+
+
+def _part(
+    image: Image.Image, frame: Frame, resized: tuple[int, int], size: tuple[int, int], spec: Preprocessing
+) -> Image.Image:
+    """The centre, of `size`, of the picture once it is of size `resized`."""
+    width, height = size
+    left, top, right, bottom = _crop_box(frame, resized, size)
+    if _down_first((frame.width, frame.height), resized):
         first, last = _reach(left, right, image.width, resized[0])
         part = _resized(image, (last - first, height), (first, top, last, bottom), spec)
-        part = _resized(part, (width, height), (left - first, 0, right - first, height), spec)
-    else:
-        first, last = _reach(top, bottom, image.height, resized[1])
-        part = _resized(image, (width, last - first), (left, first, right, last), spec)
-        part = _resized(part, (width, height), (0, top - first, width, bottom - first), spec)
-    whole = part if part.mode == "RGB" else part.convert("RGB")
-    return np.frombuffer(whole.tobytes(), np.uint8).reshape(height, width, 3)
+        return _resized(part, size, (left - first, 0, right - first, height), spec)
+    first, last = _reach(top, bottom, image.height, resized[1])
+    part = _resized(image, (width, last - first), (left, first, right, last), spec)
+    return _resized(part, size, (0, top - first, width, bottom - first), spec)
+
+
+def _padded(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+    """The picture in the middle of an input of the mean's colour; what cannot be halved lies after it."""
+    height, width, _ = pixels.shape
+    padded = np.empty((spec.height, spec.width, 3), np.uint8)
+    padded[:] = [round(255 * mean) for mean in spec.mean]
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    padded[top : top + height, left : left + width] = pixels
+    return padded
 
 
 def _resized(
@@ -112,11 +132,15 @@ def _down_first(size: Size, resized: tuple[int, int]) -> bool:
 
 
 def _resized_size(size: Size, spec: Preprocessing) -> tuple[int, int]:
-    """Width and height after the resize, rounded down as torchvision does."""
-    width, height = size
-    shorter = spec.resize_shorter
+    """Width and height after the resize, rounded as torchvision does, or timm by rules of its own."""
+    (width, height), (down, across) = size, spec.box
     if spec.resize == "squash":
-        return shorter, shorter
+        return across, down
+    if spec.resize == "pad" or down != across:
+        ratios = width / across, height / down
+        ratio = max(ratios) if spec.resize == "pad" else min(ratios)
+        return max(1, round(width / ratio)), max(1, round(height / ratio))
+    shorter = spec.resize_shorter
     if width <= height:
         return shorter, int(shorter * height / width)
     return int(shorter * width / height), shorter

@@ -40,11 +40,11 @@ class Backbone:
         The name of the network in torchvision, or in timm.
     weights : Origin
     input_px : int
-        Side of the square input, in pixels.
+        Height of the input, in pixels.
     resize_shorter : int
-        The picture's shorter side after the resize, in pixels; a centre crop follows.
-    resize : {"shorter", "squash"}
-        "squash" makes the other side as long.
+        The shorter side, in pixels, of the box that pictures are resized to; a centre crop follows.
+    resize : {"shorter", "squash", "pad"}
+        How a picture fills that box; see `Preprocessing`.
     interpolation : str
     mean, std : tuple of float
         For each channel, in units of the 0..1 pixel range.
@@ -56,6 +56,10 @@ class Backbone:
         The smallest side that the network can take.
     resizable : bool
         False where another size than `input_px` is a mistake, whatever the network can take.
+    width_px : int, optional
+        Width of the input where it is not square.
+    resize_longer : int, optional
+        The box's longer side where it is not square.
     options : mapping
         What torchvision must be told so that it builds the network that these
         weights are for.
@@ -75,6 +79,8 @@ class Backbone:
     min_px: int = 32
     resizable: bool = True
     resize: Resize = "shorter"
+    width_px: int | None = None
+    resize_longer: int | None = None
     options: Mapping[str, bool] = field(default_factory=dict, hash=False)
 
     @property
@@ -83,33 +89,47 @@ class Backbone:
         return self.name.replace("/", "--")
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the input, in pixels."""
+        return self.input_px, self.width_px or self.input_px
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """The rule by which this network was evaluated: resize, then crop the centre."""
+        height, width = self.shape
         return Preprocessing(
-            height=self.input_px,
-            width=self.input_px,
+            height=height,
+            width=width,
             resize_shorter=self.resize_shorter,
             interpolation=self.interpolation,
             mean=self.mean,
             std=self.std,
             resize=self.resize,
+            resize_longer=self.resize_longer,
         )
 
     def at(self, px: int) -> Backbone:
-        """The same network for pictures of another size, cropped to the same part.
+        """The same network for inputs with a shorter side of `px`, cropped to the same part.
 
         Raises
         ------
         InvalidArgument
             When the network takes no other size, or none so small.
         """
-        if px == self.input_px:
+        shorter = min(self.shape)
+        if px == shorter:
             return self
         if not self.resizable:
-            raise InvalidArgument(f"{self.name} takes pictures of {self.input_px} px and no other size")
+            raise InvalidArgument(f"{self.name} takes pictures of {shorter} px and no other size")
         if px < self.min_px:
             raise InvalidArgument(f"{self.name} needs pictures of at least {self.min_px} px, not {px}")
-        return replace(self, input_px=px, resize_shorter=px * self.resize_shorter // self.input_px)
+        return replace(
+            self,
+            input_px=px * self.input_px // shorter,
+            width_px=self.width_px and px * self.width_px // shorter,
+            resize_shorter=px * self.resize_shorter // shorter,
+            resize_longer=self.resize_longer and px * self.resize_longer // shorter,
+        )
 
 
 def _read(file: Path) -> Iterator[Backbone]:

@@ -97,7 +97,7 @@ def pictures(bundle: Bundle, spec: Preprocessing) -> Iterator[bytes]:
     yield from golden
     grain = np.random.default_rng(0)
     for picture, times in zip(golden[:_FEW], itertools.cycle(_ENLARGED)):
-        yield enlarged(picture, round(times * spec.resize_shorter), grain)
+        yield enlarged(picture, round(times * max(spec.box)), grain)
 
 
 def enlarged(picture: bytes, shorter: int, grain: np.random.Generator) -> bytes:

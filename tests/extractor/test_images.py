@@ -101,6 +101,59 @@ def test_squashed_pictures_match_torchvision(width: int, height: int, side: int)
     assert differs_by_rounding_only(found, np.asarray(squashed))
 
 
+@settings(deadline=None, max_examples=60)
+@example(277, 600, "border", (65, 96), 0.9)
+@example(300, 300, "center", (96, 64), 0.875)
+@given(
+    width=st.integers(32, 700),
+    height=st.integers(32, 700),
+    mode=st.sampled_from(["center", "squash", "border"]),
+    shape=st.sampled_from([(96, 96), (97, 64), (64, 97), (128, 31)]),
+    part=st.sampled_from([1.0, 0.95, 0.875]),
+)
+def test_every_crop_mode_of_timm_gives_timm_s_pixels(
+    width: int, height: int, mode: str, shape: tuple[int, int], part: float
+) -> None:
+    """For square inputs and others: cropped, squashed, or padded with the mean's colour."""
+    from timm.data import create_transform
+
+    image, (first, second) = noise(width, height), sorted(int(side / part) for side in shape)
+    mean = (0.5, 0.25, 0.125)
+    prepare = create_transform((3, *shape), crop_mode=mode, crop_pct=part, interpolation="bicubic", mean=mean)
+    steps = [step for step in prepare.transforms if type(step).__name__ not in ("MaybeToTensor", "Normalize")]
+    expected = image
+    for step in steps:
+        expected = step(expected)
+    rule = {"center": "shorter", "squash": "squash", "border": "pad"}[mode]
+    longer = None if first == second else second
+    spec = Preprocessing(
+        *shape,
+        first,
+        "bicubic",
+        mean,
+        (0.5,) * 3,
+        resize=rule,
+        resize_longer=longer,  # type: ignore[arg-type]
+    )
+    assert differs_by_rounding_only(decode(encoded(image), spec), np.asarray(expected))
+
+
+def test_a_line_that_is_padded_stays_a_line() -> None:
+    """Where its width would be rounded to nothing, which timm refuses, one pixel of it is left."""
+    spec = replace(SPEC, resize_shorter=224, resize="pad")
+    pixels = decode(encoded(Image.new("RGB", (2, 700), "white")), spec)
+    assert (pixels[:, 111] == 255).all()
+    assert (np.delete(pixels, 111, axis=1) == 128).all()
+
+
+def test_a_padded_grey_picture_has_the_mean_s_colour_around_it() -> None:
+    """timm makes it RGB first."""
+    spec = replace(SPEC, resize_shorter=224, resize="pad", mean=(1.0, 0.5, 0.0))
+    pixels = decode(encoded(Image.new("L", (300, 100), 77)), spec)
+    assert pixels[0, 0].tolist() == pixels[-1, -1].tolist() == [255, 128, 0]
+    assert (pixels[75:149] == 77).all()
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_is_read(format: str) -> None:
     """All six formats give pixels of the input size."""

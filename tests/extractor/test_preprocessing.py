@@ -18,8 +18,8 @@ def with_decode(manifest: Manifest, decode: str) -> Manifest:
 
 def test_the_usual_decoding_and_resize_are_not_written_down() -> None:
     """Manifests and fingerprints are those of before there was a choice."""
-    assert not {"decode", "resize"} & SPEC.facts().keys()
-    assert {**SPEC.facts(), "decode": "exact", "resize": "shorter"} == asdict(SPEC)
+    assert not {"decode", "resize", "resize_longer"} & SPEC.facts().keys()
+    assert {**SPEC.facts(), "decode": "exact", "resize": "shorter", "resize_longer": None} == asdict(SPEC)
     assert replace(SPEC, resize="squash").facts() == {**SPEC.facts(), "resize": "squash"}
 
 
@@ -54,6 +54,14 @@ def test_a_decoding_of_a_later_version_is_refused() -> None:
 
 def test_a_resize_of_a_later_version_is_refused() -> None:
     """The sentence has the value and what is known."""
-    sentence = "its pictures are resized by 'seam', and this version knows shorter, squash"
+    sentence = "its pictures are resized by 'seam', and this version knows shorter, squash, pad"
     with pytest.raises(ValueError, match=re.escape(sentence)):
         replace(SPEC, resize="seam")  # type: ignore[arg-type]
+
+
+def test_the_longer_side_of_the_box_lies_as_the_input_does() -> None:
+    """Without one the box is square, whatever the input is."""
+    assert SPEC.box == replace(SPEC, height=256).box == (256, 256)
+    assert replace(SPEC, height=300, resize_longer=320).box == (320, 256)
+    assert replace(SPEC, width=300, resize_longer=320).box == (256, 320)
+    assert replace(SPEC, height=300, resize_longer=320).facts()["resize_longer"] == 320

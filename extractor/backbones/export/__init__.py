@@ -108,7 +108,7 @@ def _named(name: str, variant: Variant) -> tuple[str, Variant]:
 
 
 def _sized(backbone: Backbone, size: int | None) -> Backbone:
-    if size == backbone.input_px:
+    if size == min(backbone.shape):
         raise InvalidArgument(f"{backbone.name} takes pictures of {size} px anyway: leave the size out")
     return backbone.at(size) if size else backbone
 
@@ -146,8 +146,8 @@ def _published(
     network = original(backbone, file)
     weights = _origin(backbone, file, own, network)
     if variant.size:
-        fit_size(network, variant.size)
-    embedding = changed(penultimate(network), network, variant, backbone.input_px)
+        fit_size(network, *backbone.shape)
+    embedding = changed(penultimate(network), network, variant, backbone.shape)
     manifest = Manifest(
         backbone=backbone.name + variant.suffix,
         layer=variant.layer,
@@ -184,7 +184,7 @@ def _origin(backbone: Backbone, file: Path, own: bool, network: Any) -> dict[str
 def _dim(embedding: Any, backbone: Backbone) -> int:
     import torch
 
-    return int(embedding(torch.zeros(1, 3, backbone.input_px, backbone.input_px)).shape[1])
+    return int(embedding(torch.zeros(1, 3, *backbone.shape)).shape[1])
 
 
 def _judge(

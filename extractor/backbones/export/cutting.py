@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 
-def changed(embedding: torch.nn.Module, network: Any, variant: Variant, size: int) -> torch.nn.Module:
-    """What `variant` makes of a network: normalised pictures [n, 3, size, size] to embeddings [n, dim].
+def changed(
+    embedding: torch.nn.Module, network: Any, variant: Variant, shape: tuple[int, int]
+) -> torch.nn.Module:
+    """What `variant` makes of a network: normalised pictures [n, 3, height, width] to embeddings [n, dim].
 
     Parameters
     ----------
@@ -24,8 +26,8 @@ def changed(embedding: torch.nn.Module, network: Any, variant: Variant, size: in
     network : torch.nn.Module
         The whole of it.
     variant : Variant
-    size : int
-        Side of the input, in pixels.
+    shape : tuple of int
+        Height and width of the input, in pixels.
 
     Raises
     ------
@@ -33,11 +35,11 @@ def changed(embedding: torch.nn.Module, network: Any, variant: Variant, size: in
         When the network has no such layer, or it cannot be pooled so.
     """
     if variant.cuts:
-        embedding = cut(network, variant.cuts, size)
+        embedding = cut(network, variant.cuts, shape)
     return _mirrored(embedding) if variant.views == "flip" else embedding
 
 
-def cut(network: Any, cuts: Iterable[Cut], size: int) -> torch.nn.Module:
+def cut(network: Any, cuts: Iterable[Cut], shape: tuple[int, int]) -> torch.nn.Module:
     """The network up to some of its layers, each pooled, their vectors one after the other.
 
     Errors are those of `changed`. What comes after the last of the layers is
@@ -45,7 +47,7 @@ def cut(network: Any, cuts: Iterable[Cut], size: int) -> torch.nn.Module:
     """
     import torch
 
-    known = outputs(network, size)
+    known = outputs(network, *shape)
     poolings = [(one.layer, _pooling(one, find_layer(known, one.layer))) for one in cuts]
 
     class AtLayers(torch.nn.Module):

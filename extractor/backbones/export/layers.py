@@ -87,8 +87,9 @@ def layers_of(name: str, size: int | None = None) -> list[Output]:
     with warnings.catch_warnings(action="ignore"):  # of torch's and timm's own coming changes
         network = _untrained(backbone)
         if size is not None:
-            fit_size(network, backbone.at(size).input_px)
-        known = outputs(network, size or backbone.input_px)
+            backbone = backbone.at(size)
+            fit_size(network, *backbone.shape)
+        known = outputs(network, *backbone.shape)
     return [output for output in known.values() if output.kind]
 
 
@@ -102,24 +103,25 @@ def _untrained(backbone: Backbone) -> Any:
     return timm.create_model(backbone.architecture).eval()
 
 
-def outputs(network: torch.nn.Module, size: int) -> dict[str, Output]:
+def outputs(network: torch.nn.Module, height: int, width: int) -> dict[str, Output]:
     """Every layer with one output of its own in a run of the network, in the order of the run.
 
     Parameters
     ----------
     network : torch.nn.Module
-        In evaluation mode, on pictures of shape [n, 3, size, size].
-    size : int
+        In evaluation mode, on pictures of shape [n, 3, height, width].
+    height, width : int
 
     Raises
     ------
     InvalidArgument
         When the network does not take pictures of that size.
     """
-    shapes = _shapes(network, size, size)
-    wider = _shapes(network, size, 2 * size, whole=False)
+    shapes = _shapes(network, height, width)
+    wider = _shapes(network, height, 2 * width, whole=False)
     return {
-        layer: _described(network, layer, shape, wider.get(layer, shape)) for layer, shape in shapes.items()
+        layer: _described(network, layer, shape, wider.get(layer, shape), height / width)
+        for layer, shape in shapes.items()
     }
 
 
@@ -134,7 +136,7 @@ def find_layer(known: dict[str, Output], layer: str) -> Output:
     )
 
 
-def fit_size(network: Any, size: int) -> None:
+def fit_size(network: Any, height: int, width: int) -> None:
     """Prepare a network for pictures of another size than the one it was trained on.
 
     Fully convolutional ones need nothing. Transformers of timm that can
@@ -147,16 +149,16 @@ def fit_size(network: Any, size: int) -> None:
     """
     if hasattr(network, "set_input_size"):
         try:
-            network.set_input_size(img_size=(size, size))
+            network.set_input_size(img_size=(height, width))
         except Exception as error:  # networks have no common kind of refusal
-            raise _refused(size, size, error) from error
-    _shapes(network, size, size)
+            raise _refused(height, width, error) from error
+    _shapes(network, height, width)
 
 
 def _described(
-    network: torch.nn.Module, layer: str, shape: tuple[int, ...], wider: tuple[int, ...]
+    network: torch.nn.Module, layer: str, shape: tuple[int, ...], wider: tuple[int, ...], aspect: float
 ) -> Output:
-    """Which axes are the places: those that grow with the picture's width tell."""
+    """Which axes are the places: those that grow with the picture's width tell; `aspect`: height by width."""
     name = type(network.get_submodule(layer)).__name__
     grown = tuple(axis for axis, (one, other) in enumerate(zip_longest(shape, wider)) if one != other)
     kind: Kind | None = None
@@ -165,7 +167,7 @@ def _described(
         case 1, ():
             kind = "vector"
         case 3, _ if declared.keys().isdisjoint(shape[:2]):  # else from each token to each, of an attention
-            kind = _map(shape, grown)
+            kind = _map(shape, grown, aspect)
         case 2, (0,):  # twice as many patches, and as many others as before
             kind, prefix = "tokens", 2 * shape[0] - wider[0]
         case 2, () if shape[0] in declared and shape[1] not in declared:
@@ -173,12 +175,13 @@ def _described(
     return Output(layer, name, shape, kind, prefix, prefix > 0 and _has_class_token(network))
 
 
-def _map(shape: tuple[int, ...], grown: tuple[int, ...]) -> Kind | None:
-    """A square picture's map is square; where its sides do not grow, its channels are of another number."""
+def _map(shape: tuple[int, ...], grown: tuple[int, ...], aspect: float) -> Kind | None:
+    """A map has the picture's proportions; where its sides do not grow, its channels do not have them too."""
     first, second, third = shape
-    if second == third and (grown == (2,) or (not grown and first != second)):
+    last_two, first_two = second == round(aspect * third), first == round(aspect * second)
+    if last_two and (grown == (2,) or (not grown and not first_two)):
         return "map"
-    if first == second and (grown == (1,) or (not grown and second != third)):
+    if first_two and (grown == (1,) or (not grown and not last_two)):
         return "map, channels last"
     return None
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from extractor.backbones.catalogue import Backbone
 from extractor.backbones.export.lite_names import published_names
-from extractor.backbones.export.weights import State, differing, load, read_state
-from extractor.errors import InvalidArgument
+from extractor.backbones.export.timm_weights import timm_network
+from extractor.backbones.export.weights import load, read_state
 from extractor.results import Vector
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def original(backbone: Backbone, weights: Path) -> Any:
         When the file cannot be read, or is of another network.
     """
     import_torchvision()
-    return _LOADERS[backbone.source](backbone, read_state(weights)).eval().requires_grad_(False)
+    return _LOADERS[backbone.source](backbone, weights).eval().requires_grad_(False)
 
 
-def _lite(backbone: Backbone, state: State) -> Any:
+def _lite(backbone: Backbone, file: Path) -> Any:
     """The network of timm; the file's tensors have timm's names, or all of them the published ones."""
     import timm
 
-    network = timm.create_model(backbone.architecture)
+    state, network = read_state(file), timm.create_model(backbone.architecture)
     names = network.state_dict().keys()
     if not names & state.keys():
         published = published_names(names)
@@ -75,9 +75,10 @@ def _lite(backbone: Backbone, state: State) -> Any:
     return network
 
 
-def _torchvision(backbone: Backbone, state: State) -> Any:
+def _torchvision(backbone: Backbone, file: Path) -> Any:
     from torchvision.models import get_model
 
+    state = read_state(file)
     network = get_model(backbone.architecture, weights=None, **backbone.options)
     if any(map(_OLD_DENSENET.search, state)):
         state = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
@@ -85,26 +86,10 @@ def _torchvision(backbone: Backbone, state: State) -> Any:
     return network
 
 
-def _timm(backbone: Backbone, state: State) -> Any:
-    """The network of timm; a state under other names than its own goes through its own conversion."""
-    import timm
-
-    network = timm.create_model(backbone.architecture)
-    wanted = network.state_dict()
-    if wanted.keys() == state.keys():
-        load(network, state, backbone)
-        return network
-    converted: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
-    try:
-        return timm.create_model(backbone.architecture, **converted)
-    except (RuntimeError, KeyError) as error:
-        raise InvalidArgument(differing(wanted, state, backbone)) from error
-
-
-_LOADERS: dict[str, Callable[[Backbone, State], Any]] = {
+_LOADERS: dict[str, Callable[[Backbone, Path], Any]] = {
     "efficientnet-lite": _lite,
     "torchvision": _torchvision,
-    "timm": _timm,
+    "timm": timm_network,
 }
 
 
@@ -121,10 +106,10 @@ def transform(backbone: Backbone) -> Any:
     asked: dict[str, Any] = {}
     if backbone.source == "efficientnet-lite":  # weights that were trained on other inputs than timm's
         asked = {"mean": backbone.mean, "std": backbone.std}
-    if backbone.input_px != published["input_size"][1]:
+    if backbone.shape != tuple(published["input_size"][1:]):
         # half a pixel more, as timm rounds down
-        asked["crop_pct"] = backbone.input_px / (backbone.resize_shorter + 0.5)
-        asked["input_size"] = (3, backbone.input_px, backbone.input_px)
+        asked["crop_pct"] = min(backbone.shape) / (backbone.resize_shorter + 0.5)
+        asked["input_size"] = (3, *backbone.shape)
     return data.create_transform(**data.resolve_data_config(asked, pretrained_cfg=published))
 
 

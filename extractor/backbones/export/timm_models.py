@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Any
 
 from extractor.backbones import catalogue
@@ -15,7 +16,7 @@ from extractor.preprocessing import Resize
 
 _FILE = "model.safetensors"
 _INTERPOLATIONS = ("bilinear", "bicubic")
-_RESIZES: dict[str, Resize] = {"center": "shorter", "squash": "squash"}
+_RESIZES: dict[str, Resize] = {"center": "shorter", "squash": "squash", "border": "pad"}
 
 
 def find(name: str) -> Backbone:
@@ -46,7 +47,6 @@ def described(architecture: str) -> Backbone:
     _check_preprocessing(architecture, published)
     with torch.device("meta"):
         network: Any = timm.create_model(architecture)
-    px = published.input_size[1]
     return Backbone(
         name=TIMM + architecture,
         source="timm",
@@ -55,15 +55,26 @@ def described(architecture: str) -> Backbone:
             published,
             sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
         ),
-        input_px=px,
-        resize_shorter=int(px / published.crop_pct),
-        resize=_RESIZES[published.crop_mode],
-        interpolation=published.interpolation,
-        mean=published.mean,
-        std=published.std,
+        **preparation(published),
         dim=getattr(network, "head_hidden_size", None) or network.num_features,
         parameters=sum(tensor.numel() for tensor in network.parameters()),
     )
+
+
+def preparation(published: Any) -> dict[str, Any]:
+    """How pictures are prepared for the weights that timm describes so: a backbone's facts of that."""
+    height, width = published.input_size[1:]
+    shorter, longer = sorted(math.floor(side / published.crop_pct) for side in (height, width))
+    return {
+        "input_px": height,
+        "width_px": None if width == height else width,
+        "resize_shorter": shorter,
+        "resize_longer": None if longer == shorter else longer,
+        "resize": _RESIZES[published.crop_mode],
+        "interpolation": published.interpolation,
+        "mean": published.mean,
+        "std": published.std,
+    }
 
 
 def _tagged(published: Any) -> str:
@@ -96,13 +107,11 @@ def _check_known(architecture: str) -> None:
 
 
 def _check_preprocessing(architecture: str, published: Any) -> None:
-    """InvalidArgument unless pictures are resized by one of our rules and cropped to a square."""
+    """InvalidArgument unless pictures are resized by one of our rules."""
     if published is None:
         raise NotFound(f"timm says nothing of how pictures are prepared for {architecture}")
-    _, height, width = published.input_size
     reasons = {
-        f"it pads pictures ({published.crop_mode})": published.crop_mode not in _RESIZES,
-        f"its input is {width} x {height}, not square": height != width,
+        f"it crops by {published.crop_mode}": published.crop_mode not in _RESIZES,
         f"it resizes by {published.interpolation}": published.interpolation not in _INTERPOLATIONS,
         f"it takes {published.input_size[0]} channels": published.input_size[0] != 3,
     }

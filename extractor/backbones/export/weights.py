@@ -135,11 +135,21 @@ def read_state(file: Path) -> State:
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any, as torch's readers raise on what they cannot read
-        raise InvalidArgument(
-            f"{file} cannot be read as weights: it must be a .safetensors file, or what "
-            "`torch.save(network.state_dict(), FILE)` writes, without any Python object in it"
-        ) from error
+        raise unreadable(file) from error
     return _unwrapped(found, file)
+
+
+def unreadable(file: Path) -> InvalidArgument:
+    """What to say of a file that is no file of weights, or holds more than may be read."""
+    return InvalidArgument(
+        f"{file} cannot be read as weights: it must be a .safetensors file, or what "
+        "`torch.save(network.state_dict(), FILE)` writes, without any Python object in it"
+    )
+
+
+def without_state(file: Path) -> InvalidArgument:
+    """What to say of a file that can be read and holds no weights."""
+    return InvalidArgument(f"{file} holds no state dict: save `network.state_dict()` and give that")
 
 
 def _read_safetensors(file: Path) -> State:
@@ -160,7 +170,7 @@ def _unwrapped(found: Any, file: Path) -> State:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, dict) or not found or not all(map(torch.is_tensor, found.values())):
-        raise InvalidArgument(f"{file} holds no state dict: save `network.state_dict()` and give that")
+        raise without_state(file)
     return found
 
 
@@ -193,8 +203,8 @@ def _differences(wanted: State, found: State) -> Iterator[str]:
         shape = tuple(tensor.shape)
         if name not in found:
             yield f"{name} {shape} is missing"
-        elif tuple(found[name].shape) != shape:
-            yield f"{name} is {tuple(found[name].shape)} and should be {shape}"
+        elif (other := tuple(getattr(found[name], "shape", ()))) != shape:
+            yield f"{name} is {other} and should be {shape}"
     for name in found:
         if name not in wanted:
             yield f"{name} is not in this network"

@@ -18,6 +18,8 @@ from extractor.backbones.origins import HuggingFaceFile, PackageFile, TorchHubFi
 from extractor.errors import InvalidArgument, NotFound
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, checked_name
 
+SAMPLE = catalogue.find("timm/vit_small_patch14_dinov2")
+
 
 @pytest.mark.parametrize(
     ("name", "side", "resize"),
@@ -234,15 +236,78 @@ def test_a_model_without_published_weights_takes_one_s_own(tmp_path: Path) -> No
         ("timm/resnet10t.nowhere", NotFound, "has no weights 'nowhere' for resnet10t"),
         ("timm/hf-hub:some/model", NotFound, "has no model 'hf-hub:some/model'"),
         ("timm/", NotFound, "has no model ''"),
-        ("timm/deepseek_vit_412m", InvalidArgument, r"cannot be used: it pads pictures \(border\)"),
     ],
 )
-def test_what_timm_does_not_have_or_we_do_not_do_is_said(
-    name: str, error: type[Exception], sentence: str
-) -> None:
-    """Nothing is looked for on a network, and no rule is claimed that is not ours."""
+def test_what_timm_does_not_have_is_said(name: str, error: type[Exception], sentence: str) -> None:
+    """Nothing is looked for on a network."""
     with pytest.raises(error, match=sentence):
         timm_models.find(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"crop_mode": "corners"}, "it crops by corners"),
+        ({"interpolation": "random"}, "it resizes by random"),
+        ({"input_size": (1, 96, 96)}, "it takes 1 channels"),
+    ],
+)
+def test_no_rule_is_claimed_that_is_not_ours(
+    change: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a later timm may publish is refused with what it is."""
+    networks.import_torchvision()
+    import timm.models
+
+    published = replace(timm.models.get_pretrained_cfg("resnet10t"), **change)  # type: ignore[type-var]
+    monkeypatch.setattr(timm.models, "get_pretrained_cfg", lambda _name: published)
+    with pytest.raises(InvalidArgument, match=f"timm/resnet10t cannot be used: {sentence}$"):
+        timm_models.find("timm/resnet10t")
+
+
+def test_pictures_are_prepared_for_every_model_of_timm_as_timm_says() -> None:
+    """Of all its names, with tags and without: the sizes in its own steps are those of our rule."""
+    networks.import_torchvision()
+    import timm
+    from timm.data import create_transform, resolve_data_config
+    from timm.models import get_pretrained_cfg
+
+    names = {*timm.list_models(), *timm.list_models(pretrained=True)}
+    cfgs: list[Any] = [get_pretrained_cfg(name) for name in names]
+    rules = {(cfg.input_size, cfg.crop_pct, cfg.crop_mode, cfg.interpolation): cfg for cfg in cfgs}
+    modes = {cfg.crop_mode for cfg in rules.values()}
+    assert modes == {"center", "squash", "border"}
+    for cfg in rules.values():
+        found = replace(SAMPLE, **timm_models.preparation(cfg))
+        resize, crop = create_transform(**resolve_data_config({}, pretrained_cfg=cfg.to_dict())).transforms[
+            :2
+        ]
+        box = resize.size if isinstance(resize.size, tuple) else (resize.size, resize.size)
+        assert (found.preprocessing.box, found.shape) == (box, tuple(crop.size))
+        assert (type(resize).__name__ == "ResizeKeepRatio") == (cfg.crop_mode == "border")
+        assert str(resize.interpolation).endswith(found.interpolation.upper()) or (
+            resize.interpolation.value == found.interpolation
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "resize", "smaller"),
+    [
+        ("timm/vit_base_patch16_sapiens2", (1024, 768), "squash", (512, 384)),
+        ("timm/deepseek_vit_412m", (546, 546), "pad", (384, 384)),
+    ],
+)
+def test_models_that_pad_or_take_no_squares_are_described(
+    name: str, shape: tuple[int, int], resize: str, smaller: tuple[int, int]
+) -> None:
+    """A size is that of the shorter side; the input keeps its proportions, and the library prepares it so."""
+    row = timm_models.find(name)
+    assert (row.shape, row.resize) == (shape, resize)
+    assert row.at(min(shape)) is row
+    asked = row.at(384)
+    assert asked.shape == asked.preprocessing.box == smaller
+    assert tuple(networks.transform(asked).transforms[0].size) == smaller
+    assert tuple(networks.transform(asked).transforms[1].size) == smaller
 
 
 def test_names_are_checked_without_torch() -> None:

@@ -71,7 +71,7 @@ def pictures_of(size: int, count: int = 2) -> Any:
 
 
 def at(network: Any, *cuts: str, size: int) -> Any:
-    return cut(network, map(Cut.parse, cuts), size)(pictures_of(size))
+    return cut(network, map(Cut.parse, cuts), (size, size))(pictures_of(size))
 
 
 def test_maps_are_pooled_over_their_places(resnet: Any) -> None:
@@ -165,7 +165,7 @@ def test_both_views_give_the_mean_and_mirroring_changes_nothing(resnet: Any) -> 
     import torch
 
     plain = penultimate(resnet)
-    both = changed(plain, resnet, Variant(views="flip"), 64)
+    both = changed(plain, resnet, Variant(views="flip"), (64, 64))
     pictures = pictures_of(64, count=3)
     found = both(pictures)
     torch.testing.assert_close(found, (plain(pictures) + plain(pictures.flip(3))) / 2)
@@ -321,8 +321,8 @@ def test_networks_of_every_layout_are_exported_as_they_are_cut(
     from extractor.preprocessing import Preprocessing
 
     network = library_network(name)
-    fit_size(network, size)
-    embedding = changed(penultimate(network), network, Variant(layers, size, views), size)
+    fit_size(network, size, size)
+    embedding = changed(penultimate(network), network, Variant(layers, size, views), (size, size))
     spec = Preprocessing(size, size, size, "bicubic", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     with warnings.catch_warnings(action="ignore"):
         write_graph(embedding, spec, tmp_path / "model.onnx")

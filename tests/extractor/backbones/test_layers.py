@@ -109,8 +109,8 @@ def test_a_transformer_interpolates_its_positions_as_its_library_does() -> None:
     asked = timm.create_model("vit_tiny_patch16_224", img_size=160).eval().requires_grad_(False)
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     asked.load_state_dict(checkpoint_filter_fn(state, asked))
-    fit_size(network, 160)
-    assert facts(outputs(network, 160)["blocks.3"]) == ((101, 192), "tokens", 1, True)
+    fit_size(network, 160, 160)
+    assert facts(outputs(network, 160, 160)["blocks.3"]) == ((101, 192), "tokens", 1, True)
     pictures = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(network(pictures), asked(pictures))
 
