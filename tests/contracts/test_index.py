@@ -1,6 +1,7 @@
-"""What every index does; the exact one is the judge of the others."""
+"""What every kind of segment does; the plain numpy index is the judge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,193 +10,257 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from extractor.errors import InvalidArgument
-from extractor.indexes import Index
+from extractor.indexes import Hits, Rows, unit
 from extractor.indexes.exact import ExactIndex
-from extractor.indexes.faiss import FaissIndex
+from extractor.indexes.kinds import KINDS, build, load, save
+from extractor.indexes.segments import Kind, Mask, Segment, scored
+from extractor.results import Vector
 
 DIM = 8
-MakeIndex = Callable[[int], Index]
+EXACT = [kind for kind in KINDS if kind.startswith("exact")]
+exact_kinds = pytest.mark.parametrize("kind", EXACT)
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.fixture(params=[ExactIndex, FaissIndex], ids=["exact", "faiss"])
-def make(request: pytest.FixtureRequest) -> MakeIndex:
-    made: MakeIndex = request.param
-    return made
+class Blocks:
+    """Vectors in blocks that can be gone through again."""
+
+    def __init__(self, numbers: Rows, vectors: Vector, size: int = 1000) -> None:
+        self._numbers, self._vectors, self._size = numbers, vectors, size
+
+    def __iter__(self) -> Iterator[tuple[Rows, Vector]]:
+        for start in range(0, len(self._numbers), self._size):
+            block = slice(start, start + self._size)
+            yield self._numbers[block], self._vectors[block]
 
 
-def vectors(count: int, dim: int = DIM, seed: int = 0) -> NDArray[np.float32]:
+def vectors(count: int, dim: int = DIM, seed: int = 0) -> Vector:
     """Vectors of many lengths that lie close together, as those of photos do."""
     rng = np.random.default_rng(seed)
     directions = rng.standard_normal((count, dim)) + 2 * rng.standard_normal(dim)
     return (directions * rng.uniform(0.01, 100, (count, 1))).astype(np.float32)
 
 
-def found(index: Index, query: Sequence[float] | NDArray[np.float32], k: int) -> list[int]:
-    (hits,) = index.search([query], k)
-    rows: list[int] = hits.rows.tolist()
-    return rows
+def clustered(count: int, dim: int, seed: int = 0) -> Vector:
+    """Vectors around some hundred centres, which differ in how far they spread and how many they have."""
+    centres = vectors(max(1, count // 100), dim, seed=99)
+    rng = np.random.default_rng(seed)
+    chosen = (len(centres) * rng.random(count) ** 1.5).astype(int)
+    noise = rng.standard_normal((count, dim)) * rng.uniform(0.1, 0.6, (count, 1))
+    return (unit(centres, dim)[chosen] + noise / np.sqrt(dim)).astype(np.float32)
 
 
-def test_a_vector_is_its_own_nearest_neighbour_at_any_length(make: MakeIndex) -> None:
+def segment_of(kind: Kind, stored: Vector, numbers: Rows | None = None) -> Segment:
+    if numbers is None:
+        numbers = np.arange(len(stored), dtype=np.int64)
+    return build(kind, stored.shape[1], Blocks(numbers, stored), len(stored))
+
+
+def search(
+    segment: Segment, stored: Vector, queries: Vector, k: int, allowed: Mask | None = None
+) -> list[Hits]:
+    """What a collection makes of the candidates: scores from the vectors themselves."""
+    queries, units = unit(queries, stored.shape[1]), unit(stored, stored.shape[1])
+    return [
+        scored(query, segment.numbers[places], units[places], k)
+        for query, places in zip(queries, segment.candidates(queries, k, allowed), strict=True)
+    ]
+
+
+def judged(stored: Vector, queries: Vector, k: int, allowed: Mask | None = None) -> list[Hits]:
+    judge = ExactIndex(stored.shape[1])
+    judge.add(stored)
+    if allowed is not None:
+        judge.remove(np.flatnonzero(~allowed))
+    return judge.search(queries, k)
+
+
+def same(found: Sequence[Hits], expected: Sequence[Hits]) -> None:
+    assert len(found) == len(expected)
+    for got, want in zip(found, expected, strict=True):
+        assert got.rows.tolist() == want.rows.tolist()
+        np.testing.assert_allclose(got.scores, want.scores, atol=2e-6)
+
+
+@every_kind
+def test_a_vector_is_its_own_nearest_neighbour_at_any_length(kind: Kind) -> None:
     """A stored vector times 3, or a millionth of it, has the score 1 with itself."""
-    index = make(DIM)
     stored = vectors(20)
-    rows = index.add(stored)
+    segment = segment_of(kind, stored)
     for factor in (1, 3, 1e-6):
-        hits = index.search(stored * factor, 1)
-        assert [int(hit.rows[0]) for hit in hits] == rows.tolist()
+        hits = search(segment, stored, stored * np.float32(factor), 1)
+        assert [int(hit.rows[0]) for hit in hits] == list(range(20))
         assert all(hit.scores[0] == 1.0 for hit in hits)
 
 
-def test_scores_are_cosines(make: MakeIndex) -> None:
+@every_kind
+def test_scores_are_cosines(kind: Kind) -> None:
     """The same direction is 1, a right angle 0, the opposite -1, whatever the lengths."""
-    index = make(2)
-    index.add([[5, 0], [0, 0.1], [-70, 0]])
-    (hits,) = index.search([[2, 0]], 3)
+    stored = np.array([[5, 0], [0, 0.1], [-70, 0]], np.float32)
+    (hits,) = search(segment_of(kind, stored), stored, np.array([[2, 0]], np.float32), 3)
     assert hits.rows.tolist() == [0, 1, 2]
     assert hits.scores.tolist() == [1.0, 0.0, -1.0]
 
 
-def test_ties_with_the_last_are_all_returned(make: MakeIndex) -> None:
+@every_kind
+def test_ties_with_the_last_are_all_candidates(kind: Kind) -> None:
     """Equal directions get equal scores, and none of them is left out by chance."""
-    index = make(DIM)
-    stored = vectors(100)
-    stored[10:90] = stored[10] * np.linspace(0.5, 20, 80, dtype=np.float32)[:, None]
-    index.add(stored)
-    assert found(index, stored[10], 1) == list(range(10, 90))
-    (hits,) = index.search(stored[[10]], 5)
-    assert set(hits.scores) == {1.0}
+    stored = vectors(400)
+    stored[10:310] = stored[10] * np.linspace(0.5, 20, 300, dtype=np.float32)[:, None]
+    segment = segment_of(kind, stored)
+    for count in (1, 7):  # alone, and together with others
+        for hits in search(segment, stored, np.repeat(stored[[10]], count, axis=0), 5):
+            assert hits.rows.tolist() == list(range(10, 310))
+            assert set(hits.scores) == {1.0}
 
 
-def test_an_empty_index_finds_nothing(make: MakeIndex) -> None:
+@every_kind
+def test_an_empty_segment_finds_nothing(kind: Kind) -> None:
     """Each query gets its own empty answer."""
-    assert [len(hits.rows) for hits in make(DIM).search(vectors(3), 10)] == [0, 0, 0]
+    segment = segment_of(kind, np.empty((0, DIM), np.float32))
+    for count in (0, 1, 9):
+        found = segment.candidates(unit(vectors(count), DIM), 10)
+        assert [len(places) for places in found] == [0] * count
 
 
-def test_one_row(make: MakeIndex) -> None:
-    """More neighbours than rows are asked for: the one there is comes back."""
-    index = make(DIM)
-    index.add(vectors(1))
-    assert found(index, vectors(1, seed=5)[0], 10) == [0]
+@every_kind
+def test_one_vector(kind: Kind) -> None:
+    """More neighbours than there are is asked for: the one there is comes back."""
+    segment = segment_of(kind, vectors(1), np.array([7]))
+    assert [places.tolist() for places in segment.candidates(unit(vectors(2, seed=5), DIM), 10)] == [[0], [0]]
+    assert segment.numbers.tolist() == [7]
 
 
-def test_nothing_added_and_nothing_asked(make: MakeIndex) -> None:
-    """Empty batches are no error."""
-    index = make(DIM)
-    assert index.add(np.empty((0, DIM))).tolist() == []
-    index.remove([])
-    assert index.search(np.empty((0, DIM)), 3) == []
+@every_kind
+def test_the_same_vector_twice_is_two_places(kind: Kind) -> None:
+    """Vectors are not told apart by their content."""
+    stored = np.repeat(vectors(1), 2, axis=0)
+    (hits,) = search(segment_of(kind, stored), stored, stored[:1], 2)
+    assert hits.rows.tolist() == [0, 1]
 
 
-def test_removed_rows_are_gone_and_the_others_keep_their_numbers(make: MakeIndex) -> None:
-    """Numbers are never used again, not even that of the last row."""
-    index = make(DIM)
-    stored = vectors(10)
-    index.add(stored)
-    index.remove([0, 4, 9])
-    assert len(index) == 7
-    assert found(index, stored[5], 10)[0] == 5
-    assert index.add(stored[:1]).tolist() == [10]
-    assert sorted(found(index, stored[5], 10)) == [1, 2, 3, 5, 6, 7, 8, 10]
+@exact_kinds
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.5, 0.02, 0.0005, 0.0])
+@pytest.mark.parametrize("together", [1, 6])
+def test_only_what_is_allowed_is_found(kind: Kind, share: float, together: int) -> None:
+    """Deleted and filtered places are passed over, be they many or few; the others are all compared."""
+    stored = vectors(6000, 32)
+    segment = segment_of(kind, stored)
+    allowed = np.random.default_rng(1).random(len(stored)) < share
+    queries = vectors(together, 32, seed=2)
+    same(search(segment, stored, queries, 10, allowed), judged(stored, queries, 10, allowed))
 
 
-def test_removing_what_is_not_there_changes_nothing(make: MakeIndex) -> None:
-    """Twice is as good as once."""
-    index = make(DIM)
-    index.add(vectors(3))
-    index.remove([1, 99])
-    index.remove([1])
-    assert len(index) == 2
+@every_kind
+def test_more_neighbours_than_are_allowed(kind: Kind) -> None:
+    """All that are allowed come, and nothing else."""
+    segment = segment_of(kind, vectors(100))
+    allowed = np.zeros(100, bool)
+    allowed[[3, 50, 98]] = True
+    for places in segment.candidates(unit(vectors(5, seed=1), DIM), 10, allowed):
+        assert sorted(places.tolist()) == [3, 50, 98]
 
 
-def test_the_same_vector_twice_is_two_rows(make: MakeIndex) -> None:
-    """Rows are not told apart by their content."""
-    index = make(DIM)
-    index.add(np.repeat(vectors(1), 2, axis=0))
-    assert found(index, vectors(1)[0], 2) == [0, 1]
+@exact_kinds
+def test_many_neighbours(kind: Kind) -> None:
+    """`k` may be most of what there is."""
+    stored, queries = vectors(3000), vectors(5, seed=1)
+    segment = segment_of(kind, stored)
+    for k in (1000, 2999, 3000, 5000):
+        same(search(segment, stored, queries[:1], k), judged(stored, queries[:1], k))
+        same(search(segment, stored, queries, k), judged(stored, queries, k))
 
 
+@every_kind
 @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf], ids=["zero", "nan", "inf"])
-def test_a_vector_without_direction_poisons_nothing(make: MakeIndex, bad: float) -> None:
-    """It is refused with its place, as item and as query, and the index stays as it was."""
-    index = make(DIM)
-    stored = vectors(3)
-    index.add(stored)
+def test_a_vector_without_direction_is_refused(kind: Kind, bad: float) -> None:
+    """With its place among those that came with it."""
     batch = vectors(3, seed=1)
     batch[1] = 0
     batch[1, 2] = bad
-    for refused in (lambda: index.add(batch), lambda: index.search(batch, 2)):
-        with pytest.raises(InvalidArgument, match="vector 1 of 3"):
-            refused()
-    assert found(index, stored[2], 9)[0] == 2
-    assert len(index) == 3
+    with pytest.raises(InvalidArgument, match="vector 1 of 3"):
+        segment_of(kind, batch)
 
 
+@every_kind
 @pytest.mark.parametrize("scale", [1e-40, 1e38], ids=["tiny", "huge"])
-def test_lengths_at_the_ends_of_float32(make: MakeIndex, scale: float) -> None:
+def test_lengths_at_the_ends_of_float32(kind: Kind, scale: float) -> None:
     """The square of such a number is no float32; the direction is still found."""
-    index = make(2)
-    index.add(np.array([[1, 0], [0, 1]]) * scale)
-    assert found(index, np.array([0.1, 0.9], np.float32), 1) == [1]
+    stored = (np.array([[1, 0], [0, 1]]) * scale).astype(np.float32)
+    (hits,) = search(segment_of(kind, stored), stored, np.array([[0.1, 0.9]], np.float32), 1)
+    assert hits.rows.tolist() == [1]
 
 
-def test_the_wrong_width_is_named(make: MakeIndex) -> None:
-    """Both widths are in the message."""
-    with pytest.raises(InvalidArgument, match=r"\(n, 8\), got \(2, 3\)"):
-        make(DIM).add(np.ones((2, 3)))
-    with pytest.raises(InvalidArgument, match=r"\(n, 8\), got \(3,\)"):
-        make(DIM).search(np.ones(3), 1)
+@every_kind
+def test_what_comes_in_must_be_what_was_announced(kind: Kind) -> None:
+    """Too many, too few, of another width, numbers that do not rise, and blocks that are used up."""
+    stored, numbers = vectors(3), np.arange(3, dtype=np.int64)
+    for dim, blocks, count, reason in (
+        (DIM, Blocks(numbers, stored), 2, "more than the 2 vectors"),
+        (DIM, Blocks(numbers, stored), 4, "3 vectors came instead of 4"),
+        (5, Blocks(numbers, stored), 3, r"\(n, 5\), got \(3, 8\)"),
+        (DIM, Blocks(numbers[::-1], stored), 3, "must rise"),
+        (DIM, Blocks(numbers[::-1], stored, size=1), 3, "must rise"),
+        (DIM, iter(Blocks(numbers, stored)), 3, "more than once"),
+        (DIM, [(numbers[:2], stored)], 3, "2 numbers came with 3 vectors"),
+    ):
+        with pytest.raises(InvalidArgument, match=reason):
+            build(kind, dim, blocks, count)
 
 
-def test_k_under_one_is_refused(make: MakeIndex) -> None:
-    """Also by an index that holds nothing."""
-    with pytest.raises(InvalidArgument, match="at least 1, not 0"):
-        make(DIM).search(vectors(1), 0)
-
-
+@exact_kinds
 @pytest.mark.parametrize(("count", "dim"), [(10_000, 256), (100_000, 64)])
-def test_large_indexes_agree_with_the_judge(make: MakeIndex, count: int, dim: int) -> None:
+def test_large_segments_agree_with_the_judge(kind: Kind, count: int, dim: int) -> None:
     """Same rows, same scores, for one query at a time and many together."""
-    stored, queries = vectors(count, dim), vectors(20, dim, seed=1)
-    index, judge = make(dim), ExactIndex(dim)
-    for part in np.array_split(stored, 3):
-        index.add(part)
-        judge.add(part)
-    index.remove(range(0, count, 7))
-    judge.remove(range(0, count, 7))
-    expected = judge.search(queries, 10)
-    together = index.search(queries, 10)
-    alone = [index.search([query], 10)[0] for query in queries]
-    for want, *answers in zip(expected, together, alone, strict=True):
-        for got in answers:
-            assert got.rows.tolist() == want.rows.tolist()
-            np.testing.assert_allclose(got.scores, want.scores, atol=2e-6)
+    stored, queries = clustered(count, dim), clustered(6, dim, seed=1)
+    segment = segment_of(kind, stored)
+    expected = judged(stored, queries, 10)
+    same(search(segment, stored, queries, 10), expected)
+    same([search(segment, stored, query[None], 10)[0] for query in queries], expected)
+
+
+@every_kind
+def test_a_segment_that_was_saved_answers_the_same(kind: Kind, tmp_path: Path) -> None:
+    """Also with a filter; and it takes the same memory."""
+    stored, queries = vectors(3000, 32), vectors(5, 32, seed=1)
+    segment = segment_of(kind, stored, np.arange(0, 9000, 3))
+    save(segment, tmp_path)
+    again = load(tmp_path)
+    assert (again.kind, again.nbytes) == (segment.kind, segment.nbytes)
+    assert again.numbers.tolist() == segment.numbers.tolist()
+    for allowed in (None, np.arange(3000) % 2 == 0, np.arange(3000) % 300 == 0):
+        same(search(again, stored, queries, 10, allowed), search(segment, stored, queries, 10, allowed))
+
+
+@every_kind
+def test_an_empty_segment_can_be_saved(kind: Kind, tmp_path: Path) -> None:
+    """Files without content are files too."""
+    save(segment_of(kind, np.empty((0, DIM), np.float32)), tmp_path)
+    again = load(tmp_path)
+    assert (len(again.numbers), again.candidates(unit(vectors(1), DIM), 3)[0].tolist()) == (0, [])
 
 
 # Few directions and small numbers, so that ties and repeats are the rule.
 _vector = st.lists(st.integers(-2, 2), min_size=3, max_size=3).filter(any)
-_steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("add"), st.lists(_vector, min_size=1, max_size=4)),
-        st.tuples(st.just("remove"), st.lists(st.integers(0, 12), max_size=3)),
-        st.tuples(st.just("search"), st.tuples(_vector, st.integers(1, 6))),
-    ),
-    max_size=12,
+
+
+@exact_kinds
+@given(
+    st.lists(st.tuples(_vector, st.booleans()), min_size=1, max_size=30),
+    st.lists(_vector, min_size=1, max_size=6),
+    st.integers(1, 8),
 )
-
-
-@given(_steps)
 @settings(deadline=None)
-def test_any_sequence_of_steps_agrees_with_the_judge(steps: list[tuple[str, list[list[int]]]]) -> None:
-    """Adding, removing and searching in any order gives what the exact index gives."""
-    index, judge = FaissIndex(3), ExactIndex(3)
-    for step, value in steps:
-        if step == "search":
-            query, k = value
-            (got,), (want,) = index.search([query], k), judge.search([query], k)
-            assert got.rows.tolist() == want.rows.tolist()
-            assert got.scores.tolist() == want.scores.tolist()
-        else:
-            answers = [getattr(each, step)(value) for each in (index, judge)]
-            assert np.array_equal(*answers) if step == "add" else answers == [None, None]
-    assert len(index) == len(judge)
+def test_whatever_is_stored_allowed_and_asked_the_judge_agrees(
+    kind: Kind, items: list[tuple[list[int], bool]], asked: list[list[int]], k: int
+) -> None:
+    """Ties at every rank, repeated vectors, everything or nothing allowed."""
+    stored: Vector = np.array([vector for vector, _ in items], np.float32)
+    allowed: NDArray[np.bool_] = np.array([kept for _, kept in items])
+    queries: Vector = np.array(asked, np.float32)
+    got, want = (
+        search(segment_of(kind, stored), stored, queries, k, allowed),
+        judged(stored, queries, k, allowed),
+    )
+    assert [hits.rows.tolist() for hits in got] == [hits.rows.tolist() for hits in want]
+    assert [hits.scores.tolist() for hits in got] == [hits.scores.tolist() for hits in want]
