@@ -12,6 +12,7 @@ from typing import NamedTuple
 from numpy.typing import ArrayLike
 
 from extractor.collections.item import Item
+from extractor.collections.sqlite import damaged_rows
 from extractor.collections.store import Block, Generation, Known, Meta, Store
 from extractor.errors import AlreadyExists, FingerprintMismatch, InvalidArgument, NotFound
 from extractor.indexes import SCORE_DECIMALS, Hits, Index
@@ -148,21 +149,21 @@ class Collection:
             )
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._store)
+        with self._lock, self._store.reading() as reader:
+            return len(reader)
 
     def get(self, id: str) -> Item:
         """The item of that id; NotFound when there is none."""
-        with self._lock:
-            item = self._store.get(id)
+        with self._lock, self._store.reading() as reader:
+            item = reader.get(id)
         if item is None:
             raise NotFound(f"the collection {self.name!r} has no item {id!r}")
         return item
 
     def known(self, id: str) -> Known | None:
         """Digest and file of the item of that id, or None."""
-        with self._lock:
-            return self._store.known(id)
+        with self._lock, self._store.reading() as reader:
+            return reader.known(id)
 
     def add(self, items: Iterable[Item]) -> None:
         """Add items, replacing those of the same id: all of them, on disk, or none.
@@ -230,12 +231,15 @@ class Collection:
     def _catch_up(self) -> None:
         """Bring the index to where the store is."""
         try:
-            with self._store.snapshot():
-                now = self._store.generation()
+            with self._store.reading() as reader:
+                now = reader.generation()
                 if now == self._seen:
                     return
-                self._forget(self._store.removed_since(self._seen))
-                for block in self._store.written_since(self._seen):
+                removed = reader.removed_since(self._seen)
+                if removed is None:
+                    self._empty()
+                self._forget(removed or [])
+                for block in reader.written_since(self._seen):
                     self._learn(block)
         except BaseException:
             self._empty()  # half of a generation must not answer
@@ -252,7 +256,7 @@ class Collection:
         try:
             rows = self._index.add(block.vectors).tolist()
         except InvalidArgument as error:
-            raise self._store.damaged(error) from None
+            raise damaged_rows(self._store.path, str(error)) from None
         self._rows.update(zip(block.numbers, rows, strict=True))
         self._ids.update(zip(rows, block.ids, strict=True))
 

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import enum
 import os
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from extractor.collections import metadata as metadata_
+from extractor.collections.metadata import Json
 from extractor.errors import InvalidArgument
 from extractor.indexes import has_direction
 from extractor.results import Vector
+
+MAX_LABEL = 1000
+"""Characters of a label."""
+
+MAX_THUMBNAIL_BYTES = 256 * 1024
+
+
+class Keep(enum.Enum):
+    """The kind of `KEEP`."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
+"""Stands for a label that stays as it is, where None takes it away."""
 
 
 class FileStamp(NamedTuple):
@@ -47,18 +66,28 @@ class Item:
         SHA-256 of the image file's bytes.
     file : FileStamp or None
         The file it was read from.
+    label : str or None
+        What it shows, as far as somebody has said so.
+    metadata : mapping
+        Free facts: a JSON object with finite numbers, of at most 64 kB.
+    thumbnail : bytes
+        A small JPEG; empty for none.
 
     Raises
     ------
     InvalidArgument
-        When the id is empty or no text that can be stored, or the vector is
-        not of one dimension, zero, or not finite.
+        When the id is empty or no text that can be stored, the vector is not
+        of one dimension, zero, or not finite, or one of the others is too
+        large or not what it should be.
     """
 
     id: str
     vector: Vector
     digest: bytes = b""
     file: FileStamp | None = None
+    label: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    thumbnail: bytes = b""
 
     def __post_init__(self) -> None:
         _check_id(self.id)
@@ -73,12 +102,61 @@ class Item:
                 "nothing can be compared with it"
             )
         object.__setattr__(self, "vector", vector)
+        object.__setattr__(self, "metadata", metadata_.checked(self.metadata, f"item {self.id!r}"))
+        check_label(self.label, self.id)
+        if len(self.thumbnail) > MAX_THUMBNAIL_BYTES:
+            raise InvalidArgument(
+                f"the thumbnail of item {self.id!r} has {len(self.thumbnail):,} bytes; "
+                f"at most {MAX_THUMBNAIL_BYTES:,} are kept"
+            )
+
+
+class Entry(NamedTuple):
+    """What a store says of an item.
+
+    Attributes
+    ----------
+    number : int
+        The store's own, which rises in the order of writing.
+    id : str
+    digest : bytes
+    file : FileStamp or None
+    label : str or None
+    metadata : dict
+    vector : float32 array of shape (dim,), or None
+        None where it was not asked for.
+    """
+
+    number: int
+    id: str
+    digest: bytes
+    file: FileStamp | None
+    label: str | None
+    metadata: dict[str, Json]
+    vector: Vector | None = None
+
+
+def check_label(label: str | None, id: str) -> None:
+    """Raise InvalidArgument unless `label` can be that of the item `id`."""
+    if label is None:
+        return
+    if not isinstance(label, str) or not 0 < len(label) <= MAX_LABEL:
+        raise InvalidArgument(
+            f"the label of item {id!r} must be a text of 1 to {MAX_LABEL:,} characters; None stands for none"
+        )
+    _check_text("label", label)
 
 
 def _check_id(id: str) -> None:
     if not id:
         raise InvalidArgument("an item's id must not be empty")
+    _check_text("id", id)
+
+
+def _check_text(what: str, text: str) -> None:
     try:
-        id.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise InvalidArgument(f"the id {id!r} is not valid Unicode and cannot be stored: rename it") from None
+        raise InvalidArgument(
+            f"the {what} {text!r} is not valid Unicode and cannot be stored: rename it"
+        ) from None

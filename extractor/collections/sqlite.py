@@ -3,17 +3,112 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from extractor.errors import DamagedFile, PenultimateError, Unavailable
+from extractor.errors import DamagedFile, InvalidArgument, PenultimateError, Unavailable
 
 BUSY_SECONDS = 30.0
 """How long a write waits for another process that is writing."""
 
+_WAL_BYTES = 64 * 2**20
+_SPARE_READERS = 8
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+class Database:
+    """An open file: one connection that writes, and others that read beside it.
+
+    Safe to share between threads: those that write take turns, those that
+    read have a connection each and wait for nobody.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which must exist.
+    prepare : callable
+        Is given every new connection, and whether it can write.
+    """
+
+    def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection, bool], None]) -> None:
+        self._path, self._prepare = path, prepare
+        self._writers, self._lock = threading.RLock(), threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._open = True
+        with translated(path):
+            self.writer, self._mode, self._state = connect_existing(path)
+            try:
+                prepare(self.writer, self._mode == "rw")
+            except BaseException:
+                self.writer.close()
+                raise
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is on disk when the block ends, or undone when it raises."""
+        with self._writers, translated(self._path), transaction(self.writer):
+            yield self.writer
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees the file as it was at its first reading.
+
+        Raises
+        ------
+        Unavailable
+            When the file can only be read here, and was written meanwhile.
+        """
+        try:
+            with translated(self._path), self._reader() as db, transaction(db, "DEFERRED"):
+                yield db
+        finally:
+            self._check_unwritten()
+
+    def close(self) -> None:
+        """Close every connection, those in use as soon as they are given back."""
+        with self._lock:
+            self._open = False
+            idle, self._idle = self._idle, []
+        with translated(self._path):
+            for db in (*idle, self.writer):  # the one that can write last: it clears up
+                db.close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        db = self._take()
+        try:
+            yield db
+        finally:
+            with self._lock:
+                kept = self._open and len(self._idle) < _SPARE_READERS
+                if kept:
+                    self._idle.append(db)
+            if not kept:
+                db.close()
+
+    def _take(self) -> sqlite3.Connection:
+        with self._lock:
+            if not self._open:
+                raise Unavailable(f"the collection {self._path.parent.name!r} has been closed here")
+            if self._idle:
+                return self._idle.pop()
+        db = connect(self._path, "ro" if self._mode == "rw" else self._mode)
+        try:
+            self._prepare(db, False)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _check_unwritten(self) -> None:
+        if self._state and self._state != FileState.of(self._path):
+            raise Unavailable(
+                f"the collection {self._path.parent.name!r} is being written by another process, which "
+                "cannot be followed in a folder that is read-only here; try again when it is done"
+            )
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -24,31 +119,35 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     )
     try:
         db.execute("PRAGMA synchronous = FULL")  # reads the file, for which SQLite may make others beside it
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     except BaseException:
         db.close()
         raise
     return db
 
 
-def connect_existing(path: Path) -> tuple[sqlite3.Connection, FileState | None]:
+def connect_existing(path: Path) -> tuple[sqlite3.Connection, str, FileState | None]:
     """Open a database to write, or only to read where nothing can be written.
 
     Returns
     -------
     sqlite3.Connection
+    str
+        The mode in which it could be opened; "rw" to write.
     FileState or None
         When nobody had the file open to write and we cannot lock it either:
         what is read holds only while the file stays in this state.
     """
     try:
-        return connect(path, "rw"), None
+        return connect(path, "rw"), "rw", None
     except sqlite3.OperationalError as error:
         if _code(error) not in _UNWRITABLE:
             raise
     state = FileState.of(path)
     if state.written:
-        return connect(path, "ro"), None
-    return connect(path, "ro&immutable=1"), state
+        return connect(path, "ro"), "ro", None
+    return connect(path, "ro&immutable=1"), "ro&immutable=1", state
 
 
 class FileState(NamedTuple):
@@ -84,6 +183,10 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translation(path, error) from error
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"{error.object!r} is not valid Unicode, which all texts here must be"
+        ) from None
 
 
 def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
@@ -91,6 +194,8 @@ def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
     code = _code(error)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(path, str(error))
+    if "malformed JSON" in str(error):
+        return damaged_rows(path, "an item's metadata is no JSON")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Unavailable(
             f"another process has been writing to the collection {name!r} for over {BUSY_SECONDS:g} s; "
@@ -112,6 +217,15 @@ def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
 def _code(error: sqlite3.Error) -> int:
     """SQLite's result code; its upper bits, which hold details, are left out."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def damaged_rows(path: Path, reason: str) -> DamagedFile:
+    """The error for a collection file of which some rows are not what was written."""
+    name = path.parent.name
+    return DamagedFile(
+        f"the collection {name!r} is damaged: {path}: {reason}. `penultimate collections repair {name}` "
+        "embeds what is damaged again from its file; or bring back a backup"
+    )
 
 
 def damaged(path: Path, reason: str) -> DamagedFile:

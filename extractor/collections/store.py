@@ -9,79 +9,43 @@ from there, whichever process wrote.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from extractor.collections import sqlite
-from extractor.collections.item import FileStamp, Item
-from extractor.errors import AlreadyExists, InvalidArgument, PenultimateError, Unavailable
+from extractor.collections import metadata as metadata_
+from extractor.collections import schema, sqlite
+from extractor.collections.item import KEEP, Item, Keep, check_label
+from extractor.collections.metadata import Json
+from extractor.collections.reader import Block, Generation, Known, Reader
+from extractor.collections.schema import Meta
+from extractor.errors import AlreadyExists
 from extractor.folders import locked, publishing, refusals, sync_folder
-from extractor.results import Vector
+from extractor.settings import DataFolder, checked_name
 
-SCHEMA_VERSION = 1
+__all__ = ["Block", "Generation", "Known", "Meta", "Reader", "Store", "store_path"]
 
-_APPLICATION_ID = 0x70656E75  # "penu", so that no other SQLite file is taken for a collection
-_BLOCK = 1024
+FILE = "items.sqlite"
 
-_SCHEMA = (
-    "CREATE TABLE meta (fingerprint TEXT NOT NULL, dim INTEGER NOT NULL, backbone TEXT NOT NULL)",
-    """CREATE TABLE items (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        digest BLOB NOT NULL,
-        source TEXT,
-        size INTEGER,
-        mtime_ns INTEGER,
-        vector BLOB NOT NULL
-    )""",
-    "CREATE TABLE removed (removal INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-
-
-class Meta(NamedTuple):
-    """What all vectors of a collection share."""
-
-    fingerprint: str
-    dim: int
-    backbone: str
-
-
-class Generation(NamedTuple):
-    """How far a store has been written: the last numbers that were given out."""
-
-    items: int = 0
-    removed: int = 0
-
-
-class Known(NamedTuple):
-    """What can be said of an item without reading its vector."""
-
-    digest: bytes
-    file: FileStamp | None
-
-
-class Block(NamedTuple):
-    """Some items of a store: their numbers, ids, and vectors of shape (n, dim)."""
-
-    numbers: list[int]
-    ids: list[str]
-    vectors: Vector
+REMOVALS_KEPT = 2**20
+"""A reader that is further behind reads everything anew."""
 
 
 class Store:
-    """An open collection file. Threads must take turns.
+    """An open collection file, safe to share between threads.
+
+    Writers take turns; readers wait for nobody, and see the file as it was
+    when they began.
 
     Parameters
     ----------
     path : Path
-        The file, which must exist.
+        The file, which must exist. One that an older release wrote is brought
+        to this one's form, in one transaction, unless it can only be read here.
 
     Raises
     ------
@@ -93,12 +57,12 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._database = sqlite.Database(path, partial(schema.prepare, path))
         with sqlite.translated(path):
-            self._db, self._state = sqlite.connect_existing(path)
             try:
-                self.meta = self._read_meta()
+                self.meta = schema.read_meta(self._database.writer)
             except BaseException:
-                self._db.close()
+                self._database.close()
                 raise
 
     @classmethod
@@ -123,7 +87,7 @@ class Store:
                     sqlite.translated(path),
                     closing(sqlite.connect(draft, "rwc")) as db,
                 ):
-                    _write_schema(db, meta)
+                    schema.write(db, meta)
             sync_folder(path.parent)
         return cls(path)
 
@@ -132,139 +96,166 @@ class Store:
         """The collection's name."""
         return self._path.parent.name
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes on disk, with what has been written but not yet put in its place."""
+        log = self._path.with_name(f"{FILE}-wal")
+        return self._path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
     def close(self) -> None:
         """Close the file."""
-        with sqlite.translated(self._path):
-            self._db.close()
-
-    def __len__(self) -> int:
-        return int(self._one("SELECT count(*) FROM items")[0])
-
-    def get(self, id: str) -> Item | None:
-        """The item of that id."""
-        row = self._one("SELECT vector, digest, source, size, mtime_ns FROM items WHERE id = ?", id)
-        return row and self._item(id, *row)
-
-    def known(self, id: str) -> Known | None:
-        """Digest and file of the item of that id."""
-        row = self._one("SELECT digest, source, size, mtime_ns FROM items WHERE id = ?", id)
-        return row and Known(row[0], _file(*row[1:]))
-
-    def put(self, items: Iterable[Item]) -> None:
-        """Write items, replacing those of the same id; of equal ids among them the last stays."""
-        latest = {item.id: item for item in items}
-        with self._writing():
-            self._remove(latest)
-            self._db.executemany(
-                "INSERT INTO items (id, digest, source, size, mtime_ns, vector) VALUES (?, ?, ?, ?, ?, ?)",
-                map(_row, latest.values()),
-            )
-
-    def remove(self, ids: Iterable[str]) -> int:
-        """Remove items; return how many of them there were."""
-        with self._writing():
-            return self._remove(ids)
-
-    def generation(self) -> Generation:
-        """How far the store is written now."""
-        with sqlite.translated(self._path):
-            last = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-        return Generation(last.get("items", 0), last.get("removed", 0))
-
-    def written_since(self, since: Generation) -> Iterator[Block]:
-        """The items that were written after `since` and are still there."""
-        query = "SELECT number, id, vector FROM items WHERE number > ? ORDER BY number"
-        with sqlite.translated(self._path):
-            rows = self._db.execute(query, (since.items,))
-            while block := rows.fetchmany(_BLOCK):
-                numbers, ids, blobs = zip(*block, strict=True)
-                yield Block(list(numbers), list(ids), self._vectors(ids, blobs))
-
-    def removed_since(self, since: Generation) -> list[int]:
-        """The numbers of the items that were removed after `since`."""
-        with sqlite.translated(self._path):
-            rows = self._db.execute("SELECT number FROM removed WHERE removal > ?", (since.removed,))
-            return [number for (number,) in rows]
+        self._database.close()
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """What is read inside is of one moment, whatever other processes write.
+    def reading(self) -> Iterator[Reader]:
+        """Read, as of one moment.
 
         Raises
         ------
         Unavailable
             When the file can only be read here, and was written meanwhile.
         """
-        try:
-            with sqlite.translated(self._path), sqlite.transaction(self._db, "DEFERRED"):
-                yield
-        finally:
-            self._check_unwritten()
+        with self._database.reading() as db:
+            yield Reader(db, self._path, self.meta.dim)
 
-    def _check_unwritten(self) -> None:
-        if self._state and self._state != sqlite.FileState.of(self._path):
-            raise Unavailable(
-                f"the collection {self.name!r} is being written by another process, which cannot be followed "
-                "in a folder that is read-only here; try again when it is done"
-            )
+    def put(self, items: Iterable[Item], *, replace: bool = True) -> list[str]:
+        """Write items, all in one commit; each gets a new number.
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with sqlite.translated(self._path), sqlite.transaction(self._db):
-            yield
+        Parameters
+        ----------
+        items : iterable of Item
+            With vectors of the store's width, which is not looked at again.
+        replace : bool
+            Those of ids that are there take their place, and of equal ids
+            among the items the last stays. Without it, the first stays.
 
-    def _one(self, query: str, *values: object) -> Any:
-        with sqlite.translated(self._path):
-            return self._db.execute(query, values).fetchone()
+        Returns
+        -------
+        list of str
+            The ids that were refused, because there was an item already.
+        """
+        batch = list(items)
+        with self._database.writing() as db:
+            if replace:
+                batch = list({item.id: item for item in batch}.values())
+                _remove(db, (item.id for item in batch))
+                refused: list[str] = []
+            else:
+                batch, refused = _without_known(db, batch)
+            _insert(db, batch)
+        return refused
 
-    def _remove(self, ids: Iterable[str]) -> int:
-        keys = [(id,) for id in ids]
-        self._db.executemany("INSERT INTO removed (number) SELECT number FROM items WHERE id = ?", keys)
-        return self._db.executemany("DELETE FROM items WHERE id = ?", keys).rowcount
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove items; return how many of them there were."""
+        with self._database.writing() as db:
+            return _remove(db, ids)
 
-    def _read_meta(self) -> Meta:
-        if self._one("PRAGMA application_id") != (_APPLICATION_ID,):
-            raise sqlite.damaged(self._path, "not a collection's file")
-        (version,) = self._one("PRAGMA user_version")
-        if version != SCHEMA_VERSION:
-            raise InvalidArgument(
-                f"the collection {self._path.parent.name!r} is of version {version}, written by another "
-                f"release; this one reads version {SCHEMA_VERSION}: use the release that wrote it"
-            )
-        return Meta(*self._one("SELECT fingerprint, dim, backbone FROM meta"))
+    def set(
+        self,
+        ids: Iterable[str],
+        *,
+        label: str | Keep | None = KEEP,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> int:
+        """Change the label and metadata of items, all in one commit; their numbers stay.
 
-    def _item(self, id: str, blob: bytes, digest: bytes, *file: Any) -> Item:
-        try:
-            return Item(id, self._vectors([id], [blob])[0], digest, _file(*file))
-        except InvalidArgument as error:
-            raise self.damaged(error) from None
+        Parameters
+        ----------
+        ids : iterable of str
+            Those that are not there are passed over.
+        label : str, None or KEEP
+            None takes the label away.
+        metadata : mapping, optional
+            Its keys are set; those that are None are removed; others stay.
 
-    def _vectors(self, ids: Sequence[str], blobs: Sequence[bytes]) -> Vector:
-        width = 4 * self.meta.dim
-        for id, blob in zip(ids, blobs, strict=True):
-            if len(blob) != width:
-                raise self.damaged(f"the vector of item {id!r} has {len(blob)} bytes instead of {width}")
-        vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, self.meta.dim)
-        return vectors.astype(np.float32, copy=False)
+        Returns
+        -------
+        int
+            How many of the items there were.
 
-    def damaged(self, reason: object) -> PenultimateError:
-        """The error to raise for content that nothing here has written."""
-        return sqlite.damaged(self._path, str(reason))
+        Raises
+        ------
+        InvalidArgument
+            When a label or what the metadata becomes cannot be stored.
+        """
+        with self._database.writing() as db:
+            return sum(_change(db, id, label, metadata or {}) for id in dict.fromkeys(ids))
 
-
-def _write_schema(db: sqlite3.Connection, meta: Meta) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
-    with sqlite.transaction(db):
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.execute("INSERT INTO meta VALUES (?, ?, ?)", meta)
-
-
-def _row(item: Item) -> tuple[str, bytes, str | None, int | None, int | None, bytes]:
-    return (item.id, item.digest, *(item.file or (None, None, None)), item.vector.astype("<f4").tobytes())
+    def configure(self, settings: Mapping[str, Json]) -> None:
+        """Keep how the index is to be made."""
+        text = metadata_.dumped(metadata_.checked(settings, f"the index of {self.name!r}"))
+        with self._database.writing() as db:
+            db.execute("UPDATE meta SET settings = ?", (text,))
+        self.meta = self.meta._replace(settings=json.loads(text))
 
 
-def _file(source: str | None, size: int | None, mtime_ns: int | None) -> FileStamp | None:
-    if source is None or size is None or mtime_ns is None:
-        return None
-    return FileStamp(source, size, mtime_ns)
+def store_path(data: DataFolder, name: str) -> Path:
+    """Where the collection of that name lies; InvalidArgument when no file can be called so."""
+    return data.collections / checked_name("collection", name) / FILE
+
+
+def _without_known(db: sqlite3.Connection, items: list[Item]) -> tuple[list[Item], list[str]]:
+    """The items whose ids are new, and the ids of the others."""
+    fresh: dict[str, Item] = {}
+    refused = []
+    for item in items:
+        if item.id in fresh or db.execute("SELECT 1 FROM items WHERE id = ?", (item.id,)).fetchone():
+            refused.append(item.id)
+        else:
+            fresh[item.id] = item
+    return list(fresh.values()), refused
+
+
+def _insert(db: sqlite3.Connection, items: list[Item]) -> None:
+    last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
+    numbered = list(zip(count((last[0] if last else 0) + 1), items))
+    db.executemany(
+        """INSERT INTO items (number, id, digest, source, size, mtime_ns, label, metadata)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        (_row(number, item) for number, item in numbered),
+    )
+    vectors = ((number, item.vector.astype("<f4").tobytes()) for number, item in numbered)
+    db.executemany(
+        "INSERT INTO vectors (number, vector, checksum) VALUES (?, ?, ?)",
+        ((number, vector, schema.checksum(number, vector)) for number, vector in vectors),
+    )
+    db.executemany(
+        "INSERT INTO thumbnails (number, jpeg) VALUES (?, ?)",
+        ((number, item.thumbnail) for number, item in numbered if item.thumbnail),
+    )
+
+
+def _row(number: int, item: Item) -> tuple[object, ...]:
+    file = item.file or (None, None, None)
+    return (number, item.id, item.digest, *file, item.label, metadata_.dumped(item.metadata))
+
+
+def _remove(db: sqlite3.Connection, ids: Iterable[str]) -> int:
+    keys = [(id,) for id in dict.fromkeys(ids)]
+    (before,) = db.execute("SELECT coalesce(max(removal), 0) FROM removed").fetchone()
+    db.executemany("INSERT INTO removed (number) SELECT number FROM items WHERE id = ?", keys)
+    for table in ("vectors", "thumbnails"):
+        db.execute(
+            f"DELETE FROM {table} WHERE number IN (SELECT number FROM removed WHERE removal > ?)", (before,)
+        )
+    found = db.executemany("DELETE FROM items WHERE id = ?", keys).rowcount
+    db.execute(
+        "DELETE FROM removed WHERE removal <= (SELECT max(removal) FROM removed) - ?", (REMOVALS_KEPT,)
+    )
+    return found
+
+
+def _change(db: sqlite3.Connection, id: str, label: str | Keep | None, metadata: Mapping[str, Json]) -> bool:
+    row = db.execute("SELECT label, metadata FROM items WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        return False
+    new = row[0] if label is KEEP else label
+    check_label(new, id)
+    facts = metadata_.checked(metadata_.merged(json.loads(row[1]), metadata), f"item {id!r}")
+    db.execute("UPDATE items SET label = ?, metadata = ? WHERE id = ?", (new, metadata_.dumped(facts), id))
+    return True

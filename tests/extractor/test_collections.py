@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from extractor.collections import Collection, Filed, FileStamp, Item, add_files, files, sqlite, store
+from extractor.collections import Collection, Filed, FileStamp, Item, add_files, files, reader, sqlite, store
 from extractor.collections.collection import names
 from extractor.errors import (
     AlreadyExists,
@@ -106,7 +106,7 @@ def test_an_interrupted_search_leaves_no_half_filled_index(
     data: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while the index follows the store: the next search sees every item, once."""
-    monkeypatch.setattr(store, "_BLOCK", 1)
+    monkeypatch.setattr(reader, "_BLOCK", 1)
     with make(data) as collection:
         collection.add([item("a", 1, 0, 0, 0), item("b", 0, 1, 0, 0)])
         learn = collection._learn
@@ -366,7 +366,7 @@ def test_a_newer_store_is_refused(data: DataFolder) -> None:
     with sqlite3.connect(store_file(data)) as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(InvalidArgument, match=r"of version 7, .*reads version 1: use the release"):
+    with pytest.raises(InvalidArgument, match=r"of version 7, .*reads version 2: use the release"):
         Collection.open(data, "cats")
 
 
@@ -408,14 +408,14 @@ def test_a_store_cut_short_never_answers_with_less(data: DataFolder) -> None:
 
 @pytest.mark.parametrize(
     ("blob", "reason"),
-    [(b"\0" * 8, "8 bytes instead of 16"), (np.full(DIM, np.nan, "<f4").tobytes(), "not finite")],
+    [(b"\0" * 8, "8 bytes instead of 16"), (np.full(DIM, np.nan, "<f4").tobytes(), "another checksum")],
 )
 def test_a_vector_that_nobody_wrote_is_damage(data: DataFolder, blob: bytes, reason: str) -> None:
     """A search says so, rather than answer from the rest."""
     with make(data) as collection:
         collection.add([item("a", 1, 0, 0, 0), item("b", 0, 1, 0, 0)])
     with sqlite3.connect(store_file(data)) as db:
-        db.execute("UPDATE items SET vector = ? WHERE id = 'b'", (blob,))
+        db.execute("UPDATE vectors SET vector = ? WHERE number = 2", (blob,))
     db.close()
     with Collection.open(data, "cats") as collection:
         for attempt in (lambda: collection.get("b"), lambda: collection.search([[1, 0, 0, 0]])):
@@ -427,7 +427,7 @@ def test_a_full_disk_loses_only_the_batch_that_did_not_fit(data: DataFolder) -> 
     """One sentence; nothing half-written; it works again once there is room."""
     with make(data) as collection:
         collection.add([item("a", 1, 0, 0, 0)])
-        db = collection._store._db
+        db = collection._store._database.writer
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages + 2}")
         large = [item(f"{number}-{'x' * 400}", 0, 1, 0, 0) for number in range(100)]
@@ -663,7 +663,7 @@ def test_a_store_that_cannot_be_written_stops_the_job(
 
     def note(file: Filed) -> None:
         filed.append(file)
-        collection._store._db.execute("PRAGMA query_only = ON")
+        collection._store._database.writer.execute("PRAGMA query_only = ON")
 
     with make(data) as collection:
         with pytest.raises(Unavailable, match="readonly"):

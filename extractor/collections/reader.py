@@ -1,0 +1,241 @@
+"""What a collection's file holds at one moment."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extractor.collections import schema, sqlite
+from extractor.collections.filters import Filter
+from extractor.collections.item import Entry, FileStamp, Item
+from extractor.collections.metadata import Json
+from extractor.collections.schema import Meta
+from extractor.errors import InvalidArgument, PenultimateError
+from extractor.results import Vector
+
+_BLOCK = 1024
+_ENTRY = "number, id, digest, source, size, mtime_ns, label, metadata"
+
+
+class Generation(NamedTuple):
+    """How far a store has been written; equal for equal content, and rising with every change of items.
+
+    Attributes
+    ----------
+    items, removed : int
+        The last numbers that were given out.
+    lineage : str
+        Of which file: a copy that goes its own way has another.
+    """
+
+    items: int = 0
+    removed: int = 0
+    lineage: str = ""
+
+
+class Known(NamedTuple):
+    """What is asked of an item for every file of a large job."""
+
+    digest: bytes
+    file: FileStamp | None
+
+
+class Block(NamedTuple):
+    """Some items of a store: their numbers, ids, and vectors of shape (n, dim)."""
+
+    numbers: list[int]
+    ids: list[str]
+    vectors: Vector
+
+
+class Reader:
+    """One reading transaction: everything it says is of one moment, whatever is written meanwhile.
+
+    For one thread. Its iterators end with the transaction that it reads in.
+
+    Raises
+    ------
+    DamagedFile
+        By all methods, when what they read is not what was written.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path, dim: int) -> None:
+        self._db, self._path, self._dim = db, path, dim
+
+    def __len__(self) -> int:
+        return int(self._one("SELECT count(*) FROM items")[0])
+
+    def meta(self) -> Meta:
+        """What all items share, as it is now."""
+        return schema.read_meta(self._db)
+
+    def generation(self) -> Generation:
+        """How far the store is written."""
+        last = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        (lineage,) = self._one("SELECT lineage FROM meta")
+        return Generation(last.get("items", 0), last.get("removed", 0), lineage)
+
+    def labels(self) -> dict[str | None, int]:
+        """How many items have each label; None counts those without."""
+        rows = self._db.execute("SELECT label, count(*) FROM items GROUP BY label ORDER BY label")
+        return dict(rows.fetchall())
+
+    def get(self, id: str) -> Item | None:
+        """The item of that id, with all that is kept of it."""
+        row = self._one(f"SELECT {_ENTRY} FROM items WHERE id = ?", id)
+        if row is None:
+            return None
+        entry = self._entry(row)
+        (vector,) = self.vectors([entry.number])
+        jpeg = self.thumbnail(id) or b""
+        try:
+            return Item(id, vector, entry.digest, entry.file, entry.label, entry.metadata, jpeg)
+        except InvalidArgument as error:
+            raise self.damaged(error) from None
+
+    def known(self, id: str) -> Known | None:
+        """Digest and file of the item of that id."""
+        row = self._one("SELECT digest, source, size, mtime_ns FROM items WHERE id = ?", id)
+        return row and Known(row[0], _file(*row[1:]))
+
+    def with_digest(self, digest: bytes) -> list[str]:
+        """The ids of the items that were made from exactly these bytes, in the order they were written."""
+        rows = self._db.execute("SELECT id FROM items WHERE digest = ? ORDER BY number", (digest,))
+        return [id for (id,) in rows]
+
+    def thumbnail(self, id: str) -> bytes | None:
+        """The JPEG of the item of that id; None when there is none."""
+        row = self._one("SELECT jpeg FROM thumbnails JOIN items USING (number) WHERE id = ?", id)
+        return row and bytes(row[0])
+
+    def numbers(self, where: Filter | None = None) -> NDArray[np.int64]:
+        """The numbers of all items, or of those that a filter means, rising."""
+        condition, values = _condition(where)
+        rows = self._db.execute(f"SELECT number FROM items WHERE {condition} ORDER BY number", values)
+        return np.fromiter((number for (number,) in rows), np.int64)
+
+    def ids(self, numbers: Iterable[int]) -> list[str]:
+        """The ids of items, in the order of their numbers given; KeyError for a number that is not there."""
+        asked = _integers(numbers)
+        found = dict(self._among("SELECT number, id FROM items", asked))
+        return [found[number] for number in asked]
+
+    def vectors(self, numbers: Iterable[int]) -> Vector:
+        """The vectors of items, of shape (n, dim), in the order of their numbers given."""
+        asked = _integers(numbers)
+        rows = {row[0]: row[1:] for row in self._among("SELECT number, vector, checksum FROM vectors", asked)}
+        found = np.empty((len(asked), self._dim), np.float32)
+        for place, number in enumerate(asked):
+            found[place] = self._vector(number, *rows.get(number, (None, None)))
+        return found
+
+    def entries(
+        self, where: Filter | None = None, *, vectors: bool = False, after: int = 0, limit: int = -1
+    ) -> Iterator[Entry]:
+        """Items in the order they were written, a block at a time in memory.
+
+        Parameters
+        ----------
+        where : Filter, optional
+        vectors : bool
+            Read the vectors, too.
+        after : int
+            Only those of higher numbers.
+        limit : int
+            At most so many; all when negative.
+        """
+        condition, values = _condition(where)
+        query = f"SELECT {_ENTRY} FROM items WHERE number > ? AND {condition} ORDER BY number LIMIT ?"
+        rows = self._db.execute(query, (after, *values, limit))
+        while block := rows.fetchmany(_BLOCK):
+            entries = [self._entry(row) for row in block]
+            if vectors:
+                read = self.vectors(entry.number for entry in entries)
+                entries = [entry._replace(vector=row) for entry, row in zip(entries, read, strict=True)]
+            yield from entries
+
+    def written_since(self, since: Generation) -> Iterator[Block]:
+        """The items that were written after `since` and are still there, in the order they were written."""
+        query = """SELECT number, id, vector, checksum FROM items LEFT JOIN vectors USING (number)
+            WHERE number > ? ORDER BY number"""
+        rows = self._db.execute(query, (since.items,))
+        while block := rows.fetchmany(_BLOCK):
+            numbers, ids, *_ = zip(*block, strict=True)
+            vectors = np.empty((len(block), self._dim), np.float32)
+            for place, (number, _, blob, checksum) in enumerate(block):
+                vectors[place] = self._vector(number, blob, checksum)
+            yield Block(list(numbers), list(ids), vectors)
+
+    def removed_since(self, since: Generation) -> list[int] | None:
+        """The numbers of the items that were removed after `since`.
+
+        Returns
+        -------
+        list of int or None
+            None when it cannot be told from there: begin anew, from `Generation()`.
+        """
+        if not since.items:
+            return []
+        now = self.generation()
+        query = "SELECT removal, number FROM removed WHERE removal > ? ORDER BY removal"
+        rows = self._db.execute(query, (since.removed,)).fetchall()
+        complete = len(rows) == now.removed - since.removed  # the log is cut at its beginning
+        if not complete or now.lineage != since.lineage or now.items < since.items:
+            return None
+        return [number for _, number in rows]
+
+    def damaged(self, reason: object) -> PenultimateError:
+        """The error to raise for content that nothing here has written."""
+        return sqlite.damaged_rows(self._path, str(reason))
+
+    def _one(self, query: str, *values: object) -> Any:
+        return self._db.execute(query, values).fetchone()
+
+    def _among(self, query: str, numbers: Sequence[int]) -> Iterator[Any]:
+        chosen = "WHERE number IN (SELECT value FROM json_each(?))"
+        return self._db.execute(f"{query} {chosen}", (json.dumps(numbers),))
+
+    def _entry(self, row: Sequence[Any]) -> Entry:
+        number, id, digest, source, size, mtime_ns, label, text = row
+        return Entry(number, id, digest, _file(source, size, mtime_ns), label, self._metadata(id, text))
+
+    def _metadata(self, id: str, text: str) -> dict[str, Json]:
+        try:
+            return dict(json.loads(text)) if text != "{}" else {}
+        except (TypeError, ValueError):
+            raise self.damaged(f"the metadata of item {id!r} is no JSON object") from None
+
+    def _vector(self, number: int, blob: bytes | None, checksum: int | None) -> Vector:
+        if blob is None:
+            raise self.damaged(f"item {self._name(number)} has no vector")
+        if len(blob) != 4 * self._dim:
+            wrong = f"has {len(blob)} bytes instead of {4 * self._dim}"
+        elif schema.checksum(number, blob) != checksum:
+            wrong = "is not what was written: it has another checksum"
+        else:
+            return np.frombuffer(blob, "<f4")
+        raise self.damaged(f"the vector of item {self._name(number)} {wrong}")
+
+    def _name(self, number: int) -> str:
+        row = self._one("SELECT id FROM items WHERE number = ?", number)
+        return repr(row[0]) if row else f"number {number}"
+
+
+def _integers(numbers: Iterable[int]) -> list[int]:
+    return numbers.tolist() if isinstance(numbers, np.ndarray) else [int(number) for number in numbers]
+
+
+def _condition(where: Filter | None) -> tuple[str, tuple[str | int | float, ...]]:
+    return (where.sql, where.values) if where else ("1", ())
+
+
+def _file(source: str | None, size: int | None, mtime_ns: int | None) -> FileStamp | None:
+    if source is None or size is None or mtime_ns is None:
+        return None
+    return FileStamp(source, size, mtime_ns)

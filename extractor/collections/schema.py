@@ -1,0 +1,172 @@
+"""What a collection's file looks like inside, and how an older one becomes it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from extractor.collections import metadata, sqlite
+from extractor.collections.metadata import Json
+from extractor.errors import InvalidArgument
+
+VERSION = 2
+
+DEFAULT_THUMBNAILS = 128
+"""Pixels of a thumbnail's longer side."""
+
+_APPLICATION_ID = 0x70656E75  # "penu", so that no other SQLite file is taken for a collection
+_PAGES = (16384, 32768, 65536)
+_ROW_BYTES = 20  # of a vector's row beside the vector
+
+_META = """CREATE TABLE meta (
+    fingerprint TEXT NOT NULL,
+    dim INTEGER NOT NULL,
+    backbone TEXT NOT NULL,
+    thumbnails INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    lineage TEXT NOT NULL
+)"""
+_ITEMS = """CREATE TABLE items (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL,
+    source TEXT,
+    size INTEGER,
+    mtime_ns INTEGER,
+    label TEXT,
+    metadata TEXT NOT NULL DEFAULT '{}'
+)"""
+_REMOVED = "CREATE TABLE removed (removal INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL)"
+_BESIDE = (
+    "CREATE TABLE vectors (number INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL)",
+    "CREATE TABLE thumbnails (number INTEGER PRIMARY KEY, jpeg BLOB NOT NULL)",
+    "CREATE INDEX items_by_digest ON items (digest)",
+    "CREATE INDEX items_by_label ON items (label) WHERE label IS NOT NULL",
+)
+_FROM_1 = (
+    "ALTER TABLE items ADD COLUMN label TEXT",
+    "ALTER TABLE items ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}'",
+    *_BESIDE,
+    "INSERT INTO vectors SELECT number, vector, checksum(number, vector) FROM items",
+    "ALTER TABLE items DROP COLUMN vector",
+    "ALTER TABLE meta RENAME TO meta_1",
+    _META,
+    f"""INSERT INTO meta
+        SELECT fingerprint, dim, backbone, {DEFAULT_THUMBNAILS}, '{{}}', lineage() FROM meta_1""",
+    "DROP TABLE meta_1",
+    f"PRAGMA user_version = {VERSION}",
+)
+# A file that cannot be written is seen through these, which take the place of its tables.
+_VIEWS_OF_1 = (
+    f"""CREATE TEMP VIEW meta AS
+        SELECT *, {DEFAULT_THUMBNAILS} AS thumbnails, '{{}}' AS settings, '' AS lineage FROM main.meta""",
+    "CREATE TEMP VIEW vectors AS SELECT number, vector, checksum(number, vector) AS checksum FROM main.items",
+    """CREATE TEMP VIEW items AS
+        SELECT number, id, digest, source, size, mtime_ns, NULL AS label, '{}' AS metadata FROM main.items""",
+    "CREATE TEMP TABLE thumbnails (number INTEGER PRIMARY KEY, jpeg BLOB NOT NULL)",
+)
+
+
+class Meta(NamedTuple):
+    """What all items of a collection share.
+
+    Attributes
+    ----------
+    fingerprint : str
+    dim : int
+    backbone : str
+    thumbnails : int
+        Pixels of the longer side of thumbnails; 0 when none are kept.
+    settings : mapping
+        How its index is to be made, as JSON; empty for the defaults.
+    """
+
+    fingerprint: str
+    dim: int
+    backbone: str
+    thumbnails: int = DEFAULT_THUMBNAILS
+    settings: Mapping[str, Json] = {}
+
+
+def write(db: sqlite3.Connection, meta: Meta) -> None:
+    """Make an empty collection in a new file."""
+    db.execute(f"PRAGMA page_size = {_page_size(meta.dim)}")
+    db.execute("PRAGMA journal_mode = WAL")
+    with sqlite.transaction(db):
+        for statement in (_META, _ITEMS, _REMOVED, *_BESIDE):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        settings = metadata.dumped(meta.settings)
+        row = (meta.fingerprint, meta.dim, meta.backbone, meta.thumbnails, settings, new_lineage())
+        db.execute("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def read_meta(db: sqlite3.Connection) -> Meta:
+    """What all items share."""
+    query = "SELECT fingerprint, dim, backbone, thumbnails, settings FROM meta"
+    fingerprint, dim, backbone, thumbnails, settings = db.execute(query).fetchone()
+    return Meta(fingerprint, dim, backbone, thumbnails, json.loads(settings))
+
+
+def prepare(path: Path, db: sqlite3.Connection, writable: bool) -> None:
+    """Check that a connection leads to a collection, and bring an older one to this version.
+
+    Raises
+    ------
+    DamagedFile
+        When it is another program's file.
+    InvalidArgument
+        When a newer release wrote it.
+    """
+    if db.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
+        raise sqlite.damaged(path, "not a collection's file")
+    version = _version(db)
+    if version not in (1, VERSION):
+        raise InvalidArgument(
+            f"the collection {path.parent.name!r} is of version {version}, written by another "
+            f"release; this one reads version {VERSION}: use the release that wrote it"
+        )
+    db.create_function("checksum", 2, checksum, deterministic=True)
+    if version == 1:
+        (_migrate if writable else _view)(db)
+
+
+def checksum(number: int, vector: bytes) -> int:
+    """CRC-32 of an item's number and vector: it tells a flipped bit, and another item's row."""
+    return zlib.crc32(vector, number & 0xFFFFFFFF)
+
+
+def new_lineage() -> str:
+    """A name for the history of one file, so that a copy of it that goes its own way is told apart."""
+    return uuid.uuid4().hex
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    db.create_function("lineage", 0, new_lineage)
+    with sqlite.transaction(db):
+        if _version(db) == 1:  # no other process was quicker
+            for statement in _FROM_1:
+                db.execute(statement)
+
+
+def _view(db: sqlite3.Connection) -> None:
+    for statement in _VIEWS_OF_1:
+        db.execute(statement)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _page_size(dim: int) -> int:
+    """The smallest page that rows of vectors fill to seven eighths: a row is never split over two."""
+    row = 4 * dim + _ROW_BYTES
+    filled = [size // row * row for size in _PAGES]
+    good = (size for size, used in zip(_PAGES, filled, strict=True) if used >= size * 7 // 8)
+    return next(good, _PAGES[0] if 2 * row > _PAGES[-1] else _PAGES[-1])
