@@ -1,9 +1,10 @@
 """The original PyTorch pipeline against ours, on real pictures of many sizes and modes.
 
-    python -m benchmarks.golden [--data DIR] [--backbone NAME]
+    python -m benchmarks.golden [--data DIR] [--backbone NAME] [--weights FILE]
 
 For every provider and precision of the installed ONNX Runtime: the smallest and the median cosine between
-the vector that the original network gives with its own transform, and ours from the file's bytes.
+the vector that the original network gives with its own transform, and ours from the file's bytes. NAME is
+any that was exported to DIR, a variant too, and FILE what its `--weights` were.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from extractor import DataFolder, Embedder
-from extractor.backbones import catalogue
-from extractor.backbones.export.networks import original, reference
-from extractor.backbones.export.weights import checked_weights
-from extractor.backbones.providers import installed_providers, wanted
+from extractor.backbones.bundle import Bundle
+from extractor.backbones.export import Judge, original_of
+from extractor.backbones.export.weights import sha256
+from extractor.backbones.providers import Numerics, installed_providers, wanted
+from extractor.backbones.variant import name_of
+from extractor.errors import InvalidArgument, PenultimateError, Unavailable
 from extractor.results import Vector
 from extractor.settings import DEFAULT_BACKBONE
 
@@ -50,35 +53,59 @@ def cosine(a: Vector, b: Vector) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
+def reference(bundle: Bundle, weights: Path | None) -> Judge:
+    """The original network of the bundle, with the same weights."""
+    file, judge = original_of(bundle.manifest.backbone, weights)
+    if sha256(file) != bundle.manifest.weights["sha256"]:
+        raise InvalidArgument(
+            f"{bundle.path} was made from other weights than {file}: name its file by --weights"
+        )
+    return judge
+
+
+def judged(bundle: Bundle, data: DataFolder, numerics: Numerics, pictures: list[bytes]) -> list[Vector]:
+    """Ours, from the files' bytes."""
+    provider, precision = numerics.provider, numerics.precision
+    with Embedder(
+        bundle.manifest.backbone, data=data, provider=provider, precision=precision, cache=None
+    ) as embedder:
+        vectors = [result.embedding for result in embedder.embed(pictures)]
+    found = [vector for vector in vectors if vector is not None]
+    assert len(found) == len(pictures)
+    return found
+
+
+def line(bundle: Bundle, numerics: Numerics, cosines: list[float]) -> str:
+    bound = bundle.manifest.min_cosine[numerics.precision]
+    verdict = "ok" if min(cosines) >= bound else "UNDER THE BOUND"
+    return (
+        f"{numerics!s:14} smallest {min(cosines):.6f}  median {np.median(cosines):.6f}  "
+        f"bound {bound}  {verdict}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=lambda path: DataFolder(Path(path)), default=DataFolder.default())
-    parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
+    parser.add_argument("--backbone", type=name_of, default=DEFAULT_BACKBONE, help="a variant, perhaps")
+    parser.add_argument("--weights", type=Path, help="the file that it was exported from, if it was one")
     options = parser.parse_args()
-    backbone = catalogue.find(options.backbone)
-    network = original(backbone, checked_weights(backbone))
+    try:
+        bundle = Bundle.of(options.data, options.backbone)
+        judge = reference(bundle, options.weights)
+    except PenultimateError as error:
+        raise SystemExit(f"{error}") from None
     pictures = list(photos())
-    expected = [reference(network, backbone, Image.open(io.BytesIO(picture)))[0] for picture in pictures]
+    expected = [judge(Image.open(io.BytesIO(picture))) for picture in pictures]
     print(describe())
-    print(f"{options.backbone}, {len(pictures)} pictures")
-    for provider in installed_providers():
-        for numerics in wanted(provider, "auto"):
-            with Embedder(
-                options.backbone,
-                data=options.data,
-                provider=provider,
-                precision=numerics.precision,
-                cache=None,
-            ) as embedder:
-                vectors = [result.embedding for result in embedder.embed(pictures)]
-                bound = embedder.bundle.manifest.min_cosine[numerics.precision]
-            cosines = [cosine(a, b) for a, b in zip(vectors, expected, strict=True) if a is not None]
-            assert len(cosines) == len(pictures)
-            verdict = "ok" if min(cosines) >= bound else "UNDER THE BOUND"
-            print(
-                f"{numerics!s:14} smallest {min(cosines):.6f}  median {np.median(cosines):.6f}  "
-                f"bound {bound}  {verdict}"
-            )
+    print(f"{bundle.manifest.backbone}, {len(pictures)} pictures")
+    for numerics in (each for provider in installed_providers() for each in wanted(provider, "auto")):
+        try:
+            found = judged(bundle, options.data, numerics, pictures)
+        except Unavailable as error:
+            print(f"{numerics!s:14} REFUSED: {error}")
+            continue
+        print(line(bundle, numerics, [cosine(a, b) for a, b in zip(found, expected, strict=True)]))
 
 
 if __name__ == "__main__":

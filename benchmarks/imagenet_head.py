@@ -1,6 +1,6 @@
 """Whether the built-in head `imagenet` names what is in well-known pictures, and how often it is right.
 
-    python -m benchmarks.imagenet_head [--data DIR] [--photos DIR]
+    python -m benchmarks.imagenet_head [--data DIR] [--backbone NAME] [--photos DIR]
 
 The known pictures ship in scikit-image and scikit-learn. With `--photos`, every image below DIR whose name,
 or whose folder's name, begins with a WordNet id (`n01440764_tench.jpg`) is labelled, and top-1 is printed
@@ -22,6 +22,7 @@ from classifiers import Answer, Head, load_head
 from classifiers.evaluate import wilson_interval
 from extractor import DataFolder, Embedder
 from extractor.errors import NotFound
+from extractor.settings import DEFAULT_BACKBONE
 from extractor.sources import find
 
 MUST_REACH = 0.88
@@ -76,11 +77,12 @@ def sample(head: Head, embedder: Embedder, folder: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=lambda path: DataFolder(Path(path)), default=DataFolder.default())
+    parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
     parser.add_argument("--photos", help="a folder of photos named by WordNet id")
     options = parser.parse_args()
     print(describe())
-    head = load_head("imagenet", options.data)
-    with Embedder(data=options.data) as embedder:
+    head = load_head("imagenet", options.data, backbone=options.backbone)
+    with Embedder(options.backbone, data=options.data) as embedder:
         print(f"{embedder.bundle.manifest.backbone} on {embedder.numerics}")
         known(head, embedder)
         if options.photos:

@@ -18,7 +18,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from classifiers.baselines import Colours
     from classifiers.bundle import load_head, save_head
+    from classifiers.comparison import Comparison, Difference, Entrant, Row, compare
     from classifiers.dataset import Dataset, Rejected
     from classifiers.evaluate import Metrics
     from classifiers.features import Features, embed
@@ -31,15 +33,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Colours",
+    "Comparison",
     "Dataset",
+    "Difference",
     "EmbeddingTransformer",
+    "Entrant",
     "Features",
     "Head",
     "HeadManifest",
     "Metrics",
     "Recipe",
     "Rejected",
+    "Row",
     "Training",
+    "compare",
     "embed",
     "fit_head",
     "folds",
@@ -51,7 +59,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "baselines": ("Colours",),
     "bundle": ("load_head", "save_head"),
+    "comparison": ("Comparison", "Difference", "Entrant", "Row", "compare"),
     "dataset": ("Dataset", "Rejected"),
     "evaluate": ("Metrics",),
     "features": ("Features", "embed"),

@@ -67,6 +67,11 @@ class Difference:
         """Whether it is the better one beyond what chance may do."""
         return self.interval[0] > 0
 
+    @property
+    def below(self) -> bool:
+        """Whether it is the worse one beyond what chance may do."""
+        return self.interval[1] < 0
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

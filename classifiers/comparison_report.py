@@ -107,12 +107,14 @@ def verdicts(comparison: Comparison) -> Iterator[str]:
     """A line for each backbone that does not beat the best baseline, with the figures."""
     bar = comparison.best_baseline
     for row in comparison.rows:
-        if row.negative_transfer:
+        if row.gain and row.negative_transfer:
+            shown = "it does worse here" if row.gain.below else "it is not shown to help here, nor to harm"
             share, interval = _gain(row.gain)
+            accuracies = f"{percent(row.metrics.accuracy)} against {percent(bar.metrics.accuracy)}"
             yield (
                 f"negative transfer: {row.name} does not beat {bar.name!r}, which learnt from no other "
-                f"pictures: accuracy {percent(row.metrics.accuracy)} against "
-                f"{percent(bar.metrics.accuracy)}, difference {share} points (95 % interval {interval})"
+                f"pictures: accuracy {accuracies}, difference {share} points (95 % interval {interval}); "
+                f"{shown}"
             )
 
 

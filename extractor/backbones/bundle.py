@@ -43,6 +43,7 @@ MODEL_DATA = f"{MODEL}.data"
 USERS_FILE = "a file of the user's: "
 """What the source of weights begins with that are not the published ones."""
 
+_NO_VARIANTS = "only exported ones have variants: import it again with another spec and --name"
 _DRAFT = "?" * 8
 """What is put behind a name for its draft: a name that begins with another's has drafts of its own."""
 _FOLDERS = ("golden", "classifier")
@@ -202,7 +203,7 @@ class Bundle:
         """
         path = data.backbones / folder_of(backbone)
         if not path.is_dir():
-            _check_origin(data, split_name(backbone)[0])
+            check_exported(data, split_name(backbone)[0], _NO_VARIANTS)
             raise NotFound(
                 f"the backbone {backbone!r} has not been exported to {data.root}: "
                 f"run `{export_command(backbone)} --data {data.root}`"
@@ -295,6 +296,24 @@ def publish(manifest: Manifest, write: Callable[[Path], None], path: Path) -> Bu
     return Bundle.open(path)
 
 
+def check_exported(data: DataFolder, name: str, instead: str) -> None:
+    """Raise unless the backbone `name` is one that the export makes.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is an imported one; says what to do `instead`.
+    NotFound
+        When there is none of that name.
+    """
+    try:
+        catalogue.check(name)
+    except NotFound:
+        if name not in [folder.name for folder in data.backbones.glob("*/")]:
+            raise
+        raise InvalidArgument(f"the backbone {name} was imported, and {instead}") from None
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Be the only process that makes the bundle at `path`; wait while another does.
@@ -320,6 +339,49 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
+def made_once(
+    path: Path,
+    check: Callable[[Bundle], None],
+    prepare: Callable[[], Callable[[], Bundle]],
+    *,
+    force: bool = False,
+) -> tuple[Bundle, bool]:
+    """The bundle that is at `path`, else one that is made now, by one process while others wait.
+
+    Parameters
+    ----------
+    path : Path
+    check : callable
+        Is given the bundle that is there; raises when it is not the one that is wanted.
+    prepare : callable
+        Does what may fail before anything is written, and gives what makes the bundle.
+    force : bool
+        Make it again even when it is there, whole or damaged.
+
+    Returns
+    -------
+    Bundle
+    bool
+        Whether it was made now.
+    """
+    if not force and (there := _there(path, check)):
+        return there, False
+    make = prepare()
+    with exclusive(path):
+        if not force and (there := _there(path, check)):  # another process made it meanwhile
+            return there, False
+        return make(), True
+
+
+def _there(path: Path, check: Callable[[Bundle], None]) -> Bundle | None:
+    try:
+        bundle = Bundle.open(path)
+    except NotFound:
+        return None
+    check(bundle)
+    return bundle
+
+
 def _read_manifest(file: Path) -> Manifest:
     try:
         return Manifest.from_json(file.read_text(encoding="utf-8"))
@@ -341,19 +403,6 @@ def _damaged(file: Path, reason: str) -> DamagedFile:
     folder = next(folder for folder in (file.parent, *file.parents) if folder.name not in _FOLDERS)
     command = _maker(name_of(folder.name)) + _weights_option(folder / MANIFEST)
     return DamagedFile(f"{file} is damaged ({reason}): make the bundle again with `{command} --force`")
-
-
-def _check_origin(data: DataFolder, name: str) -> None:
-    """Raise why there is no variant of the backbone `name`, unless it can be exported."""
-    try:
-        catalogue.check(name)
-    except NotFound:
-        if not (data.backbones / folder_of(name)).is_dir():
-            raise
-        raise InvalidArgument(
-            f"the backbone {name} was imported, and only exported ones have variants: import it again with "
-            "another spec and --name"
-        ) from None
 
 
 def _weights_option(manifest: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from extractor.backbones.bundle import Bundle
+from extractor.backbones.bundle import Bundle, check_exported
 from extractor.backbones.catalogue import BACKBONES, TIMM, Backbone, check, find
 from extractor.backbones.variant import name_of, split_name
 from extractor.cli.bundles import model_bytes
@@ -21,6 +21,12 @@ def rows(data: DataFolder, name: str | None = None) -> list[Row]:
     if name is None:
         return [*(_of_catalogue(backbone, data) for backbone in BACKBONES), *_others(data)]
     return [row for row in _others(data) if row["name"] == name] or [_of_catalogue(find(name), data)]
+
+
+def check_layers(name: str, data: DataFolder) -> None:
+    """InvalidArgument when the backbone is an imported one, whose layer was chosen in its spec."""
+    instead = "`output` in its spec says which layer is the embedding: change it and import it again"
+    check_exported(data, split_name(name)[0], instead)
 
 
 def _of_catalogue(backbone: Backbone, data: DataFolder) -> Row:

@@ -317,7 +317,7 @@ def test_the_table_has_every_figure(compared: Comparison) -> None:
 
 
 def test_negative_transfer_is_said_in_so_many_words(compared: Comparison) -> None:
-    """With the figures, for each that it is true of, and for no other."""
+    """With the figures and what they mean, for each that it is true of, and for no other."""
     said = [line for line in comparison_report.to_text(compared).splitlines() if "negative" in line]
     assert [line.split()[2] for line in said] == ["same", "noise"]
     share = compared.best_baseline.metrics.accuracy
@@ -325,8 +325,9 @@ def test_negative_transfer_is_said_in_so_many_words(compared: Comparison) -> Non
     assert said[0] == (
         "negative transfer: same does not beat 'colours', which learnt from no other pictures: accuracy "
         f"{share:.1%} against {share:.1%}, difference +0.0 points (95 % interval {100 * low:+.1f} to "
-        f"{100 * high:+.1f})"
+        f"{100 * high:+.1f}); it is not shown to help here, nor to harm"
     ).replace("%", " %").replace("95  %", "95 %")
+    assert said[1].endswith("); it does worse here")
 
 
 def test_json_has_all_of_it(compared: Comparison) -> None:

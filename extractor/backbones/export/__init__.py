@@ -11,15 +11,16 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from extractor.backbones import catalogue, nearness
-from extractor.backbones.bundle import MODEL, USERS_FILE, Bundle, Manifest, exclusive, publish
+from extractor.backbones import nearness
+from extractor.backbones.bundle import MODEL, USERS_FILE, Bundle, Manifest, check_exported, made_once, publish
 from extractor.backbones.catalogue import Backbone
 from extractor.backbones.export.cutting import changed
 from extractor.backbones.export.graph import write_graph
@@ -27,15 +28,18 @@ from extractor.backbones.export.layers import fit_size
 from extractor.backbones.export.networks import classifier, original, penultimate, reference, transform
 from extractor.backbones.export.proving import check_model, check_vectors
 from extractor.backbones.export.timm_models import find
-from extractor.backbones.export.weights import sha256, state_sha256, weights_of
+from extractor.backbones.export.weights import read_state, sha256, state_sha256, weights_of
 from extractor.backbones.proof import MIN_COSINE, write_golden
 from extractor.backbones.variant import Variant, folder_of, split_name
-from extractor.errors import InvalidArgument, NotFound
+from extractor.errors import InvalidArgument
 from extractor.results import Vector
 from extractor.settings import DataFolder
 
 _CLASSES = 1000
 """Of ImageNet; a classifier for others has no names here, and is not kept."""
+
+Judge: TypeAlias = Callable[[Image.Image], Vector]
+"""From a picture to float32 [dim], by PyTorch alone."""
 
 _UNCHANGED = Variant()
 _TOOLS = ("torch", "torchvision", "timm", "onnx", "onnxscript")
@@ -50,7 +54,7 @@ def export(
     force: bool = False,
     note: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, bool]:
-    """Make the bundle of one backbone in the data folder, unless it is there.
+    """Make the bundle of one backbone in the data folder, unless it is there; says whether it was made now.
 
     Parameters
     ----------
@@ -66,37 +70,35 @@ def export(
     note : callable
         Is told in a few words what is being done.
 
-    Returns
-    -------
-    Bundle
-    bool
-        Whether it was made now; False when it was there.
-
     Raises
     ------
-    NotFound
-        No backbone of that name.
-    InvalidArgument
-        A package that exporting needs is not installed; the weights cannot be
-        had, or are another network's; a bundle of other weights is there; the
-        network has no such layer, or takes no such size; what is made of it does
-        not give the original's vectors. A bundle that is there is left as it is.
+    NotFound, InvalidArgument
+        No backbone has that name, or it cannot be made; says why. A bundle that is there stays as it is.
     DamagedFile
         The bundle there, or the file of weights, is not what it should be.
     """
     name, variant = _named(name, variant)
-    catalogue.check(name)
+    check_exported(
+        data, name, f"is made again by `penultimate import MODEL --spec SPEC --name {name} --force`"
+    )
     path = data.backbones / (folder_of(name) + variant.suffix)
-    if not force and (there := _opened(path, weights)):
-        return there, False
-    _check_tools()
+    prepare = partial(_prepared, name, variant, weights, path, note)
     with warnings.catch_warnings(action="ignore"):  # of torch's and timm's own coming changes
+        return made_once(path, partial(_check_weights, weights), prepare, force=force)
+
+
+def original_of(name: str, weights: Path | None = None) -> tuple[Path, Judge]:
+    """The file of weights, and what the original network makes of pictures with them: what ours is judged by.
+
+    Parameters and errors are those of `export`.
+    """
+    name, variant = _named(name, _UNCHANGED)
+    _check_tools()
+    with warnings.catch_warnings(action="ignore"):
         backbone = _sized(find(name), variant.size)
-        file = weights_of(backbone, weights, note)
-        with exclusive(path):
-            if not force and (there := _opened(path, weights)):  # another process made it meanwhile
-                return there, False
-            return _published(backbone, variant, file, weights is not None, path, note), True
+        file = weights_of(backbone, weights)
+        network = original(backbone, file)
+        return file, _judge(network, _changed(network, backbone, variant), backbone, variant)
 
 
 def _named(name: str, variant: Variant) -> tuple[str, Variant]:
@@ -113,15 +115,13 @@ def _sized(backbone: Backbone, size: int | None) -> Backbone:
     return backbone.at(size) if size else backbone
 
 
-def _opened(path: Path, weights: Path | None) -> Bundle | None:
-    """The bundle that is there; InvalidArgument when it has other weights than those that are given."""
-    try:
-        bundle = Bundle.open(path)
-    except NotFound:
-        return None
-    if weights is not None and sha256(weights) != bundle.manifest.weights["sha256"]:
-        raise InvalidArgument(f"{path} was made from other weights than {weights}: replace it with --force")
-    return bundle
+def _check_weights(weights: Path | None, there: Bundle) -> None:
+    """InvalidArgument when the bundle that is there has other weights than those that are given."""
+    if weights is None or sha256(weights) == there.manifest.weights["sha256"]:
+        return
+    _check_tools()
+    read_state(weights)  # what is no file of weights is told so first
+    raise InvalidArgument(f"{there.path} was made from other weights than {weights}: replace it with --force")
 
 
 def _check_tools() -> None:
@@ -131,6 +131,16 @@ def _check_tools() -> None:
             f"exporting needs {', '.join(missing)}, not installed here: "
             "run `pip install '.[export]'` in penultimate's folder (only the export needs it)"
         )
+
+
+def _prepared(
+    name: str, variant: Variant, weights: Path | None, path: Path, note: Callable[[str], None]
+) -> Callable[[], Bundle]:
+    """Find the network and its weights; what makes the bundle of them."""
+    _check_tools()
+    backbone = _sized(find(name), variant.size)
+    file = weights_of(backbone, weights, note)
+    return partial(_published, backbone, variant, file, weights is not None, path, note)
 
 
 def _published(
@@ -144,10 +154,8 @@ def _published(
     """Make the bundle at `path`; `own` says that the weights are the user's."""
     note("loading torch and the weights")
     network = original(backbone, file)
-    weights = _origin(backbone, file, own, network)
-    if variant.size:
-        fit_size(network, *backbone.shape)
-    embedding = changed(penultimate(network), network, variant, backbone.shape)
+    weights = _origin(backbone, file, own, network)  # of the network as it is published
+    embedding = _changed(network, backbone, variant)
     manifest = Manifest(
         backbone=backbone.name + variant.suffix,
         layer=variant.layer,
@@ -171,6 +179,13 @@ def _published(
     return publish(manifest, write, path)
 
 
+def _changed(network: Any, backbone: Backbone, variant: Variant) -> Any:
+    """What the variant keeps of the network, which takes pictures of the variant's size from now on."""
+    if variant.size:
+        fit_size(network, *backbone.shape)
+    return changed(penultimate(network), network, variant, backbone.shape)
+
+
 def _origin(backbone: Backbone, file: Path, own: bool, network: Any) -> dict[str, str]:
     """What the manifest says of the weights."""
     return {
@@ -187,9 +202,7 @@ def _dim(embedding: Any, backbone: Backbone) -> int:
     return int(embedding(torch.zeros(1, 3, *backbone.shape)).shape[1])
 
 
-def _judge(
-    network: Any, embedding: Any, backbone: Backbone, variant: Variant
-) -> Callable[[Image.Image], Vector]:
+def _judge(network: Any, embedding: Any, backbone: Backbone, variant: Variant) -> Judge:
     """What PyTorch makes of a picture behind the library's own preprocessing: what ours is compared with."""
     if not variant.cuts and variant.views == "plain":
         return lambda image: reference(network, backbone, image)[0]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from extractor.backbones import catalogue
-from extractor.backbones.bundle import MODEL, Bundle, Manifest, exclusive, publish
+from extractor.backbones.bundle import MODEL, Bundle, Manifest, made_once, publish
 from extractor.backbones.imported.graphs import Source, load, output_of
 from extractor.backbones.imported.judge import Judge
 from extractor.backbones.imported.spec import Spec
@@ -37,14 +38,12 @@ def import_model(
     force: bool = False,
     note: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, bool]:
-    """Make a bundle of an ONNX file in the data folder, unless it is there.
+    """Make a bundle of an ONNX file in the data folder, unless it is there; says whether it was made now.
 
     Parameters
     ----------
-    file : Path
-        The ONNX file; weights that it keeps elsewhere must lie beside it.
-    spec : Path
-        See `Spec`.
+    file, spec : Path
+        The ONNX file, with weights that it keeps elsewhere beside it; and for the other see `Spec`.
     data : DataFolder
     name : str, optional
         What it shall be called; the spec's name when left out.
@@ -53,35 +52,22 @@ def import_model(
     note : callable
         Is told in a few words what is being done.
 
-    Returns
-    -------
-    Bundle
-    bool
-        Whether it was made now; False when it was there.
-
     Raises
     ------
-    NotFound
-        No such file.
-    InvalidArgument
-        The file, the spec or the name cannot be used; says why.
     AlreadyExists
         Another backbone has that name.
-    DamagedFile
-        The bundle there is not what it should be.
+    NotFound, InvalidArgument, DamagedFile
+        The file, the spec, the name or the bundle there cannot be used; says why.
     """
     _check_tools()
     facts = Spec.read(spec)
-    name = _checked_name(name or facts.name)
+    path = data.backbones / _checked_name(name or facts.name)
     note("reading the network")
     source = load(file)
     judge = Judge(source, facts)
-    manifest = _manifest(name, facts, source, judge)
-    path = data.backbones / name
-    with exclusive(path):
-        if not force and (there := _opened(path)):
-            return _same(there, manifest), False
-        return publish(manifest, lambda folder: _write(judge, source.model, facts, folder, note), path), True
+    wanted = _manifest(path.name, facts, source, judge)
+    make = partial(publish, wanted, partial(_write, judge, source.model, facts, note), path)
+    return made_once(path, partial(_check_same, wanted), lambda: make, force=force)
 
 
 def _check_tools() -> None:
@@ -116,24 +102,16 @@ def _manifest(name: str, spec: Spec, source: Source, judge: Judge) -> Manifest:
     )
 
 
-def _opened(path: Path) -> Bundle | None:
-    try:
-        return Bundle.open(path)
-    except NotFound:
-        return None
-
-
-def _same(there: Bundle, wanted: Manifest) -> Bundle:
-    """The bundle that is there, where it was made of the same file and spec."""
+def _check_same(wanted: Manifest, there: Bundle) -> None:
+    """AlreadyExists unless the bundle that is there was made of the same file and spec."""
     if replace(there.manifest, files={}, exporter=wanted.exporter) != wanted:
         raise AlreadyExists(
             f"there is a backbone {wanted.backbone!r} already, of another file or spec: choose another "
             "--name, or replace it with --force"
         )
-    return there
 
 
-def _write(judge: Judge, model: Any, spec: Spec, folder: Path, note: Callable[[str], None]) -> None:
+def _write(judge: Judge, model: Any, spec: Spec, note: Callable[[str], None], folder: Path) -> None:
     """Write every file of the bundle but the manifest."""
     note("computing the reference vectors of the golden pictures")
     golden = write_golden(folder / "golden", judge.embed)

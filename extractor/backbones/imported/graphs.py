@@ -48,7 +48,9 @@ def load(file: Path) -> Source:
 
     try:
         model = onnx.load(str(file))
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except IsADirectoryError as error:
+        raise InvalidArgument(f"{error.filename or file} is a folder: name the file in it") from None
+    except FileNotFoundError as error:
         raise NotFound(f"there is no file {error.filename or file}") from None
     except onnx.checker.ValidationError as error:
         raise InvalidArgument(f"the weights of {file} cannot be read: {first_line(error)}") from None
