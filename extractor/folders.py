@@ -78,6 +78,25 @@ def read_folder(path: Path, read: Callable[[Path], T]) -> T:
     return read(path)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove the folder `path` in one step: all of it is gone at once, though its files take a little.
+
+    Raises
+    ------
+    NotFound
+        When another was quicker.
+    InvalidArgument
+        When the place cannot be written.
+    """
+    with refusals(path), locked(path.parent), _draft_of(path) as draft:
+        try:
+            path.rename(draft / path.name)
+        except FileNotFoundError:
+            raise NotFound(f"there is no {path.name!r}") from None
+        sync_folder(path.parent)
+        _clear(path)
+
+
 @contextmanager
 def publishing(path: Path) -> Iterator[Path]:
     """Give a draft of the file `path`, which appears there, whole, when the block ends without an error."""

@@ -16,15 +16,17 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from extractor._pb.inference import open_inference_pb2
-from extractor._pb.penultimate.v1 import penultimate_pb2
+from extractor._pb.penultimate.v1 import collections_pb2, penultimate_pb2
 from extractor.addresses import Address
 from extractor.calls import Calls, Observer
+from extractor.collections_service import SERVICE as COLLECTIONS
+from extractor.collections_service import CollectionsService
 from extractor.errors import InvalidArgument
 from extractor.health import Health, Vigil
 from extractor.kserve import service as kserve
 from extractor.security import Certificates, Token, TokenInterceptor
 from extractor.service import SERVICE, ExtractorService
-from extractor.settings import Connections, HealthChecks, ServiceLimits
+from extractor.settings import Connections, DataFolder, HealthChecks, ServiceLimits
 from extractor.submission import Submits
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class Server:
     embedder : Embedder
     address : str
         `HOST:PORT`; port 0 takes a free one.
+    collections : DataFolder, optional
+        Whose collections are served; without, there are none.
     limits : ServiceLimits, optional
     connections : Connections, optional
     checks : HealthChecks, optional
@@ -79,6 +83,7 @@ class Server:
         embedder: Submits,
         address: str,
         *,
+        collections: DataFolder | None = None,
         limits: ServiceLimits | None = None,
         connections: Connections | None = None,
         checks: HealthChecks | None = None,
@@ -99,8 +104,10 @@ class Server:
         self._connections = connections or Connections()
         self._certificates = certificates
         self._interceptors = [TokenInterceptor(token, unauthenticated)] if token else []
-        self._health = Health(SERVICES)
+        self._services = (*SERVICES, COLLECTIONS) if collections else SERVICES
+        self._health = Health(self._services)
         self._inference = kserve.InferenceService(embedder, self.service, self.calls, self._health)
+        self._collections = CollectionsService(embedder, collections, self.calls) if collections else None
         self._checks = checks or HealthChecks()
         self._vigil: asyncio.Task[None] | None = None
         self._stopping = False
@@ -112,16 +119,22 @@ class Server:
         ------
         Unavailable
             When the address cannot be had, as when another server is there.
+        AlreadyExists
+            When another server has the folder of the collections.
         """
         options = _channel_options(self.limits, self._connections)
         self._grpc = grpc.aio.server(options=options, interceptors=self._interceptors)
         self._grpc.add_registered_method_handlers(SERVICE, self.service.methods())
         self._grpc.add_registered_method_handlers(kserve.SERVICE, self._inference.methods())
+        if self._collections:
+            self._grpc.add_registered_method_handlers(COLLECTIONS, self._collections.methods())
         add_HealthServicer_to_server(self._health, self._grpc)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc, pool=_contracts())
         await self._health.tell("the network is being loaded")
         self.address = str(self._wanted.bind(self._listen))
+        if self._collections:
+            self._collections.occupy(self.address)
         await self._grpc.start()
 
     async def warm(self) -> None:
@@ -145,6 +158,8 @@ class Server:
         await self.calls.drain(self.limits.grace if grace is None else grace)
         await self._health.send_watchers_away()
         await self._grpc.stop(grace=1)
+        if self._collections:
+            await self._collections.close()
 
     def _listen(self, address: str) -> int:
         """Listen on one numeric address; gRPC raises RuntimeError where it cannot."""
@@ -156,7 +171,7 @@ class Server:
 def _contracts() -> DescriptorPool:
     """What reflection describes; the process-wide pool has not all of it (see tests/generate_proto.py)."""
     pool = DescriptorPool()
-    for contract in (penultimate_pb2, open_inference_pb2, health_pb2, reflection_pb2):
+    for contract in (penultimate_pb2, collections_pb2, open_inference_pb2, health_pb2, reflection_pb2):
         pool.AddSerializedFile(contract.DESCRIPTOR.serialized_pb)
     return pool
 

@@ -62,6 +62,11 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
 @click.option(
     "--cache/--no-cache", default=True, help="Without, it remembers no vectors and uses none that are."
 )
+@click.option(
+    "--collections/--no-collections",
+    default=True,
+    help="Serve the data folder's collections, which one server can at a time.",
+)
 @click.option("--tls-certificate", type=_FILE, help="PEM file: the server's certificate, and its chain.")
 @click.option("--tls-key", type=_FILE, help="PEM file: the certificate's private key.")
 @click.option(
@@ -84,7 +89,8 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
 def command(ctx: click.Context, /, print_config: bool, **settings: Any) -> None:
     """Run the gRPC service.
 
-    It answers `penultimate.v1.Extractor`, health checks and reflection.
+    It answers `penultimate.v1.Extractor`, `penultimate.v1.Collections`, health
+    checks and reflection.
     """
     if print_config:
         click.echo(effective(ctx))
@@ -123,6 +129,7 @@ def _server(
     return Server(
         embedder,
         settings["address"],
+        collections=settings["data"] if settings["collections"] else None,
         limits=taken(ServiceLimits, settings),
         connections=taken(Connections, settings),
         checks=taken(HealthChecks, settings),

@@ -202,7 +202,7 @@ def test_a_real_server_that_is_killed_is_not_missed(
     serve: Callable[..., Any], picture: Callable[..., bytes]
 ) -> None:
     """Half-way through, by `kill -9`: the other has all of it, each image its own vector."""
-    servers = [serve(), serve()]
+    servers = [serve("--no-collections"), serve("--no-collections")]
     images = [picture(seed) for seed in range(120)]
 
     def until_half() -> Iterator[bytes]:

@@ -1,0 +1,127 @@
+"""Searching: examples become queries, and a query that cannot be made fails alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from extractor._pb.penultimate.v1 import collections_pb2 as pb
+from extractor.calls import Call
+from extractor.collections import Collection
+from extractor.collections.queries import compose_query
+from extractor.collections_service.shelf import Volume
+from extractor.collections_wire import messages as wire
+from extractor.collections_wire.values import Found, Neighbour
+from extractor.errors import InvalidArgument, NotFound, PenultimateError
+from extractor.results import Result, Vector
+from extractor.submission import Submission, Submits
+
+DEFAULT_K = 10
+MOST_MATCHES = 100_000
+"""Matches of all queries of a call together."""
+
+
+async def search(volume: Volume, embedder: Submits, request: pb.SearchRequest, call: Call) -> list[Found]:
+    """One answer for each query, in order.
+
+    Raises
+    ------
+    InvalidArgument
+        When too much is asked for, or the filter cannot be read.
+    FingerprintMismatch
+        When images are to be embedded by another backbone than the collection's.
+    """
+    k = request.k or DEFAULT_K
+    if k * len(request.queries) > MOST_MATCHES:
+        raise InvalidArgument(
+            f"{len(request.queries)} queries for {k} matches each may find more than {MOST_MATCHES:,}: "
+            "ask for fewer, or split the call"
+        )
+    vectors = _Examples(volume.collection.dim)
+    await vectors.embed(volume, embedder, request.queries, call)
+    await vectors.read(volume, request.queries)
+    queries = [_composed(query, vectors) for query in request.queries]
+    good = [query for query in queries if not isinstance(query, PenultimateError)]
+    found = iter(await volume.read(_searching(good, k)) if good else [])
+    return [
+        Found([], query) if isinstance(query, PenultimateError) else Found(next(found)) for query in queries
+    ]
+
+
+class _Examples:
+    """The vectors of all examples of a call: images are embedded together, items are read together."""
+
+    def __init__(self, dim: int) -> None:
+        self._dim = dim
+        self._embedded: Mapping[bytes, Result] = {}
+        self._read: Mapping[str, Vector] = {}
+
+    async def embed(self, volume: Volume, embedder: Submits, queries: Iterable[pb.Query], call: Call) -> None:
+        images = list(
+            {example.image: None for example in _all(queries) if example.WhichOneof("what") == "image"}
+        )
+        if images:
+            volume.collection.require(embedder.fingerprint)
+            results = await Submission(embedder, images, call.deadline).results()
+            call.answered(results)
+            self._embedded = dict(zip(images, results, strict=True))
+
+    async def read(self, volume: Volume, queries: Iterable[pb.Query]) -> None:
+        if ids := {example.id for example in _all(queries) if example.WhichOneof("what") == "id"}:
+            self._read = await volume.read(lambda collection: _vectors(collection, ids))
+
+    def vector(self, example: pb.Example) -> Vector:
+        """The vector of one; raises what is wrong with it."""
+        match example.WhichOneof("what"):
+            case "image":
+                result = self._embedded[example.image]
+                if result.embedding is None:
+                    assert result.error is not None
+                    raise result.error
+                return result.embedding
+            case "vector":
+                return wire.unpack_vector(example.vector, self._dim)
+            case "id":
+                if example.id not in self._read:
+                    raise NotFound(f"the collection has no item {example.id!r}")
+                return self._read[example.id]
+        raise InvalidArgument("an example is an image, a vector or an item's id, and one has none of these")
+
+
+def _all(queries: Iterable[pb.Query]) -> Iterable[pb.Example]:
+    return (example for query in queries for example in (*query.like, *query.unlike))
+
+
+def _vectors(collection: Collection, ids: Iterable[str]) -> dict[str, Vector]:
+    found = {}
+    for id in ids:
+        try:
+            found[id] = collection.get(id).vector
+        except NotFound:
+            continue
+    return found
+
+
+def _composed(query: pb.Query, examples: _Examples) -> Vector | PenultimateError:
+    """What to search with, or why there is nothing."""
+    try:
+        composed = compose_query(*([*map(examples.vector, side)] for side in (query.like, query.unlike)))
+        if not np.isfinite(composed).all() or not composed.any():
+            raise InvalidArgument("the query is zero or holds values that are not finite")
+    except PenultimateError as error:
+        return error
+    return composed
+
+
+def _searching(queries: Sequence[Vector], k: int) -> Callable[[Collection], list[list[Neighbour]]]:
+    """The search itself, for a thread."""
+    stacked = np.stack(queries)
+
+    def work(collection: Collection) -> list[list[Neighbour]]:
+        return [
+            [Neighbour(match.id, match.score) for match in matches]
+            for matches in collection.search(stacked, k)
+        ]
+
+    return work

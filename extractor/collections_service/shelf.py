@@ -1,0 +1,164 @@
+"""The collections that are open: each once, shared by all calls, and seen when another process removes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from extractor.collections import Collection
+from extractor.collections.collection import names
+from extractor.collections.dropping import drop, path_of
+from extractor.collections_service.threads import Threads
+from extractor.collections_service.writing import Writer
+from extractor.errors import Unavailable
+from extractor.settings import DataFolder, cores
+
+T = TypeVar("T")
+
+WAITING = 4096
+"""Readings that may be under way or wait, and as many writes."""
+
+WRITERS = 4
+"""Collections that are written at once; what they wait for is the disk."""
+
+
+class Identity(NamedTuple):
+    """What tells a file from another that has taken its place."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Identity | None:
+        """The file's that is there now, if any is."""
+        try:
+            state = path.stat()
+        except OSError:
+            return None
+        return cls(state.st_dev, state.st_ino)
+
+
+class Volume:
+    """An open collection.
+
+    It is closed when it has been retired and no thread works on it any more.
+
+    Parameters
+    ----------
+    collection : Collection
+    identity : tuple
+        Of its file, from before it was opened.
+    reading, writing : Threads
+    """
+
+    def __init__(
+        self, collection: Collection, identity: Identity | None, reading: Threads, writing: Threads
+    ) -> None:
+        self.collection = collection
+        self.identity = identity
+        self.writer = Writer(self._write)
+        self._reading, self._writing = reading, writing
+        self._users = 0
+        self._retired = self._closed = False
+
+    async def read(self, work: Callable[[Collection], T]) -> T:
+        """What `work` gives, in a thread.
+
+        Raises
+        ------
+        Overloaded
+            When too many wait.
+        Unavailable
+            When the collection has been removed or replaced since the call began.
+        """
+        return await self._use(self._reading, work)
+
+    async def _write(self, work: Callable[[Collection], Any]) -> Any:
+        return await self._use(self._writing, work)
+
+    async def _use(self, threads: Threads, work: Callable[[Collection], T]) -> T:
+        if self._closed:
+            raise Unavailable(f"the collection {self.collection.name!r} was removed or replaced meanwhile")
+        self._users += 1
+        return await threads.run(lambda: work(self.collection), self._leave)
+
+    def _leave(self) -> None:
+        self._users -= 1
+        self._close_when_unused()
+
+    def retire(self) -> None:
+        """Close it once those who use it are done."""
+        self._retired = True
+        self._close_when_unused()
+
+    def _close_when_unused(self) -> None:
+        if self._retired and not self._users and not self._closed:
+            self._closed = True
+            self._writing.submit(self.collection.close)
+
+
+class Shelf:
+    """Opens collections when they are first asked for, and keeps them open.
+
+    Parameters
+    ----------
+    data : DataFolder
+    """
+
+    def __init__(self, data: DataFolder) -> None:
+        self._data = data
+        self._reading = Threads("collections-read", max(4, cores()), WAITING)
+        self._writing = Threads("collections-write", WRITERS, WAITING)
+        self._volumes: dict[str, Volume] = {}
+        self._opening: dict[str, asyncio.Task[Volume]] = {}
+
+    async def volume(self, name: str) -> Volume:
+        """The collection of that name, as it is on disk now.
+
+        Raises
+        ------
+        NotFound, DamagedFile, InvalidArgument
+            As `Collection.open`.
+        """
+        path = path_of(self._data, name)
+        volume = self._volumes.get(name)
+        if volume and volume.identity == Identity.of(path):
+            return volume
+        if name not in self._opening:
+            self._opening[name] = asyncio.create_task(self._open(name))
+            self._opening[name].add_done_callback(lambda _: self._opening.pop(name))
+        return await asyncio.shield(self._opening[name])
+
+    async def create(self, make: Callable[[DataFolder], Collection]) -> None:
+        """Have a collection made, which `volume` then finds."""
+        (await self._reading.run(lambda: make(self._data))).close()
+
+    async def drop(self, name: str) -> None:
+        """Remove a collection with all that it holds; raises NotFound when there is none of that name."""
+        await self._writing.run(lambda: drop(self._data, name))
+        self._retire(name)
+
+    async def names(self) -> list[str]:
+        """The collections there are, in order."""
+        return await self._reading.run(lambda: names(self._data))
+
+    async def close(self) -> None:
+        """Close all of them, when what was begun is done."""
+        for name in list(self._volumes):
+            self._retire(name)
+        for threads in (self._reading, self._writing):
+            await asyncio.to_thread(threads.close)
+
+    async def _open(self, name: str) -> Volume:
+        self._retire(name)
+        identity = Identity.of(path_of(self._data, name))
+        collection = await self._reading.run(lambda: Collection.open(self._data, name))
+        volume = Volume(collection, identity, self._reading, self._writing)
+        self._volumes[name] = volume
+        return volume
+
+    def _retire(self, name: str) -> None:
+        if volume := self._volumes.pop(name, None):
+            volume.retire()

@@ -1,0 +1,1 @@
+"""What the `Collections` service and its clients say to each other: values, and messages for them."""
