@@ -1,0 +1,170 @@
+"""Images that are the same or nearly so, as groups.
+
+Two images belong together when their files have the same bytes, or the cosine
+of their embeddings reaches the threshold; groups are what hangs together by
+such pairs (single linkage), so within a large one not every pair is alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from extractor.errors import InvalidArgument
+from extractor.exploring.pairs import tiles
+from extractor.exploring.rows import Places, Rows
+from extractor.exploring.watching import Watch, unwatched
+from extractor.indexes import SCORE_DECIMALS
+
+THRESHOLD = 0.95
+"""The default, measured with EfficientNet-Lite0 at full precision.
+
+Of photos (scikit-image's) it finds all copies saved again as JPEG of quality 90
+and 92 % at 75, all at 3/4 and 84 % at 1/2 of the size, and 96 % of those with
+2 % cut off; the nearest pair that is not one picture, the two eyes of a stereo
+camera, has 0.887 and all others less than 0.5. In a series of one kind
+(photos of solar cells) 0.7 % of all pairs of different cells reach it: there
+it must be higher, 0.99 for 0.007 %.
+"""
+
+_TOLERANCE = 10.0**-SCORE_DECIMALS  # float32 products of unit vectors are off by a few 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An image of a group.
+
+    Attributes
+    ----------
+    id : str
+    score : float
+        The cosine with the group's first image.
+    exact : bool
+        Whether its file has the bytes of the first one's.
+    """
+
+    id: str
+    score: float
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that belong together, in the order they were written: the first is the oldest."""
+
+    members: Sequence[Member]
+
+    @property
+    def exact(self) -> bool:
+        """Whether all its files have the same bytes."""
+        return all(member.exact for member in self.members)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest cosine of an image with the first: below the threshold, images in between link them."""
+        return min(member.score for member in self.members)
+
+
+def checked_threshold(threshold: float) -> float:
+    """Return `threshold` when it is over 0 and at most 1, else raise InvalidArgument."""
+    if not 0 < threshold <= 1:
+        raise InvalidArgument(f"the threshold is a cosine over 0 and at most 1, not {threshold:g}")
+    return threshold
+
+
+def find_duplicates(rows: Rows, threshold: float = THRESHOLD, watch: Watch = unwatched) -> Iterator[Group]:
+    """Groups of duplicates, the largest first, as large ones in the order they were written.
+
+    Every pair is compared, so time grows with the square of the images; memory
+    is that of one tile of pairs, and 8 bytes an image.
+
+    Parameters
+    ----------
+    rows : Rows
+    threshold : float
+        From what cosine on two images belong together.
+    watch : Watch
+        Is shown the tiles of pairs.
+
+    Raises
+    ------
+    InvalidArgument
+        When the threshold is out of range.
+    """
+    floor = checked_threshold(threshold) - _TOLERANCE
+    sets = _Sets(len(rows))
+    sets.join(*_same_bytes(rows))
+    for tile in tiles(rows, watch):
+        left, right = np.nonzero(tile.scores >= floor)
+        sets.join(tile.left[left], tile.right[right])
+    return (_group(rows, places) for places in sets.groups())
+
+
+class _Sets:
+    """Disjoint sets of places: the parent of each is in its set and is not after it."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = np.arange(count, dtype=np.int64)
+
+    def roots(self, places: Places) -> Places:
+        """The first place of the set of each."""
+        roots = self._parents[places]
+        while (roots != (above := self._parents[roots])).any():
+            roots = above
+        self._parents[places] = roots
+        return roots
+
+    def join(self, left: Places, right: Places) -> None:
+        """Make one set of those of `left[i]` and `right[i]`, for every i."""
+        ends = np.stack([self.roots(left), self.roots(right)])
+        ends = ends[:, ends[0] != ends[1]]
+        if not ends.size:
+            return
+        nodes, edges = np.unique(ends, return_inverse=True)
+        start, end = edges.reshape(ends.shape)
+        graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(len(nodes), len(nodes)))
+        _, component = connected_components(graph, directed=False)
+        _, firsts = np.unique(component, return_index=True)
+        self._parents[nodes] = nodes[firsts[component]]
+
+    def groups(self) -> Iterator[Places]:
+        """The sets of more than one, the largest first."""
+        roots = self.roots(np.arange(len(self._parents)))
+        order = np.argsort(roots, kind="stable")
+        first, starts, sizes = np.unique(roots[order], return_index=True, return_counts=True)
+        for number in np.lexsort((first, -sizes)):
+            if sizes[number] > 1:
+                yield order[starts[number] : starts[number] + sizes[number]]
+
+
+def _same_bytes(rows: Rows) -> tuple[Places, Places]:
+    """Each row that has a digest, and the first of the same digest."""
+    digests = rows.digests
+    known = np.flatnonzero(digests != b"")
+    _, first, which = np.unique(digests[known], return_index=True, return_inverse=True)
+    return known, known[first[which]]
+
+
+def _group(rows: Rows, places: Places) -> Group:
+    scores = _cosines(rows, places)
+    digests = rows.digests[places]
+    same = (digests == digests[0]) & (digests != b"")
+    same[0] = True
+    return Group(
+        [
+            Member(rows.id(place), score, exact)
+            for place, score, exact in zip(places.tolist(), scores.tolist(), same.tolist(), strict=True)
+        ]
+    )
+
+
+def _cosines(rows: Rows, places: Places) -> NDArray[np.float64]:
+    """Of each row with the first of them."""
+    first = rows.tile(int(places[0]), 1)[0].astype(np.float64)
+    scores = [rows.tile(place, 1)[0].astype(np.float64) @ first for place in places.tolist()]
+    return np.round(scores, SCORE_DECIMALS)
