@@ -33,7 +33,7 @@ KNOWN = {
     _SKIMAGE / "coffee.png": {"espresso", "cup", "coffee mug"},
     _SKIMAGE / "rocket.jpg": {"missile", "projectile"},
     _SKIMAGE / "motorcycle_left.png": {"moped", "motor scooter"},
-    _SKLEARN / "flower.jpg": {"daisy"},
+    _SKIMAGE / "camera.png": {"tripod"},
     _SKLEARN / "china.jpg": {"palace"},
 }
 """Pictures, and the classes of ImageNet that name what is in them."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from extractor.backbones import export as export_module
 from extractor.backbones.bundle import Bundle, exclusive
 from extractor.backbones.catalogue import BACKBONES, Backbone
 from extractor.backbones.export import export
-from extractor.backbones.export.networks import original, transform
+from extractor.backbones.export.networks import original, reference, transform
 from extractor.backbones.origins import PackageFile
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.results import Vector
@@ -31,6 +32,13 @@ from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 PICTURES = ("astronaut", "camera", "chelsea", "coffee", "coins", "hubble_deep_field", "immunohistochemistry")
 PICTURES += ("moon", "page", "retina", "rocket", "text")
+KNOWN = {
+    "camera": {"tripod"},
+    "chelsea": {"tabby", "tiger cat", "Egyptian cat"},
+    "coffee": {"espresso", "cup", "coffee mug"},
+}
+"""Pictures that every network of the family knows, and the classes of ImageNet that name what is in them."""
+
 ROW = catalogue.find(DEFAULT_BACKBONE)
 WEIGHTS = ROW.weights
 assert isinstance(WEIGHTS, PackageFile)
@@ -101,11 +109,7 @@ def test_the_classifier_gives_the_logits_of_the_original(bundle: Bundle, network
 
 @pytest.mark.parametrize(
     ("name", "among"),
-    [
-        ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}),
-        ("coffee", {"espresso", "cup", "coffee mug"}),
-        ("rocket", {"missile", "projectile"}),
-    ],
+    [*KNOWN.items(), ("rocket", {"missile", "projectile"})],
 )
 def test_the_network_knows_what_it_sees(bundle: Bundle, name: str, among: set[str]) -> None:
     """The first class of ImageNet is a right one: weights, padding and class names belong together."""
@@ -270,15 +274,32 @@ def test_force_repairs_a_damaged_bundle(tmp_path: Path, bundle: Bundle) -> None:
     assert repaired.fingerprint == bundle.fingerprint
 
 
-@pytest.mark.parametrize("backbone", BACKBONES[1:3], ids=lambda backbone: backbone.name)
-def test_every_other_backbone_with_weights_here_passes_too(tmp_path: Path, backbone: Backbone) -> None:
-    """The rest of the catalogue gives the original's vectors as well, with our own decoding."""
-    if not backbone.weights.find():
-        pytest.skip(f"needs {backbone.weights.source}")
-    bundle, _ = export(backbone.name, DataFolder(tmp_path))
-    session, spec = open_network(bundle), bundle.manifest.preprocessing
+@pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+def test_the_other_bundled_weights_pass_too(tmp_path: Path, name: str) -> None:
+    """The original's vectors, of golden pictures with our own decoding and of others; the right classes."""
+    backbone = catalogue.find(name)
+    bundle, _ = export(name, DataFolder(tmp_path))
+    session, spec, head = open_network(bundle), bundle.manifest.preprocessing, bundle.classifier()
     for one in bundle.golden():
-        assert cosine(infer(session, images.decode(one.image, spec))[0], one.vector) >= 0.9999
+        assert one.cosine(infer(session, images.decode(one.image, spec))[0]) >= 0.9999
+    file = backbone.weights.find()
+    assert file is not None
+    network = original(backbone, file)
+    for shown, among in KNOWN.items():
+        image = picture(shown)
+        vector = infer(session, cropped(image, backbone))[0]
+        expected, logits = reference(network, backbone, image)
+        assert cosine(vector, expected) >= 0.9999
+        assert head.classes[int((vector @ head.weights.T + head.bias).argmax())] in among
+        assert head.classes[int(logits.argmax())] in among
+
+
+def test_the_bundled_weights_come_with_the_export() -> None:
+    """What the catalogue takes from packages, the extra installs, in the same version."""
+    extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    needed = {one.weights.requirement for one in BACKBONES if isinstance(one.weights, PackageFile)}
+    assert len(needed) == 3
+    assert needed <= set(extras["optional-dependencies"]["export"])
 
 
 def test_missing_tools_are_named_with_the_command_to_run(
