@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -149,6 +150,40 @@ def cosine(a: Vector, b: Vector) -> float:
 )
 def test_every_network_is_its_library_s_own(name: str, odd_photos: list[bytes], tmp_path: Path) -> None:
     """Cosine at least 0.9999 over real pictures of odd sizes and modes; the kept classifier completes it."""
+    check_network(name, odd_photos, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("test_vit", {"crop_mode": "border", "crop_pct": 1.0, "mean": (0.2, 0.5, 0.8)}),
+        ("test_vit", {"input_size": (3, 192, 128), "crop_mode": "squash", "crop_pct": 1.0}),
+        ("test_convnext", {"input_size": (3, 96, 128), "crop_pct": 0.875}),
+        ("test_convnext", {"input_size": (3, 128, 96), "crop_mode": "border", "crop_pct": 0.9}),
+    ],
+)
+def test_networks_that_pad_or_take_no_squares_are_timm_s_own(
+    name: str,
+    change: dict[str, Any],
+    odd_photos: list[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that timm has of that kind are large: small ones are published so here."""
+    import_torchvision()
+    from timm.models import _registry, get_pretrained_cfg
+
+    published: Any = get_pretrained_cfg(name)
+    tagged = f"{name}.{published.tag}"
+    monkeypatch.setitem(_registry._model_pretrained_cfgs, tagged, replace(published, **change))
+    rule = check_network(f"timm/{tagged}", odd_photos, tmp_path).manifest.preprocessing
+    shape = change.get("input_size", published.input_size)[1:]
+    assert (rule.height, rule.width) == shape
+    assert rule.resize == {"border": "pad", "squash": "squash"}.get(change.get("crop_mode", ""), "shorter")
+
+
+def check_network(name: str, odd_photos: list[bytes], tmp_path: Path) -> Bundle:
+    """Export it with random weights and compare; the bundle."""
     import safetensors.torch
 
     import_torchvision()
@@ -168,6 +203,7 @@ def test_every_network_is_its_library_s_own(name: str, odd_photos: list[bytes], 
             ratio = np.abs(found @ kept.weights.T + kept.bias - logits).max() / np.abs(logits).max()
             assert ratio < 0.05
     check_they_tell_pictures_apart([expected for expected, _, _ in pairs], [found for _, _, found in pairs])
+    return bundle
 
 
 def check_they_tell_pictures_apart(expected: list[Vector], found: list[Vector]) -> None:
