@@ -34,7 +34,7 @@ class Readable(Protocol):
     @property
     def id(self) -> str: ...  # noqa: D102
     @property
-    def vector(self) -> Vector: ...  # noqa: D102
+    def vector(self) -> Vector | None: ...  # noqa: D102
     @property
     def digest(self) -> bytes: ...  # noqa: D102
     @property
