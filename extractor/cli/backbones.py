@@ -46,8 +46,10 @@ def command(name: str | None, layers: bool, size: int | None, data: DataFolder, 
     Behind the catalogue's come the variants and imported networks that are in
     the data folder. With NAME that one alone, or with --layers the layers at which it may be cut.
     """
-    from extractor.cli.listing import rows
+    from extractor.cli.listing import check_layers, rows
 
+    if name and layers:
+        check_layers(name, data)
     if layers:
         echo_layers(name, size, as_json=as_json)
         return
