@@ -111,14 +111,28 @@ class _Field(NamedTuple):
 
     def compare(self, operator: str, value: Value) -> _Sql:
         """One comparison that is 0 or 1, never NULL."""
+        return self._test(operator, "?", (value,))
+
+    def among(self, values: list[Value]) -> _Sql:
+        """Whether it equals one of many."""
+        texts = tuple(value for value in values if isinstance(value, str))
+        truths = tuple(value for value in values if isinstance(value, bool))
+        numbers = tuple(value for value in values if not isinstance(value, str | bool))
+        parts = [self._test("IN", f"({_marks(same)})", same) for same in (texts, numbers) if same]
+        parts += [self.compare("=", truth) for truth in dict.fromkeys(truths)]
+        return _joined("OR", parts)
+
+    def _test(self, operator: str, marks: str, values: tuple[Value, ...]) -> _Sql:
+        """A comparison with values of one type."""
         if self.column:
-            return _Sql(f"({self.column} IS NOT NULL AND {self.column} {operator} ?)", (value,))
-        if isinstance(value, bool):
-            return _Sql("(json_type(metadata, ?) IS ?)", (self.path, str(value).lower()))
-        kind = "'text'" if isinstance(value, str) else "'integer', 'real'"
+            return _Sql(f"({self.column} IS NOT NULL AND {self.column} {operator} {marks})", values)
+        if isinstance(values[0], bool):
+            return _Sql("(json_type(metadata, ?) IS ?)", (self.path, str(values[0]).lower()))
+        kinds = "'text'" if isinstance(values[0], str) else "'integer', 'real'"
         return _Sql(
-            f"(coalesce(json_type(metadata, ?), '') IN ({kind}) AND json_extract(metadata, ?) {operator} ?)",
-            (self.path, self.path, value),
+            f"(coalesce(json_type(metadata, ?), '') IN ({kinds})"
+            f" AND json_extract(metadata, ?) {operator} {marks})",
+            (self.path, self.path, *values),
         )
 
     def null(self) -> _Sql:
@@ -168,10 +182,7 @@ class _Parser:
         parts = [part()]
         while self._take(word):
             parts.append(part())
-        if len(parts) == 1:
-            return parts[0]
-        sql = f" {word.upper()} ".join(part.sql for part in parts)
-        return _Sql(f"({sql})", tuple(value for part in parts for value in part.values))
+        return _joined(word.upper(), parts)
 
     def _single(self) -> _Sql:
         word = self._take("not", "(")
@@ -224,8 +235,7 @@ class _Parser:
         while self._take(","):
             values.append(self._value(field))
         self._expect(")")
-        parts = [field.compare("=", value) for value in values]
-        return _either(parts)
+        return field.among(values)
 
     def _field(self) -> _Field:
         token = self._next
@@ -267,12 +277,15 @@ class _Parser:
         _refuse(self._text, self._next.column, expected)
 
 
-def _either(parts: list[_Sql]) -> _Sql:
-    """Any of many, halved again and again: SQLite's trees may be deep but not that deep."""
+def _joined(word: str, parts: list[_Sql]) -> _Sql:
     if len(parts) == 1:
         return parts[0]
-    left, right = _either(parts[: len(parts) // 2]), _either(parts[len(parts) // 2 :])
-    return _Sql(f"({left.sql} OR {right.sql})", left.values + right.values)
+    sql = f" {word} ".join(part.sql for part in parts)
+    return _Sql(f"({sql})", tuple(value for part in parts for value in part.values))
+
+
+def _marks(values: tuple[Value, ...]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -282,7 +295,8 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
             column = at + len(text[at:]) - len(text[at:].lstrip())
-            _refuse(text, column, "a field, a text in single quotes, a number or a sign")
+            opened = text[column] in "'\""
+            _refuse(text, column, "a closing quote" if opened else "a field, a text, a number or a sign")
         found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         at = match.end()
     return found
