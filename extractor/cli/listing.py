@@ -67,7 +67,7 @@ def _of_bundle(name: str, found: Bundle | DamagedFile | None) -> Row:
         return row
     manifest, rule = found.manifest, found.manifest.preprocessing
     return row | {
-        "input_px": rule.height,
+        "input_px": rule.height if rule.height == rule.width else [rule.height, rule.width],
         "resize_shorter": rule.resize_shorter,
         "interpolation": rule.interpolation,
         "mean": rule.mean,

@@ -118,11 +118,21 @@ def prepared(image: Image.Image, spec: Spec) -> NDArray[Any]:
 
 def _cropped(image: Image.Image, spec: Spec) -> Image.Image:
     rule = spec.preprocessing
-    sides = image.size if rule.resize == "shorter" else (1, 1)
-    width, height = (rule.resize_shorter * side // min(sides) for side in sides)
+    sides = (1, 1) if rule.resize == "squash" else image.size
+    if rule.resize == "pad":
+        width, height = (max(1, round(rule.resize_shorter * side / max(sides))) for side in sides)
+    else:
+        width, height = (rule.resize_shorter * side // min(sides) for side in sides)
     image = image.resize((width, height), _FILTERS[rule.interpolation])
-    left, top = round((width - rule.width) / 2), round((height - rule.height) / 2)
-    return image.crop((left, top, left + rule.width, top + rule.height))
+    red, green, blue = (round(255 * mean) for mean in rule.mean)
+    canvas = Image.new("RGB", (rule.width, rule.height), (red, green, blue))
+    canvas.paste(image, (_place(width, rule.width), _place(height, rule.height)))
+    return canvas
+
+
+def _place(side: int, wanted: int) -> int:
+    """Where a picture begins on one axis: beyond the edge, where it is larger than the input."""
+    return (wanted - side) // 2 if side < wanted else -round((side - wanted) / 2)
 
 
 def _opened(source: Source, output: str) -> ort.InferenceSession:

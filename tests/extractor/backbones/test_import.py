@@ -84,6 +84,31 @@ def test_pictures_may_be_squashed(data: DataFolder) -> None:
     assert open_session(bundle, "cpu", "fp32")[1] >= 0.9999
 
 
+def padded(item: Any, mean: np.ndarray) -> np.ndarray:
+    """What Pillow makes of a picture by the spec: longer side 36, the middle 32, around it the mean."""
+    import io
+
+    with Image.open(io.BytesIO(item.image)) as image:
+        size = [round(36 * side / max(image.size)) for side in image.size]
+        image = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    across, down = (max(0, round((side - SIDE) / 2)) for side in size)
+    part = np.asarray(image)[down : down + SIDE, across : across + SIDE]
+    inside = np.broadcast_to(np.round(255 * mean), (SIDE, SIDE, 3)).copy()
+    top, left = (SIDE - part.shape[0]) // 2, (SIDE - part.shape[1]) // 2
+    inside[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return inside
+
+
+def test_pictures_may_be_padded(data: DataFolder) -> None:
+    """Their proportions stay, and what is left of the input has the colour of the mean."""
+    bundle = import_(network(), data, resize="pad")
+    mean, std = np.array([0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.7])
+    for item in bundle.golden():
+        wanted = expected((padded(item, mean) / 255 - mean) / std)
+        np.testing.assert_allclose(item.vector, wanted, rtol=1e-3, atol=1e-2)
+    assert open_session(bundle, "cpu", "fp32")[1] >= 0.9999
+
+
 def test_a_network_that_takes_bytes_normalises_by_itself(data: DataFolder) -> None:
     """With uint8 the pixels reach the network as they are."""
     plain = {"units": None, "mean": None, "std": None}

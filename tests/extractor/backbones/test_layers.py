@@ -115,6 +115,16 @@ def test_a_transformer_interpolates_its_positions_as_its_library_does() -> None:
     torch.testing.assert_close(network(pictures), asked(pictures))
 
 
+def test_the_maps_of_a_picture_that_is_not_square_have_its_proportions() -> None:
+    """Channels first, channels last, and the tokens of a transformer of one size."""
+    network = timm_network("test_convnext")
+    known = outputs(network, 96, 128)
+    assert facts(known["stages.0"]) == ((24, 24, 32), "map", 0, False)
+    assert facts(known["stages.0.blocks.0.norm"])[:2] == ((24, 32, 24), "map, channels last")
+    tokens = {output.layer: output for output in layers_of("timm/vit_base_patch16_sapiens2", 96)}["blocks.3"]
+    assert (tokens.kind, tokens.shape) == ("tokens", (8 * 6 + tokens.prefix, 768))
+
+
 def test_a_layer_that_is_not_there_is_answered_with_those_like_it() -> None:
     """A slip of the finger costs no search."""
     known = {name: Output(name, "Block", (4,), "vector") for name in ("stages.1", "stages.2", "head")}
