@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,11 @@ import numpy as np
 from extractor.indexes import Rows
 from extractor.indexes.arriving import numbered
 from extractor.indexes.files import Reader, Writer
-from extractor.indexes.segments import Blocks, Kind, Mask, Places, near, slack
+from extractor.indexes.nearest import Mask, Places, compare, slack
+from extractor.indexes.segments import Blocks, Kind
 from extractor.results import Vector
 
-_SCORES = 16 << 20
-"""Scores held at a time: 64 MiB of them."""
-
-_SPARSE = 8
-"""Picking vectors out pays when less than one in so many is allowed."""
-
-_PICKED = 4096
+_TOGETHER = 8192
 
 
 class Float32Segment:
@@ -65,37 +59,19 @@ class Float32Segment:
 
     def candidates(self, queries: Vector, k: int, allowed: Mask | None = None) -> list[Places]:
         """See `Segment.candidates`."""
-        if allowed is not None and _SPARSE * np.count_nonzero(allowed) < len(allowed):
-            picked = np.flatnonzero(allowed)
-            return [picked[near(scores, k, self._slack)] for scores in self._picked(queries, picked)]
-        return [
-            near(scores if allowed is None else np.where(allowed, scores, -np.inf), k, self._slack)
-            for scores in self._all(queries)
-        ]
+        count = len(self.numbers)
+        block = count if len(queries) == 1 else _TOGETHER  # one product for one query: nothing is quicker
+        return compare(
+            queries,
+            k,
+            self._units.__getitem__,
+            count,
+            slack=self._slack,
+            allowed=allowed,
+            block=max(1, block),
+        )
 
     def units(self, places: Places) -> Vector | None:
         """See `Segment.units`."""
         found: Vector = self._units[places]
         return found
-
-    def _all(self, queries: Vector) -> Iterator[Vector]:
-        """The scores of every place, query by query."""
-        step = max(1, _SCORES // max(1, len(self.numbers)))
-        for start in range(0, len(queries), step):
-            yield from _products(queries[start : start + step], self._units)
-
-    def _picked(self, queries: Vector, places: Places) -> Vector:
-        scores = np.empty((len(queries), len(places)), np.float32)
-        for start in range(0, len(places), _PICKED):
-            block = slice(start, start + _PICKED)
-            scores[:, block] = _products(queries, self._units[places[block]])
-        return scores
-
-
-def _products(queries: Vector, units: Vector) -> Vector:
-    """The scores, of shape (q, n); for one query BLAS reads the vectors at the memory's full speed."""
-    if len(queries) == 1:
-        alone: Vector = (units @ queries[0])[None]
-        return alone
-    scores: Vector = queries @ units.T
-    return scores

@@ -8,6 +8,7 @@ from typing import Protocol
 from extractor.errors import InvalidArgument
 from extractor.folders import refusals
 from extractor.indexes.files import Reader, Writer
+from extractor.indexes.float16 import Float16Segment
 from extractor.indexes.float32 import Float32Segment
 from extractor.indexes.segments import Blocks, Kind, Segment
 
@@ -18,7 +19,7 @@ class _Type(Protocol):
     def read(self, files: Reader) -> Segment: ...
 
 
-_TYPES: dict[Kind, _Type] = {"exact": Float32Segment}
+_TYPES: dict[Kind, _Type] = {"exact": Float32Segment, "exact-fp16": Float16Segment}
 
 KINDS: tuple[Kind, ...] = tuple(_TYPES)
 

@@ -13,15 +13,13 @@ from collections.abc import Iterable
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from extractor.indexes import SCORE_DECIMALS, Hits, Rows, best
+from extractor.indexes import Hits, Rows, best
 from extractor.indexes.files import Writer
+from extractor.indexes.nearest import Mask, Places
 from extractor.results import Vector
 
 Kind: TypeAlias = Literal["exact", "exact-fp16", "ivf", "hnsw"]
-Places: TypeAlias = NDArray[np.int64]
-Mask: TypeAlias = NDArray[np.bool_]
 
 
 Blocks: TypeAlias = Iterable[tuple[Rows, Vector]]
@@ -93,33 +91,3 @@ def scored(query: Vector, numbers: Rows, units: Vector, k: int) -> Hits:
     k : int
     """
     return best(numbers, units.astype(np.float64) @ query.astype(np.float64), k)
-
-
-def slack(dim: int, rounding: float = 0.0) -> float:
-    """How far below the k-th best score a row can lie and still belong to the answer.
-
-    Parameters
-    ----------
-    dim : int
-        A float32 sum of `dim` products of unit vectors is off by at most dim * 2**-24.
-    rounding : float
-        The longest difference between a vector and what the segment keeps of it: no score
-        is off by more (Cauchy-Schwarz).
-    """
-    return 2 * (dim * 2.0**-24 + rounding) + 10.0**-SCORE_DECIMALS
-
-
-def near(scores: Vector, k: int, slack: float) -> Places:
-    """The places of the `k` highest scores and of all that are at most `slack` below them.
-
-    Parameters
-    ----------
-    scores : float32 array of shape (n,)
-        Minus infinity where a place may not be found.
-    k : int
-    slack : float
-    """
-    floor = -np.inf
-    if k < len(scores):
-        floor = np.partition(scores, len(scores) - k)[len(scores) - k] - slack
-    return np.flatnonzero((scores >= floor) & (scores > -np.inf))

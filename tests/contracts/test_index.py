@@ -13,7 +13,8 @@ from extractor.errors import InvalidArgument
 from extractor.indexes import Hits, Rows, unit
 from extractor.indexes.exact import ExactIndex
 from extractor.indexes.kinds import KINDS, build, load, save
-from extractor.indexes.segments import Kind, Mask, Segment, scored
+from extractor.indexes.nearest import Mask
+from extractor.indexes.segments import Kind, Segment, scored
 from extractor.results import Vector
 
 DIM = 8

@@ -1,0 +1,132 @@
+"""Which places can belong to the answer, when scores are only nearly right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extractor.indexes import SCORE_DECIMALS
+from extractor.results import Vector
+
+Places: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+_SPARSE = 8
+"""Picking vectors out pays when less than one in so many is allowed."""
+
+_PICKED = 4096
+
+
+def slack(dim: int, rounding: float = 0.0) -> float:
+    """How far below the k-th best score a place can lie and still belong to the answer.
+
+    Parameters
+    ----------
+    dim : int
+        A float32 sum of `dim` products of unit vectors is off by at most dim * 2**-24.
+    rounding : float
+        The longest difference between a vector and what is kept of it: no score is off by
+        more (Cauchy-Schwarz).
+    """
+    return 2 * (dim * 2.0**-24 + rounding) + 10.0**-SCORE_DECIMALS
+
+
+class Nearest:
+    """Takes the scores of some queries block by block, and keeps what can be among their `k` best.
+
+    Parameters
+    ----------
+    queries : int
+        How many.
+    k : int
+    slack : float
+        See `slack`.
+    """
+
+    def __init__(self, queries: int, k: int, slack: float) -> None:
+        self._k, self._slack = k, slack
+        self._floor = np.full(queries, -np.inf, np.float32)
+        self._kept: list[tuple[Places, Places, Vector]] = []
+
+    def add(self, scores: Vector, places: Places, allowed: Mask | None = None) -> None:
+        """Take the scores, of shape (queries, n), of n places; those that are not allowed are passed over."""
+        if allowed is not None:
+            scores = np.where(allowed, scores, -np.inf)
+        if (beyond := scores.shape[1] - self._k) > 0:
+            # the k-th best of some places is at most that of all
+            self._floor = np.maximum(self._floor, np.partition(scores, beyond, axis=1)[:, beyond])
+        who, where = np.nonzero((scores >= (self._floor - self._slack)[:, None]) & (scores > -np.inf))
+        self._kept.append((who, places[where], scores[who, where]))
+
+    def found(self) -> list[Places]:
+        """For each query the places of the `k` highest scores and of all at most `slack` below them."""
+        if not self._kept:
+            return [np.empty(0, np.int64) for _ in self._floor]
+        who, places, scores = map(np.concatenate, zip(*self._kept, strict=True))
+        mine = [np.flatnonzero(who == query) for query in range(len(self._floor))]
+        return [places[of][near(scores[of], self._k, self._slack)] for of in mine]
+
+
+def near(scores: Vector, k: int, slack: float) -> Places:
+    """Where the `k` highest of some scores are, and all at most `slack` below them."""
+    if k >= len(scores):
+        return np.arange(len(scores))
+    floor = np.partition(scores, len(scores) - k)[len(scores) - k] - slack
+    return np.flatnonzero(scores >= floor)
+
+
+def compare(
+    queries: Vector,
+    k: int,
+    rows: Callable[[Any], Vector],
+    count: int,
+    *,
+    slack: float,
+    allowed: Mask | None = None,
+    block: int = 8192,
+) -> list[Places]:
+    """Compare queries with every place by matrix products, block by block.
+
+    Parameters
+    ----------
+    queries : float32 array of shape (q, dim)
+    k : int
+    rows : callable
+        The float32 vectors at a slice or an array of places.
+    count : int
+        How many places there are.
+    slack : float
+        See `slack`.
+    allowed : bool array of shape (count,), optional
+    block : int
+        Places that are compared at a time.
+    """
+    nearest = Nearest(len(queries), k, slack)
+    if allowed is not None and is_sparse(allowed):
+        picked = np.flatnonzero(allowed)
+        for start in range(0, len(picked), _PICKED):
+            places = picked[start : start + _PICKED]
+            nearest.add(_products(queries, rows(places)), places)
+        return nearest.found()
+    for start in range(0, count, block):
+        part = slice(start, min(start + block, count))
+        mask = None if allowed is None else allowed[part]
+        nearest.add(_products(queries, rows(part)), np.arange(part.start, part.stop), mask)
+    return nearest.found()
+
+
+def is_sparse(allowed: Mask) -> bool:
+    """Whether so few places are allowed that picking them out is quicker than reading all."""
+    return bool(_SPARSE * np.count_nonzero(allowed) < len(allowed))
+
+
+def _products(queries: Vector, units: Vector) -> Vector:
+    """The scores, of shape (q, n); for one query BLAS reads the vectors at the memory's full speed."""
+    if len(queries) == 1:
+        alone: Vector = (units @ queries[0])[None]
+        return alone
+    scores: Vector = queries @ units.T
+    return scores
