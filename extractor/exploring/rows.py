@@ -94,7 +94,11 @@ class Rows:
 
     def append(self, items: Sequence[Readable]) -> None:
         """Add items as the next rows."""
-        self._units.write(unit([item.vector for item in items], self.dim).astype("<f4").tobytes())
+        self._units.write(
+            unit(np.stack([np.asarray(item.vector, np.float32) for item in items]), self.dim)
+            .astype("<f4")
+            .tobytes()
+        )
         for item in items:
             id = item.id.encode()
             self._ids.write(id)
