@@ -18,8 +18,8 @@ MAX_CHARACTERS = 20_000
 MAX_COMPARISONS = 200
 """SQLite gives up at a thousand in a row."""
 
-MAX_DEPTH = 50
-"""Of parentheses and `not` in one another."""
+MAX_DEPTH = 10
+"""Of parentheses and `not` in one another; SQLite's own parser has room for a hundred words at once."""
 
 _TOKEN = re.compile(
     r"""\s*(?:

@@ -59,6 +59,11 @@ class Reader:
 
     For one thread. Its iterators end with the transaction that it reads in.
 
+    Attributes
+    ----------
+    db : sqlite3.Connection
+        Where to ask what has no method here.
+
     Raises
     ------
     DamagedFile
@@ -66,24 +71,24 @@ class Reader:
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, dim: int) -> None:
-        self._db, self._path, self._dim = db, path, dim
+        self.db, self._path, self._dim = db, path, dim
 
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM items")[0])
 
     def meta(self) -> Meta:
         """What all items share, as it is now."""
-        return schema.read_meta(self._db)
+        return schema.read_meta(self.db)
 
     def generation(self) -> Generation:
         """How far the store is written."""
-        last = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        last = dict(self.db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
         (lineage,) = self._one("SELECT lineage FROM meta")
         return Generation(last.get("items", 0), last.get("removed", 0), lineage)
 
     def labels(self) -> dict[str | None, int]:
         """How many items have each label; None counts those without."""
-        rows = self._db.execute("SELECT label, count(*) FROM items GROUP BY label ORDER BY label")
+        rows = self.db.execute("SELECT label, count(*) FROM items GROUP BY label ORDER BY label")
         return dict(rows.fetchall())
 
     def get(self, id: str) -> Item | None:
@@ -106,7 +111,7 @@ class Reader:
 
     def with_digest(self, digest: bytes) -> list[str]:
         """The ids of the items that were made from exactly these bytes, in the order they were written."""
-        rows = self._db.execute("SELECT id FROM items WHERE digest = ? ORDER BY number", (digest,))
+        rows = self.db.execute("SELECT id FROM items WHERE digest = ? ORDER BY number", (digest,))
         return [id for (id,) in rows]
 
     def thumbnail(self, id: str) -> bytes | None:
@@ -117,7 +122,7 @@ class Reader:
     def numbers(self, where: Filter | None = None) -> NDArray[np.int64]:
         """The numbers of all items, or of those that a filter means, rising."""
         condition, values = _condition(where)
-        rows = self._db.execute(f"SELECT number FROM items WHERE {condition} ORDER BY number", values)
+        rows = self.db.execute(f"SELECT number FROM items WHERE {condition} ORDER BY number", values)
         return np.fromiter((number for (number,) in rows), np.int64)
 
     def ids(self, numbers: Iterable[int]) -> list[str]:
@@ -152,7 +157,7 @@ class Reader:
         """
         condition, values = _condition(where)
         query = f"SELECT {_ENTRY} FROM items WHERE number > ? AND {condition} ORDER BY number LIMIT ?"
-        rows = self._db.execute(query, (after, *values, limit))
+        rows = self.db.execute(query, (after, *values, limit))
         while block := rows.fetchmany(_BLOCK):
             entries = [self._entry(row) for row in block]
             if vectors:
@@ -164,7 +169,7 @@ class Reader:
         """The items that were written after `since` and are still there, in the order they were written."""
         query = """SELECT number, id, vector, checksum FROM items LEFT JOIN vectors USING (number)
             WHERE number > ? ORDER BY number"""
-        rows = self._db.execute(query, (since.items,))
+        rows = self.db.execute(query, (since.items,))
         while block := rows.fetchmany(_BLOCK):
             numbers, ids, *_ = zip(*block, strict=True)
             vectors = np.empty((len(block), self._dim), np.float32)
@@ -184,7 +189,7 @@ class Reader:
             return []
         now = self.generation()
         query = "SELECT removal, number FROM removed WHERE removal > ? ORDER BY removal"
-        rows = self._db.execute(query, (since.removed,)).fetchall()
+        rows = self.db.execute(query, (since.removed,)).fetchall()
         complete = len(rows) == now.removed - since.removed  # the log is cut at its beginning
         if not complete or now.lineage != since.lineage or now.items < since.items:
             return None
@@ -195,11 +200,11 @@ class Reader:
         return sqlite.damaged_rows(self._path, str(reason))
 
     def _one(self, query: str, *values: object) -> Any:
-        return self._db.execute(query, values).fetchone()
+        return self.db.execute(query, values).fetchone()
 
     def _among(self, query: str, numbers: Sequence[int]) -> Iterator[Any]:
         chosen = "WHERE number IN (SELECT value FROM json_each(?))"
-        return self._db.execute(f"{query} {chosen}", (json.dumps(numbers),))
+        return self.db.execute(f"{query} {chosen}", (json.dumps(numbers),))
 
     def _entry(self, row: Sequence[Any]) -> Entry:
         number, id, digest, source, size, mtime_ns, label, text = row

@@ -147,6 +147,12 @@ def new_lineage() -> str:
     return uuid.uuid4().hex
 
 
+def renew_lineage(db: sqlite3.Connection) -> None:
+    """Begin a history of its own, as for a copy."""
+    with sqlite.transaction(db):
+        db.execute("UPDATE meta SET lineage = ?", (new_lineage(),))
+
+
 def _migrate(db: sqlite3.Connection) -> None:
     db.create_function("lineage", 0, new_lineage)
     with sqlite.transaction(db):

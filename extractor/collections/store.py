@@ -23,11 +23,11 @@ from extractor.collections.item import KEEP, Item, Keep, check_label
 from extractor.collections.metadata import Json
 from extractor.collections.reader import Block, Generation, Known, Reader
 from extractor.collections.schema import Meta
-from extractor.errors import AlreadyExists
+from extractor.errors import AlreadyExists, NotFound
 from extractor.folders import locked, publishing, refusals, sync_folder
 from extractor.settings import DataFolder, checked_name
 
-__all__ = ["Block", "Generation", "Known", "Meta", "Reader", "Store", "store_path"]
+__all__ = ["Block", "Generation", "Known", "Meta", "Reader", "Store", "store_path", "stored_names"]
 
 FILE = "items.sqlite"
 
@@ -90,6 +90,26 @@ class Store:
                     schema.write(db, meta)
             sync_folder(path.parent)
         return cls(path)
+
+    @classmethod
+    def find(cls, data: DataFolder, name: str) -> Store:
+        """Open the store of a collection.
+
+        Raises
+        ------
+        NotFound
+            When there is none of that name; the message says which there are.
+        """
+        path = store_path(data, name)
+        if path.exists():
+            return cls(path)
+        there = ", ".join(stored_names(data))
+        advice = (
+            f"there are: {there}"
+            if there
+            else "there are none yet: make one with `penultimate index NAME PATH...`"
+        )
+        raise NotFound(f"there is no collection {name!r}; {advice}")
 
     @property
     def name(self) -> str:
@@ -192,6 +212,11 @@ class Store:
         with self._database.writing() as db:
             db.execute("UPDATE meta SET settings = ?", (text,))
         self.meta = self.meta._replace(settings=json.loads(text))
+
+
+def stored_names(data: DataFolder) -> list[str]:
+    """The collections in a data folder, in order."""
+    return sorted(file.parent.name for file in data.collections.glob(f"*/{FILE}"))
 
 
 def store_path(data: DataFolder, name: str) -> Path:

@@ -37,7 +37,7 @@ def matching(db: sqlite3.Connection, rows: list[Row], text: str) -> list[int]:
         values = [row.get(name, defaults.get(name)) for name in columns]
         db.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", (number, *values, facts))
     found = Filter.parse(text)
-    query = f"SELECT number, {found.sql} FROM items ORDER BY number"
+    query = f"SELECT number, (SELECT {found.sql}) FROM items WHERE number > -1 ORDER BY number"
     answers = db.execute(query, found.values).fetchall()
     assert {answer for _, answer in answers} <= {0, 1}
     return [number for number, answer in answers if answer]
@@ -140,6 +140,8 @@ def test_the_largest_filters_run(db: sqlite3.Connection) -> None:
     assert matching(db, ROWS, f"width in ({many})") == [0]
     assert matching(db, ROWS, " and ".join(["width = 300"] * MAX_COMPARISONS)) == [0]
     assert matching(db, ROWS, "not " * MAX_DEPTH + "width = 300") == [0]
+    deepest = "width = 1 or width = 300 and (" * MAX_DEPTH + "width in (300, 'x')" + ")" * MAX_DEPTH
+    assert matching(db, ROWS, deepest) == [0]
 
 
 def test_nothing_of_the_text_gets_into_the_sql() -> None:
