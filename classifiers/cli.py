@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor.cli.fitting import echo_left_out, embedded, fitting_options
 from extractor.cli.main import SOME_FAILED, run
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
-from extractor.cli.progress import progress
 from extractor.settings import DataFolder
-from extractor.text import printable
 
 if TYPE_CHECKING:
-    from classifiers.dataset import Dataset, Rejected
-    from classifiers.features import Features
-    from extractor.results import Embeds
+    from classifiers.dataset import Dataset
 
 
 @click.command(
@@ -41,14 +35,7 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
 @click.version_option(package_name="penultimate", prog_name="fit-head")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The head's name; an earlier head of this name is replaced.")
-@click.option(
-    "--head",
-    "kind",
-    type=click.Choice(["logistic", "linear-svm"]),
-    default="logistic",
-    show_default=True,
-    help="The kind of classifier.",
-)
+@fitting_options("split")
 @click.option(
     "--scale",
     type=click.Choice(["standardise", "normalise"]),
@@ -68,7 +55,6 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
     show_default=True,
     help="Otherwise: the share of each class that is held out to test on.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split.")
 @source_options
 @data_option
 @json_option
@@ -107,14 +93,14 @@ def command(
     datasets = _read(source, test)
     with open_source(data, backbone, server, provider, precision) as embeds:
         begun = time.perf_counter()
-        features = _embed(embeds, datasets)
+        features = [embedded(embeds, dataset) for dataset in datasets]
         seconds = {"embed": round(time.perf_counter() - begun, 3)}
         used = backbone_of(embeds)
     listed = [each for part in features for each in part.rejected]
-    _list(listed)
+    echo_left_out(listed)
     click.echo(f"fitting on {len(features[0].y)} images: the penalty by cross-validation …", err=True)
     training = train(name, *features, backbone=used, recipe=Recipe(kind, scale, seed), test_size=test_size)
-    _list(set(training.rejected) - set(listed))
+    echo_left_out(set(training.rejected) - set(listed))
     training = replace(training, seconds=seconds | training.seconds)
     replaced = path.exists()
     save_head(training.head, data)
@@ -134,20 +120,6 @@ def _read(source: Path, test: Path | None) -> list[Dataset]:
         known, unseen = datasets
         check_test(known.labels, known.images, unseen.labels, unseen.images)
     return datasets
-
-
-def _embed(source: Embeds, datasets: list[Dataset]) -> list[Features]:
-    from classifiers.features import embed
-
-    return [
-        embed(source, dataset, partial(progress, total=len(dataset.images), doing="embed"))
-        for dataset in datasets
-    ]
-
-
-def _list(rejected: Iterable[Rejected]) -> None:
-    for each in sorted(rejected, key=attrgetter("image")):
-        click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor.cli.fitting import echo_left_out, embedded, fitting_options
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, processor_options
-from extractor.cli.progress import progress
 from extractor.errors import DamagedFile, InvalidArgument, NotFound, Unavailable
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
@@ -55,18 +55,10 @@ Exit codes: 0 all well, 3 compared but some images were left out (listed), 1 err
     help="Compare these layers of one backbone: with commas between them, and + between those that are put "
     "together; global_pool is the usual one.",
 )
-@click.option(
-    "--head",
-    "kind",
-    type=click.Choice(["logistic", "linear-svm"]),
-    default="logistic",
-    show_default=True,
-    help="The kind of classifier.",
-)
+@fitting_options("folds")
 @click.option(
     "--folds", type=click.IntRange(2, 100), default=5, show_default=True, help="Of the cross-validation."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the folds.")
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this HTML file."
 )
@@ -197,10 +189,9 @@ def _baseline(dataset: Dataset) -> Entrant:
     from classifiers.baselines import Colours
     from classifiers.comparison import Entrant
     from classifiers.dataset import check_classes
-    from classifiers.features import embed
 
     with Colours() as colours:
-        features = embed(colours, dataset, partial(progress, total=len(dataset.images), doing="colours"))
+        features = embedded(colours, dataset, "colours")
         check_classes(features.y.tolist(), features.digests.tolist())
         return Entrant(COLOURS, features, True, _rate(colours, features))
 
@@ -208,12 +199,11 @@ def _baseline(dataset: Dataset) -> Entrant:
 def _entrant(name: str, dataset: Dataset, data: DataFolder, provider: str, precision: str) -> Entrant:
     """Embed with one backbone; what is remembered is not computed, but for the images that are timed."""
     from classifiers.comparison import Entrant
-    from classifiers.features import embed
     from extractor.embedder import Embedder
 
     open_embedder = partial(Embedder, name, data=data, provider=provider, precision=precision)
     with open_embedder() as embedder:
-        features = embed(embedder, dataset, partial(progress, total=len(dataset.images), doing=name))
+        features = embedded(embedder, dataset, name)
         size = sum(file.stat().st_size for file in embedder.bundle.path.rglob("*") if file.is_file())
     with open_embedder(cache=None) as embedder:
         embedder.warm()
@@ -238,8 +228,7 @@ def _note_fit(name: str) -> None:
 def _print(comparison: Comparison, *, as_json: bool, report: Path | None) -> None:
     from classifiers import comparison_report
 
-    for each in comparison.rejected:
-        click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
+    echo_left_out(comparison.rejected)
     facts = comparison_report.to_dict(comparison)
     click.echo(json.dumps(facts, indent=2) if as_json else comparison_report.to_text(comparison))
     if report:

@@ -128,3 +128,33 @@ def test_importing_needs_neither_torch_nor_a_network(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(file), str(spec), str(tmp_path / "data")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            ["export", "mine"],
+            "was imported, and is made again by `penultimate import MODEL --spec SPEC --name mine",
+        ),
+        (["export", "mine", "--views", "flip"], "was imported, and is made again by"),
+        (["backbones", "mine", "--layers"], "was imported, and `output` in its spec says which layer is the"),
+    ],
+)
+def test_what_is_for_exported_backbones_says_that_it_is_an_imported_one(
+    imported: Path, command: list[str], sentence: str
+) -> None:
+    """And what to do instead; a name that nobody has is said to be that."""
+    done = penultimate(*command, "--data", imported)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: the backbone mine {sentence}")
+    assert done.stderr.count("\n") == 1
+    command[1] = "yours"
+    assert "there is no backbone 'yours'" in penultimate(*command, "--data", imported).stderr
+
+
+def test_a_folder_is_no_network(tmp_path: Path) -> None:
+    """It is there, and is said to be a folder."""
+    done = penultimate("import", tmp_path, "--spec", write_spec(tmp_path), "--data", tmp_path / "data")
+    assert done.returncode == 1
+    assert f"Error: {tmp_path} is a folder: name the file in it" in done.stderr

@@ -330,6 +330,9 @@ def test_a_file_of_weights_is_recorded_and_never_passed_over(
     torch.save({**state, "norm.bias": state["norm.bias"] + 1}, tmp_path / "other.pth")
     with pytest.raises(InvalidArgument, match=r"other weights than .*other\.pth: replace it with --force"):
         export(SMALL, data, weights=tmp_path / "other.pth")
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    with pytest.raises(InvalidArgument, match=r"photo\.jpg cannot be read as weights"):
+        export(SMALL, data, weights=tmp_path / "photo.jpg")
     other, made = export(SMALL, data, weights=tmp_path / "other.pth", force=True)
     assert made
     assert other.fingerprint != bundle.fingerprint

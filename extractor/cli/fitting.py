@@ -1,0 +1,53 @@
+"""What the commands share that fit heads on labelled images: options, and how pictures are embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from extractor.cli.progress import progress
+from extractor.text import printable
+
+if TYPE_CHECKING:
+    from classifiers.dataset import Dataset, Rejected
+    from classifiers.features import Features
+    from extractor.results import Embeds
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fitting_options(seeded: str) -> Callable[[F], F]:
+    """Add `--head`, which reaches the command as `kind`, and the `--seed` of what is `seeded`."""
+    kind = click.option(
+        "--head",
+        "kind",
+        type=click.Choice(["logistic", "linear-svm"]),
+        default="logistic",
+        show_default=True,
+        help="The kind of classifier.",
+    )
+    seed = click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help=f"Of the {seeded}."
+    )
+
+    def add(command: F) -> F:
+        return kind(seed(command))
+
+    return add
+
+
+def embedded(source: Embeds, dataset: Dataset, doing: str = "embed") -> Features:
+    """The embeddings of the labelled images, with a line of progress that says what is being done."""
+    from classifiers.features import embed
+
+    return embed(source, dataset, partial(progress, total=len(dataset.images), doing=doing))
+
+
+def echo_left_out(rejected: Iterable[Rejected]) -> None:
+    """Say on standard error which images were left out, and why."""
+    for each in sorted(rejected, key=attrgetter("image")):
+        click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
