@@ -7,9 +7,27 @@ its queue is full, is tried again for as long as `timeout` says (`patience`), at
 another address where there are several (`peers`).
 """
 
+from extractor.client.async_collection import AsyncRemoteCollection
 from extractor.client.asynchronous import AsyncClient
 from extractor.client.blocking import Client
+from extractor.client.collection import RemoteCollection
 from extractor.client.packing import REQUEST_IMAGES, REQUESTS_UNDER_WAY
+from extractor.collections_wire.values import Added, Found, Neighbour, NewItem, Query, Record, Summary
 from extractor.wire import Info
 
-__all__ = ["REQUESTS_UNDER_WAY", "REQUEST_IMAGES", "AsyncClient", "Client", "Info"]
+__all__ = [
+    "REQUESTS_UNDER_WAY",
+    "REQUEST_IMAGES",
+    "Added",
+    "AsyncClient",
+    "AsyncRemoteCollection",
+    "Client",
+    "Found",
+    "Info",
+    "Neighbour",
+    "NewItem",
+    "Query",
+    "Record",
+    "RemoteCollection",
+    "Summary",
+]

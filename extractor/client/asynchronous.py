@@ -14,8 +14,10 @@ import grpc
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor._pb.penultimate.v1.collections_pb2 import ListCollectionsRequest
 from extractor.client import packing
 from extractor.client.access import options_of
+from extractor.client.async_collection import AsyncRemoteCollection
 from extractor.client.base import BaseClient
 from extractor.client.packing import REQUEST_IMAGES, Images, Pack
 from extractor.client.peers import Peer
@@ -74,6 +76,17 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
         """
         results = self._stream(images, self._seconds(timeout))
         return _counted(results, progress, images) if progress else results
+
+    def collection(self, name: str, *, fingerprint: str | None = None) -> AsyncRemoteCollection:
+        """A collection of the server's; as `Client.collection`."""
+        self._check_single()
+        return AsyncRemoteCollection(self, name, fingerprint)
+
+    async def collections(self) -> list[str]:
+        """The names of the server's collections, in order."""
+        self._check_single()
+        request = ListCollectionsRequest().SerializeToString()
+        return list((await self._ask("ListCollections", request, self._timeout)).names)
 
     async def close(self) -> None:
         """Close the connections; calls under way fail with Unavailable."""

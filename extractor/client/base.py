@@ -26,7 +26,7 @@ from extractor.client.patience import Patience, checked
 from extractor.client.peers import Peer, Peers, agreed
 from extractor.client.recall import Recall
 from extractor.client.threads import Closing
-from extractor.errors import Unavailable
+from extractor.errors import InvalidArgument, Unavailable
 from extractor.settings import DEFAULT_ADDRESS
 from extractor.wire import Info
 
@@ -113,6 +113,12 @@ class BaseClient(ABC, Generic[Channel]):
     @property
     def _several(self) -> bool:
         return len(self._peers.all) > 1
+
+    def _check_single(self) -> None:
+        if self._several:
+            raise InvalidArgument(
+                f"each of the servers {self.address} has its own collections: open a client of one of them"
+            )
 
     def _settled(
         self, said: Mapping[str, Info], failed: Mapping[Peer, grpc.RpcError], patience: Patience

@@ -12,9 +12,11 @@ import grpc
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor._pb.penultimate.v1.collections_pb2 import ListCollectionsRequest
 from extractor.client import packing
 from extractor.client.access import options_of
 from extractor.client.base import BaseClient
+from extractor.client.collection import RemoteCollection
 from extractor.client.packing import Pack
 from extractor.client.peers import Peer
 from extractor.client.progress import Progress, counting
@@ -139,6 +141,30 @@ class Client(BaseClient[grpc.Channel]):
         """
         results = self._stream(images, self._seconds(timeout))
         return _counted(results, progress, images) if progress else results
+
+    def collection(self, name: str, *, fingerprint: str | None = None) -> RemoteCollection:
+        """A collection of the server's, which is asked nothing yet.
+
+        Parameters
+        ----------
+        name : str
+        fingerprint : str, optional
+            Of the vectors that will be sent, where the server's own backbone
+            did not make them.
+
+        Raises
+        ------
+        InvalidArgument
+            When the client has several servers: each has its own collections.
+        """
+        self._check_single()
+        return RemoteCollection(self, name, fingerprint)
+
+    def collections(self) -> list[str]:
+        """The names of the server's collections, in order."""
+        self._check_single()
+        request = ListCollectionsRequest().SerializeToString()
+        return list(self._ask("ListCollections", request, self._timeout, Here(self._closing)).names)
 
     def close(self) -> None:
         """Close the connections; calls under way fail with Unavailable."""

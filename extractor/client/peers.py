@@ -10,19 +10,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from extractor._pb.penultimate.v1 import collections_pb2
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
+from extractor.collections_wire.messages import SERVICE as COLLECTIONS
 from extractor.errors import FingerprintMismatch
 from extractor.wire import Info
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
+_EXTRACTOR = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
 
 SLOW_FOR, SLOW_AT_MOST = 10, 60.0
 """How many times as long as a server took to fail it is tried last, and for how many seconds at most."""
 
-_ANSWERS: dict[str, Any] = {
-    "Embed": pb.EmbedResponse,
-    "Lookup": pb.LookupResponse,
-    "GetInfo": pb.GetInfoResponse,
+_ANSWERS: dict[str, dict[str, Any]] = {
+    _EXTRACTOR: {
+        "Embed": pb.EmbedResponse,
+        "Lookup": pb.LookupResponse,
+        "GetInfo": pb.GetInfoResponse,
+    },
+    COLLECTIONS: {
+        "CreateCollection": collections_pb2.CollectionInfo,
+        "GetCollection": collections_pb2.CollectionInfo,
+        "ListCollections": collections_pb2.ListCollectionsResponse,
+        "DropCollection": collections_pb2.DropCollectionResponse,
+        "GetItems": collections_pb2.GetItemsResponse,
+        "SetItems": collections_pb2.SetItemsResponse,
+        "DeleteItems": collections_pb2.DeleteItemsResponse,
+        "ListItems": collections_pb2.ListItemsResponse,
+        "Search": collections_pb2.SearchResponse,
+    },
 }
 
 
@@ -34,6 +49,8 @@ class Peer:
     methods : dict of str to callable
         Its methods, which take requests as bytes: so these are made once, and
         their size is known.
+    add_stream : callable
+        The one that takes a stream of them, into a collection.
     calls : int
         Requests that are under way to it.
     failed : bool
@@ -49,9 +66,13 @@ class Peer:
     def __init__(self, address: str, channel: Any) -> None:
         self.address, self.channel = address, channel
         self.methods = {
-            name: channel.unary_unary(f"/{_SERVICE}/{name}", response_deserializer=kind.FromString)
-            for name, kind in _ANSWERS.items()
+            name: channel.unary_unary(f"/{service}/{name}", response_deserializer=kind.FromString)
+            for service, answers in _ANSWERS.items()
+            for name, kind in answers.items()
         }
+        self.add_stream = channel.stream_stream(
+            f"/{COLLECTIONS}/AddStream", response_deserializer=collections_pb2.AddResponse.FromString
+        )
         self.calls = self.turn = 0
         self.failed = False
         self.rests_until = self.slow_until = 0.0

@@ -1,17 +1,11 @@
-"""Where a collection lies, and how it is removed."""
+"""Removing a collection, whole."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from extractor.collections.store import store_path
 from extractor.errors import NotFound
 from extractor.folders import remove_folder
-from extractor.settings import DataFolder, checked_name
-
-
-def path_of(data: DataFolder, name: str) -> Path:
-    """The collection's file; raises InvalidArgument for what is no name."""
-    return data.collections / checked_name("collection", name) / "items.sqlite"
+from extractor.settings import DataFolder
 
 
 def drop(data: DataFolder, name: str) -> None:
@@ -27,7 +21,7 @@ def drop(data: DataFolder, name: str) -> None:
     InvalidArgument
         When the folder cannot be written.
     """
-    path = path_of(data, name)
+    path = store_path(data, name)
     if not path.exists():
         raise NotFound(f"there is no collection {name!r}")
     remove_folder(path.parent)

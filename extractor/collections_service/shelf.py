@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from extractor.collections import Collection
 from extractor.collections.collection import names
-from extractor.collections.dropping import drop, path_of
+from extractor.collections.dropping import drop
+from extractor.collections.store import store_path
 from extractor.collections_service.threads import Threads
 from extractor.collections_service.writing import Writer
 from extractor.errors import Unavailable
@@ -122,7 +123,7 @@ class Shelf:
         NotFound, DamagedFile, InvalidArgument
             As `Collection.open`.
         """
-        path = path_of(self._data, name)
+        path = store_path(self._data, name)
         volume = self._volumes.get(name)
         if volume and volume.identity == Identity.of(path):
             return volume
@@ -153,7 +154,7 @@ class Shelf:
 
     async def _open(self, name: str) -> Volume:
         self._retire(name)
-        identity = Identity.of(path_of(self._data, name))
+        identity = Identity.of(store_path(self._data, name))
         collection = await self._reading.run(lambda: Collection.open(self._data, name))
         volume = Volume(collection, identity, self._reading, self._writing)
         self._volumes[name] = volume

@@ -118,7 +118,7 @@ def pack_added(results: Iterable[Added], fingerprint: str) -> pb.AddResponse:
 
 def unpack_added(message: pb.AddResponse, count: int) -> list[Added]:
     """What `pack_added` packed; raises InternalError unless it is of `count` items."""
-    _check_count(len(message.results), count)
+    check_count(len(message.results), count)
     return [
         Added(
             result.id,
@@ -225,6 +225,7 @@ def unpack_summary(message: pb.CollectionInfo) -> Summary:
     )
 
 
-def _check_count(answered: int, asked: int) -> None:
+def check_count(answered: int, asked: int) -> None:
+    """Raise InternalError unless there is one result for each that was asked for."""
     if answered != asked:
         raise errors.InternalError(f"the server answered {asked} with {answered} results")

@@ -1,0 +1,149 @@
+"""A served collection, for the client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from extractor._pb.penultimate.v1 import collections_pb2 as pb
+from extractor.client.collecting import Questions
+from extractor.client.collection_base import CollectionBase, Outbox, late, one_record
+from extractor.client.patience import Patience
+from extractor.client.peers import Peer
+from extractor.collections_wire import messages
+from extractor.collections_wire.values import Added, Example, Found, NewItem, Query, Record, Summary
+from extractor.errors import FingerprintMismatch, Unavailable
+
+if TYPE_CHECKING:
+    from extractor.client.asynchronous import AsyncClient
+
+
+class AsyncRemoteCollection(CollectionBase):
+    """`RemoteCollection` for asyncio: the same names, awaited. Items, queries and their images are
+    drawn and read in worker threads, so that nothing holds up the event loop.
+    """
+
+    def __init__(self, client: AsyncClient, name: str, fingerprint: str | None = None) -> None:
+        super().__init__(name, fingerprint)
+        self._client = client
+
+    async def create(self, *, exist_ok: bool = False) -> Summary:
+        """As `RemoteCollection.create`."""
+        request = pb.CreateCollectionRequest(name=self.name, exist_ok=exist_ok)
+        return messages.unpack_summary(await self._ask("CreateCollection", request))
+
+    async def info(self) -> Summary:
+        """As `RemoteCollection.info`."""
+        request = pb.GetCollectionRequest(name=self.name)
+        return messages.unpack_summary(await self._ask("GetCollection", request))
+
+    async def drop(self) -> None:
+        """As `RemoteCollection.drop`."""
+        await self._ask("DropCollection", pb.DropCollectionRequest(name=self.name))
+
+    async def add(self, items: Iterable[NewItem], *, replace: bool = True) -> list[Added]:
+        """As `RemoteCollection.add`."""
+        return [result async for result in self.stream(items, replace=replace)]
+
+    async def stream(self, items: Iterable[NewItem], *, replace: bool = True) -> AsyncIterator[Added]:
+        """As `RemoteCollection.stream`."""
+        client = self._client
+        outbox = self._outbox(items, await client._asked(), replace=replace)
+        patience = client._request(client._timeout)
+        while not client._closing.done:
+            with client._peers.chosen() as peer:
+                try:
+                    async with aclosing(self._converse(peer, outbox)) as acknowledged:
+                        async for results in acknowledged:
+                            patience = client._request(client._timeout)
+                            for result in results:
+                                yield result
+                    return
+                except grpc.RpcError as failure:
+                    pause = await self._pause(peer, failure, patience)
+            await asyncio.sleep(pause)
+        raise client._closed_error()
+
+    async def search(
+        self,
+        queries: Iterable[Query | Example],
+        k: int = 10,
+        *,
+        where: str = "",
+        min_score: float | None = None,
+        attributes: bool = False,
+    ) -> list[Found]:
+        """As `RemoteCollection.search`."""
+        info = await self._client._asked()
+        head = self._search_head(info, k, where, min_score, attributes=attributes)
+        questions = Questions(queries, head, info.items_per_call)
+        requests = questions.requests()
+        while (drawn := await asyncio.to_thread(next, requests, None)) is not None:
+            places, request = drawn
+            questions.fill(places, await self._ask("Search", request))
+        return questions.answers()
+
+    async def get(self, id: str) -> Record:
+        """As `RemoteCollection.get`."""
+        request = pb.GetItemsRequest(collection=self.name, ids=[id], vectors=True, thumbnails=True)
+        return one_record(await self._ask("GetItems", request))
+
+    async def delete(self, ids: Iterable[str]) -> int:
+        """As `RemoteCollection.delete`."""
+        requests = self._deletions(ids, await self._client._asked())
+        return sum([(await self._ask("DeleteItems", request)).count for request in requests])
+
+    async def _ask(self, method: str, request: Any) -> Any:
+        message = request if isinstance(request, bytes) else request.SerializeToString()
+        try:
+            return await self._client._ask(method, message, self._client._timeout)
+        except FingerprintMismatch as error:
+            raise await self._explained(error) from error
+
+    async def _pause(self, peer: Peer, failure: grpc.RpcError, patience: Patience) -> float:
+        try:
+            return self._client._pause(peer, failure, patience)
+        except FingerprintMismatch as error:
+            raise await self._explained(error) from error
+
+    async def _explained(self, error: FingerprintMismatch) -> FingerprintMismatch:
+        server = (await self._client._asked()).fingerprint
+        return self._mismatch(error, server, (await self.info()).fingerprint)
+
+    async def _converse(self, peer: Peer, outbox: Outbox) -> AsyncGenerator[list[Added]]:
+        """Send what is left, and give the results as they are acknowledged."""
+        call = peer.add_stream(metadata=self._client._access.headers())
+        try:
+            for message in outbox.unacknowledged():
+                await call.write(message)
+            while await _send(outbox, call):
+                yield outbox.acknowledged(await self._answer(call, peer))
+            peer.succeeded()
+        except (asyncio.CancelledError, grpc.aio.UsageError, asyncio.InvalidStateError) as ended:
+            if not self._client._closing.done:
+                raise
+            raise self._client._closed_error() from ended
+        finally:
+            call.cancel()
+
+    async def _answer(self, call: Any, peer: Peer) -> pb.AddResponse:
+        """The next one; the call itself has no deadline, which would be one for all its images."""
+        try:
+            async with asyncio.timeout(self._client._timeout):
+                answer: pb.AddResponse = await call.read()
+        except TimeoutError:
+            raise late(peer.address) from None
+        if answer is grpc.aio.EOF:
+            raise Unavailable(f"{peer.address} ended the stream before it had answered all of it")
+        return answer
+
+
+async def _send(outbox: Outbox, call: Any) -> bool:
+    """Send as much as there is room for; whether an answer is to be waited for."""
+    while outbox.has_room and (message := await asyncio.to_thread(outbox.next)) is not None:
+        await call.write(message)
+    return not outbox.is_empty

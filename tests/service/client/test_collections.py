@@ -1,0 +1,301 @@
+"""Served collections through both clients, against our server over the stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extractor import errors
+from extractor.client import AsyncClient, Client, NewItem, Query
+from extractor.collections import Collection
+from extractor.errors import InvalidImage
+from extractor.results import Result
+from extractor.server import Server
+from extractor.settings import DataFolder
+from tests.service.conftest import PATIENCE_S, StandIn
+
+OTHER = "cd" * 32
+
+
+class Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE_S)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
+
+
+def embed_first_pixel(stand_in: StandIn) -> None:
+    """Let an image's vector be the colour of its first pixel."""
+
+    def settle(image: bytes, future: Future[Result]) -> None:
+        digest = hashlib.sha256(image).digest()
+        try:
+            pixel = Image.open(io.BytesIO(image)).convert("RGB").getpixel((0, 0))
+        except OSError:
+            error = InvalidImage("no image")
+            future.set_result(Result(None, error, digest, False, stand_in.fingerprint))
+        else:
+            vector = np.array(pixel, np.float32)
+            future.set_result(Result(vector, None, digest, False, stand_in.fingerprint))
+
+    stand_in.on_submit = settle
+
+
+def picture(*colour: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def server(stand_in: StandIn, data: DataFolder, loop: Loop) -> Iterator[Server]:
+    embed_first_pixel(stand_in)
+
+    async def start() -> Server:
+        server = Server(stand_in, "127.0.0.1:0", collections=data)
+        await server.start()
+        await server.warm()
+        return server
+
+    server = loop.run(start())
+    yield server
+    loop.run(server.stop(grace=1))
+
+
+class Awaited:
+    """An asynchronous client or collection, whose calls are made as those of one that blocks."""
+
+    def __init__(self, subject: Any, loop: Loop) -> None:
+        self._subject, self._loop = subject, loop
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = getattr(self._subject, name)(*args, **kwargs)
+            if hasattr(result, "__aiter__"):
+                return self._drawn(result)
+            return self._loop.run(result) if asyncio.iscoroutine(result) else Awaited(result, self._loop)
+
+        return call
+
+    def _drawn(self, results: Any) -> Iterator[Any]:
+        async def draw() -> Any:
+            return await anext(results, None)
+
+        while (result := self._loop.run(draw())) is not None:
+            yield result
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def open_client(request: pytest.FixtureRequest, loop: Loop) -> Iterator[Callable[..., Any]]:
+    """Opens clients of one kind; both are called in the same way."""
+    opened: list[Any] = []
+
+    def open_(address: Any, **options: Any) -> Any:
+        if request.param == "blocking":
+            opened.append(Client(address, **options))
+        else:
+
+            async def make() -> AsyncClient:
+                return AsyncClient(address, **options)
+
+            opened.append(Awaited(loop.run(make()), loop))
+        return opened[-1]
+
+    yield open_
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def client(server: Server, open_client: Callable[..., Any]) -> Any:
+    return open_client(server.address)
+
+
+@pytest.fixture
+def colours(client: Any) -> Any:
+    """A collection of red, green and blue, by image."""
+    colours = client.collection("colours")
+    colours.create()
+    red, green, blue = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    pictures = {"red": picture(*red), "green": picture(*green), "blue": picture(*blue)}
+    assert all(added.ok for added in colours.add(NewItem(id, image) for id, image in pictures.items()))
+    return colours
+
+
+def ids(found: Any) -> list[str]:
+    return [match.id for match in found.matches]
+
+
+def test_a_collection_is_made_described_and_dropped(client: Any) -> None:
+    """Its handle asks nothing before."""
+    shelf = client.collection("shelf")
+    assert client.collections() == []
+    with pytest.raises(errors.NotFound, match="'shelf'"):
+        shelf.info()
+    assert shelf.create().count == 0
+    with pytest.raises(errors.AlreadyExists, match="'shelf'"):
+        shelf.create()
+    assert shelf.create(exist_ok=True).dim == 3
+    assert client.collections() == ["shelf"]
+    shelf.drop()
+    assert client.collections() == []
+
+
+def test_items_are_added_by_image_and_by_vector(colours: Any, tmp_path: Path) -> None:
+    """From bytes, files and PIL images; what is wrong with one is in its result, in its place."""
+    (tmp_path / "purple.png").write_bytes(picture(200, 0, 200))
+    items = [
+        NewItem("file", tmp_path / "purple.png"),
+        NewItem("gone", tmp_path / "gone.png"),
+        NewItem("pil", Image.new("RGB", (4, 4), (0, 200, 200))),
+        NewItem("bad", b"no image"),
+        NewItem("both", tmp_path / "purple.png", np.ones(3)),
+        NewItem("vector", vector=np.array([9, 9, 0])),
+        NewItem("short", vector=np.ones(2)),
+        NewItem(image=picture(7, 7, 7)),
+    ]
+    added = colours.add(items)
+    assert [each.ok for each in added] == [True, False, True, False, False, True, False, True]
+    wrong = [type(each.error) for each in added if not each.ok]
+    assert wrong == [
+        errors.NotFound,
+        errors.InvalidImage,
+        errors.InvalidArgument,
+        errors.InvalidArgument,
+    ]
+    assert added[-1].id == hashlib.sha256(picture(7, 7, 7)).hexdigest() == added[-1].digest.hex()
+    assert colours.info().count == 3 + 4
+    queries = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]], np.float32)
+    best = [ids(found)[0] for found in colours.search(queries, 1)]
+    assert best == ["file", "pil", "vector", added[-1].id]
+
+
+def test_a_search_is_by_image_by_vector_by_item_and_by_several(colours: Any, tmp_path: Path) -> None:
+    """A query that cannot be made fails alone."""
+    (tmp_path / "red.png").write_bytes(picture(99, 0, 0))
+    vector = np.array([0, 3, 1], np.float32)
+    mixed = Query(["red", picture(0, 50, 0)], unlike=["blue"])
+    queries = [tmp_path / "red.png", "green", vector, mixed, "nobody", tmp_path / "gone.png", b"bad"]
+    found = colours.search(queries, k=2)
+    assert [each.ok for each in found] == [True] * 4 + [False] * 3
+    assert [ids(each) for each in found[:3]] == [["red", "blue"], ["green", "blue"], ["green", "blue"]]
+    assert set(ids(found[3])) == {"red", "green"}
+    wrong = [type(each.error) for each in found[4:]]
+    assert wrong == [errors.NotFound, errors.NotFound, errors.InvalidImage]
+    assert found[0].matches[0].score == 1
+    assert found[0].matches[0].distance == 0
+
+
+def test_an_item_is_got_and_deleted(colours: Any) -> None:
+    """By its id."""
+    red = colours.get("red")
+    np.testing.assert_array_equal(red.vector, [255, 0, 0])
+    assert red.digest == hashlib.sha256(picture(255, 0, 0)).digest()
+    assert colours.delete(["red", "nobody"]) == 1
+    with pytest.raises(errors.NotFound, match="'red'"):
+        colours.get("red")
+
+
+def test_ids_that_are_there_can_be_kept(colours: Any) -> None:
+    """Each fails alone, and says so."""
+    items = [NewItem("red", picture(1, 1, 1)), NewItem("grey", picture(1, 1, 1))]
+    kept, new = colours.add(items, replace=False)
+    assert isinstance(kept.error, errors.AlreadyExists)
+    assert new.ok
+    np.testing.assert_array_equal(colours.get("red").vector, [255, 0, 0])
+
+
+def test_thousands_of_items_are_streamed_and_corrupt_ones_are_named(colours: Any, data: DataFolder) -> None:
+    """In order, lazily, each in its place; no good one is lost or shifted."""
+    drawn = 0
+
+    def items() -> Iterator[NewItem]:
+        nonlocal drawn
+        for number in range(1500):
+            drawn += 1
+            if number % 7 == 3:
+                yield NewItem(f"bad{number}", b"corrupt %d" % number)
+            else:
+                yield NewItem(f"item{number}", vector=np.array([number, 1, 2], np.float32))
+
+    results = colours.stream(items())
+    first = next(results)
+    assert first.id == "item0"
+    assert drawn < 1500
+    every = [first, *results]
+    assert [each.id for each in every] == [
+        f"bad{number}" if number % 7 == 3 else f"item{number}" for number in range(1500)
+    ]
+    assert [each.ok for each in every] == [number % 7 != 3 for number in range(1500)]
+    with Collection.open(data, "colours") as there:
+        for number in (0, 1, 2, 4, 1498):
+            assert there.get(f"item{number}").vector[0] == number
+        assert len(there) == 3 + sum(each.ok for each in every)
+
+
+def test_another_backbones_vectors_are_refused(client: Any, colours: Any, data: DataFolder) -> None:
+    """The message names both fingerprints; told whose they are, the collection of another is used."""
+    foreign = client.collection("colours", fingerprint=OTHER)
+    for call in (
+        lambda: foreign.search([np.ones(3, np.float32)]),
+        lambda: foreign.add([NewItem("x", vector=np.ones(3))]),
+    ):
+        with pytest.raises(errors.FingerprintMismatch, match="what was sent to the collection") as caught:
+            call()
+        assert (caught.value.expected, caught.value.found) == (StandIn.fingerprint, OTHER)
+    Collection.create(data, "other", fingerprint=OTHER, dim=3, backbone="other").close()
+    other = client.collection("other", fingerprint=OTHER)
+    assert other.add([NewItem("x", vector=np.ones(3))])[0].ok
+    assert ids(other.search([np.ones(3, np.float32)])[0]) == ["x"]
+    with pytest.raises(errors.FingerprintMismatch, match="the collection 'other'") as caught:
+        other.add([NewItem("y", picture(1, 1, 1))])
+    assert (caught.value.expected, caught.value.found) == (StandIn.fingerprint, OTHER)
+
+
+def test_several_servers_have_no_collections_in_common(open_client: Callable[..., Any]) -> None:
+    """So a client of several has none."""
+    client = open_client("127.0.0.1:1,127.0.0.1:2")
+    with pytest.raises(errors.InvalidArgument, match="open a client of one of them"):
+        client.collection("colours")
+
+
+def test_a_server_that_takes_too_long_is_given_up(
+    open_client: Callable[..., Any], server: Server, colours: Any, stand_in: StandIn
+) -> None:
+    """After the client's timeout for each acknowledgement, however long the stream."""
+    stand_in.on_submit = lambda image, future: None
+    hurried = open_client(server.address, timeout=0.5).collection("colours")
+    with pytest.raises(errors.DeadlineExceeded, match="in time"):
+        hurried.add([NewItem("x", picture(1, 2, 3))])
