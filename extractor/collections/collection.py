@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from extractor.collections.item import Item
-from extractor.collections.sqlite import damaged_rows
-from extractor.collections.store import Block, Generation, Known, Meta, Store
+from extractor.collections.choosing import Choosing
+from extractor.collections.filters import Filter
+from extractor.collections.info import Info, index_in_memory, index_on_disk
+from extractor.collections.item import KEEP, Entry, Item, Keep
+from extractor.collections.metadata import Json
+from extractor.collections.saved import SavedIndex
+from extractor.collections.schema import DEFAULT_THUMBNAILS
+from extractor.collections.searching import search
+from extractor.collections.snapshots import Snapshots
+from extractor.collections.store import FILE, Block, Generation, Known, Meta, Reader, Store, store_path
+from extractor.collections.upkeep import Upkeep
 from extractor.errors import AlreadyExists, FingerprintMismatch, InvalidArgument, NotFound
-from extractor.indexes import SCORE_DECIMALS, Hits, Index
-from extractor.settings import DataFolder, checked_name
-
-_FILE = "items.sqlite"
+from extractor.indexes import SCORE_DECIMALS, Hits, checked_k, unit
+from extractor.results import Vector
+from extractor.settings import DataFolder
 
 
 class Match(NamedTuple):
@@ -40,32 +47,26 @@ class Match(NamedTuple):
         return round(1 - self.score, SCORE_DECIMALS)
 
 
-def _faiss_index(dim: int) -> Index:
-    from extractor.indexes.faiss import FaissIndex
-
-    return FaissIndex(dim)
-
-
 class Collection:
-    """Items on disk and an index over them in memory; safe to share between threads.
+    """Items on disk and an index over them; safe to share between threads.
 
     Use `open`, `create` or `open_or_create`. Writes are on disk when their
-    call returns. The index is filled at the first search and follows the
-    store from then on, so that every search sees all that was committed
-    before it, by this process or another.
+    call returns. The index is loaded at the first search and follows the store
+    from then on, so that every search sees all that was committed before it,
+    by this process or another. Searches wait neither for writers nor for each
+    other, nor for the index to be built.
 
     Parameters
     ----------
     store : Store
-    index : callable
-        Makes an empty index for vectors of a given width.
     """
 
-    def __init__(self, store: Store, index: Callable[[int], Index] = _faiss_index) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._make_index = index
-        self._lock = threading.RLock()
-        self._empty()
+        self._choosing = Choosing(store)
+        self._saved = SavedIndex(store)
+        self._snapshots = Snapshots(store, self._saved.load, self._choosing.at_once)
+        self._upkeep = Upkeep(store, self._snapshots, self._saved, self._choosing)
 
     @classmethod
     def open(cls, data: DataFolder, name: str) -> Collection:
@@ -78,38 +79,76 @@ class Collection:
         DamagedFile, InvalidArgument
             See `Store`.
         """
-        path = _path(data, name)
+        path = store_path(data, name)
         if not path.exists():
             raise NotFound(f"there is no collection {name!r}; {_which(data)}")
         return cls(Store(path))
 
     @classmethod
-    def create(cls, data: DataFolder, name: str, *, fingerprint: str, dim: int, backbone: str) -> Collection:
+    def create(
+        cls,
+        data: DataFolder,
+        name: str,
+        *,
+        fingerprint: str,
+        dim: int,
+        backbone: str,
+        thumbnails: int = DEFAULT_THUMBNAILS,
+        settings: Mapping[str, Json] | None = None,
+    ) -> Collection:
         """Make an empty collection for the vectors of one backbone.
+
+        Parameters
+        ----------
+        data : DataFolder
+        name : str
+        fingerprint, dim, backbone : str, int, str
+            Of the backbone.
+        thumbnails : int
+            Pixels of the longer side of the thumbnails to keep; 0 for none.
+        settings : mapping, optional
+            How the index is to be made, see `reindex`.
 
         Raises
         ------
         AlreadyExists
             When there is one of that name.
         InvalidArgument
-            When the name cannot be a folder's.
+            When the name cannot be a folder's, or the settings mean nothing.
         """
-        return cls(Store.create(_path(data, name), Meta(fingerprint, dim, backbone)))
+        meta = Meta(fingerprint, dim, backbone, thumbnails, Choosing.checked(settings or {}))
+        return cls(Store.create(store_path(data, name), meta))
 
     @classmethod
     def open_or_create(
-        cls, data: DataFolder, name: str, *, fingerprint: str, dim: int, backbone: str
+        cls,
+        data: DataFolder,
+        name: str,
+        *,
+        fingerprint: str,
+        dim: int,
+        backbone: str,
+        thumbnails: int = DEFAULT_THUMBNAILS,
+        settings: Mapping[str, Json] | None = None,
     ) -> Collection:
-        """Open a collection of this fingerprint, or make it.
+        """Open a collection of this fingerprint, or make it, see `create`.
 
         Raises
         ------
         FingerprintMismatch
             When there is one of another backbone.
         """
-        if not _path(data, name).exists():
+        if not store_path(data, name).exists():
             with suppress(AlreadyExists):  # another process was quicker
-                return cls.create(data, name, fingerprint=fingerprint, dim=dim, backbone=backbone)
+                return cls.create(
+                    data,
+                    name,
+                    fingerprint=fingerprint,
+                    dim=dim,
+                    backbone=backbone,
+                    thumbnails=thumbnails,
+                    settings=settings,
+                )
         collection = cls.open(data, name)
         try:
             collection.require(fingerprint)
@@ -138,6 +177,11 @@ class Collection:
         """The name of the backbone that made its vectors."""
         return self._store.meta.backbone
 
+    @property
+    def thumbnails(self) -> int:
+        """Pixels of the longer side of its thumbnails; 0 when none are kept."""
+        return self._store.meta.thumbnails
+
     def require(self, fingerprint: str) -> None:
         """Raise FingerprintMismatch unless the vectors are of this fingerprint."""
         if fingerprint != self.fingerprint:
@@ -149,12 +193,12 @@ class Collection:
             )
 
     def __len__(self) -> int:
-        with self._lock, self._store.reading() as reader:
+        with self._store.reading() as reader:
             return len(reader)
 
     def get(self, id: str) -> Item:
         """The item of that id; NotFound when there is none."""
-        with self._lock, self._store.reading() as reader:
+        with self._store.reading() as reader:
             item = reader.get(id)
         if item is None:
             raise NotFound(f"the collection {self.name!r} has no item {id!r}")
@@ -162,11 +206,58 @@ class Collection:
 
     def known(self, id: str) -> Known | None:
         """Digest and file of the item of that id, or None."""
-        with self._lock, self._store.reading() as reader:
+        with self._store.reading() as reader:
             return reader.known(id)
 
-    def add(self, items: Iterable[Item]) -> None:
-        """Add items, replacing those of the same id: all of them, on disk, or none.
+    def with_digest(self, digest: bytes) -> list[str]:
+        """The ids of the items made of exactly these bytes, in the order they were written."""
+        with self._store.reading() as reader:
+            return reader.with_digest(digest)
+
+    def thumbnail(self, id: str) -> bytes | None:
+        """The JPEG of the item of that id; None when there is none."""
+        with self._store.reading() as reader:
+            return reader.thumbnail(id)
+
+    def items(
+        self, where: Filter | None = None, *, vectors: bool = False, after: int = 0, limit: int = -1
+    ) -> Iterator[Entry]:
+        """Items in the order they were written, of one moment, a block at a time in memory.
+
+        Close the iterator when it is not read to its end.
+
+        Parameters
+        ----------
+        where : Filter, optional
+        vectors : bool
+            Read the vectors, too.
+        after : int
+            Only those of higher numbers.
+        limit : int
+            At most so many; all when negative.
+        """
+        with self._store.reading() as reader:
+            yield from reader.entries(where, vectors=vectors, after=after, limit=limit)
+
+    def blocks(self) -> Iterator[Block]:
+        """Numbers, ids and vectors of all items in the order they were written; see `items`."""
+        with self._store.reading() as reader:
+            yield from reader.written_since(Generation())
+
+    def add(self, items: Iterable[Item], *, replace: bool = True) -> list[str]:
+        """Add items: all of them, on disk, or none.
+
+        Parameters
+        ----------
+        items : iterable of Item
+        replace : bool
+            Those of the same id take their place. Without it, these stay, and
+            the new ones are refused.
+
+        Returns
+        -------
+        list of str
+            The ids that were refused.
 
         Raises
         ------
@@ -182,15 +273,30 @@ class Collection:
                     f"the vector of item {item.id!r} has {len(item.vector)} values; those of the "
                     f"collection {self.name!r} have {self.dim}"
                 )
-        with self._lock:
-            self._store.put(batch)
+        return self._store.put(batch, replace=replace)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete items; return how many of them there were."""
-        with self._lock:
-            return self._store.remove(ids)
+        return self._store.remove(ids)
 
-    def search(self, vectors: ArrayLike, k: int = 10) -> list[list[Match]]:
+    def set(
+        self,
+        ids: Iterable[str],
+        *,
+        label: str | Keep | None = KEEP,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> int:
+        """Change the label and metadata of items; see `Store.set`."""
+        return self._store.set(ids, label=label, metadata=metadata)
+
+    def search(
+        self,
+        vectors: ArrayLike,
+        k: int = 10,
+        *,
+        where: Filter | None = None,
+        min_score: float | None = None,
+    ) -> list[list[Match]]:
         """The `k` items most like each query, best first; equal scores in the order of their ids.
 
         Parameters
@@ -199,20 +305,78 @@ class Collection:
             Of any length but zero.
         k : int
             At least 1; with fewer items than that, all are returned.
+        where : Filter, optional
+            Which items may be found.
+        min_score : float, optional
+            Leave out what is less alike.
 
         Raises
         ------
         InvalidArgument
             When `k` is under 1, or a query has the wrong width or no direction.
         """
-        with self._lock:
-            self._catch_up()
-            return [self._matches(hits, k) for hits in self._index.search(vectors, k)]
+        checked_k(k)
+        queries = unit(vectors, self.dim)
+        with self._snapshots.reading() as (reader, snapshot):
+            allowed = None if where is None else reader.numbers(where)
+            found = search(snapshot, queries, k, partial(_units, reader, self.dim), allowed)
+            matches = [_matches(reader, hits, k, min_score) for hits in found]
+        self._upkeep.wake(snapshot)
+        return matches
+
+    def info(self) -> Info:
+        """What can be said of the whole; the index is not loaded for it."""
+        with self._store.reading() as reader:
+            count, labels, meta = len(reader), reader.labels(), reader.meta()
+        chosen, snapshot = self._choosing.choice(count), self._snapshots.newest
+        return Info(
+            name=self.name,
+            count=count,
+            bytes=self._store.nbytes,
+            fingerprint=meta.fingerprint,
+            backbone=meta.backbone,
+            dim=meta.dim,
+            thumbnails=meta.thumbnails,
+            labels=labels,
+            settings=meta.settings,
+            index=index_on_disk(self._saved.manifest(), count, *chosen)
+            if snapshot is None
+            else index_in_memory(snapshot, *chosen),
+        )
+
+    def compact(self) -> None:
+        """Build and save what is due of the index, now, rather than in the background.
+
+        Raises
+        ------
+        InvalidArgument
+            When the index cannot be saved; searches are served all the same.
+        """
+        self._upkeep.work()
+
+    def reindex(self, settings: Mapping[str, Json] | None = None) -> None:
+        """Make the whole index anew, and keep how it is to be made from now on.
+
+        Searches go on meanwhile.
+
+        Parameters
+        ----------
+        settings : mapping, optional
+            See `Choosing`; empty for the defaults, None to leave them as they are.
+
+        Raises
+        ------
+        InvalidArgument
+            When the settings mean nothing, or the index cannot be saved.
+        """
+        if settings is not None:
+            self._store.configure(Choosing.checked(settings))
+        self._upkeep.rebuild()
 
     def close(self) -> None:
-        """Close the store; what was added is on disk already."""
-        with self._lock:
-            self._store.close()
+        """Stop what is done in the background and close the store; what was added is on disk already."""
+        self._upkeep.close()
+        self._store.close()
 
     def __enter__(self) -> Collection:
         return self
@@ -222,56 +386,24 @@ class Collection:
     ) -> None:
         self.close()
 
-    def _empty(self) -> None:
-        self._index = self._make_index(self.dim)
-        self._seen = Generation()
-        self._rows: dict[int, int] = {}  # the store's number -> the index's row
-        self._ids: dict[int, str] = {}  # the index's row -> the id
-
-    def _catch_up(self) -> None:
-        """Bring the index to where the store is."""
-        try:
-            with self._store.reading() as reader:
-                now = reader.generation()
-                if now == self._seen:
-                    return
-                removed = reader.removed_since(self._seen)
-                if removed is None:
-                    self._empty()
-                self._forget(removed or [])
-                for block in reader.written_since(self._seen):
-                    self._learn(block)
-        except BaseException:
-            self._empty()  # half of a generation must not answer
-            raise
-        self._seen = now
-
-    def _forget(self, numbers: list[int]) -> None:
-        rows = [self._rows.pop(number) for number in numbers if number in self._rows]
-        for row in rows:
-            del self._ids[row]
-        self._index.remove(rows)
-
-    def _learn(self, block: Block) -> None:
-        try:
-            rows = self._index.add(block.vectors).tolist()
-        except InvalidArgument as error:
-            raise damaged_rows(self._store.path, str(error)) from None
-        self._rows.update(zip(block.numbers, rows, strict=True))
-        self._ids.update(zip(rows, block.ids, strict=True))
-
-    def _matches(self, hits: Hits, k: int) -> list[Match]:
-        found = [Match(self._ids[row], score) for row, score in zip(*map(list, hits), strict=True)]
-        return sorted(found, key=lambda match: (-match.score, match.id))[:k]
-
 
 def names(data: DataFolder) -> list[str]:
     """The collections in a data folder, in order."""
-    return sorted(file.parent.name for file in data.collections.glob(f"*/{_FILE}"))
+    return sorted(file.parent.name for file in data.collections.glob(f"*/{FILE}"))
 
 
-def _path(data: DataFolder, name: str) -> Path:
-    return data.collections / checked_name("collection", name) / _FILE
+def _units(reader: Reader, dim: int, numbers: Iterable[int]) -> Vector:
+    try:
+        return unit(reader.vectors(numbers), dim)
+    except InvalidArgument as error:
+        raise reader.damaged(error) from None
+
+
+def _matches(reader: Reader, hits: Hits, k: int, min_score: float | None) -> list[Match]:
+    good = hits.scores >= (-np.inf if min_score is None else min_score)
+    ids, scores = reader.ids(hits.rows[good]), hits.scores[good].tolist()
+    found = [Match(id, score) for id, score in zip(ids, scores, strict=True)]
+    return sorted(found, key=lambda match: (-match.score, match.id))[:k]
 
 
 def _which(data: DataFolder) -> str:

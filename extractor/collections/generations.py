@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from extractor.collections.store import Generation
 from extractor.indexes.float32 import Float32Segment
-from extractor.indexes.segments import Mask, Places, Segment
+from extractor.indexes.nearest import Mask, Places
+from extractor.indexes.segments import Segment
 from extractor.results import Vector
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -44,15 +45,15 @@ class Part:
     segment : Segment
     dead : int64 array
         Places, rising.
-    recall : float
-        Recall@10 against an exact search, measured when the segment was built.
+    recall : float or None
+        Recall@10 against an exact search; None while it has not been measured.
     name : str
         The folder of the index that it was saved in; empty when it was not.
     """
 
     segment: Segment
     dead: Places = field(default_factory=lambda: NOWHERE)
-    recall: float = 1.0
+    recall: float | None = None
     name: str = ""
 
     def __len__(self) -> int:

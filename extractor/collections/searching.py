@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from extractor.collections.generations import Numbers, Part, Snapshot
 from extractor.indexes import Hits, best
-from extractor.indexes.segments import Places
+from extractor.indexes.nearest import Places
 from extractor.results import Vector
 
 ReadUnits: TypeAlias = Callable[[Numbers], Vector]

@@ -16,8 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from extractor.collections import Collection, Filed, FileStamp, Item, add_files, files, reader, sqlite, store
+from extractor.collections import Collection, Filed, FileStamp, Item, add_files, files, reader, sqlite
 from extractor.collections.collection import names
+from extractor.collections.generations import Snapshot
 from extractor.errors import (
     AlreadyExists,
     DamagedFile,
@@ -27,7 +28,7 @@ from extractor.errors import (
     NotFound,
     Unavailable,
 )
-from extractor.results import ImageLike, Result
+from extractor.results import ImageLike, Result, Vector
 from extractor.settings import DataFolder
 
 ONE, OTHER = "1" * 64, "2" * 64
@@ -109,15 +110,15 @@ def test_an_interrupted_search_leaves_no_half_filled_index(
     monkeypatch.setattr(reader, "_BLOCK", 1)
     with make(data) as collection:
         collection.add([item("a", 1, 0, 0, 0), item("b", 0, 1, 0, 0)])
-        learn = collection._learn
+        append = Snapshot.append
 
-        def interrupted(block: store.Block) -> None:
-            if block.ids == ["b"]:
+        def interrupted(snapshot: Snapshot, numbers: list[int], units: Vector) -> Snapshot:
+            if len(snapshot):
                 raise KeyboardInterrupt
-            learn(block)
+            return append(snapshot, numbers, units)
 
         with monkeypatch.context() as patch:
-            patch.setattr(collection, "_learn", interrupted)
+            patch.setattr(Snapshot, "append", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 collection.search([[1, 0, 0, 0]])
         assert ids(collection, 1, 0, 0, 0) == ["a", "b"]
