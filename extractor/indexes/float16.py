@@ -40,6 +40,7 @@ class Float16Segment:
     """
 
     kind: Kind = "exact-fp16"
+    recall = 1.0
 
     def __init__(self, numbers: Rows, codes: Bytes, rounding: float) -> None:
         self.numbers = numbers

@@ -27,6 +27,7 @@ class Float32Segment:
     """
 
     kind: Kind = "exact"
+    recall = 1.0
 
     def __init__(self, numbers: Rows, units: Vector) -> None:
         self.numbers = numbers

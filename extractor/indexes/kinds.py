@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 from extractor.errors import InvalidArgument
 from extractor.folders import refusals
 from extractor.indexes.files import Reader, Writer
 from extractor.indexes.float16 import Float16Segment
 from extractor.indexes.float32 import Float32Segment
+from extractor.indexes.hnsw import HnswSegment
+from extractor.indexes.ivf import IvfSegment
 from extractor.indexes.segments import Blocks, Kind, Segment
 
+_EXACT: dict[Kind, type[Float32Segment | Float16Segment]] = {
+    "exact": Float32Segment,
+    "exact-fp16": Float16Segment,
+}
+_APPROXIMATE: dict[Kind, type[IvfSegment | HnswSegment]] = {"ivf": IvfSegment, "hnsw": HnswSegment}
 
-class _Type(Protocol):
-    def build(self, dim: int, blocks: Blocks, count: int) -> Segment: ...
+KINDS: tuple[Kind, ...] = ("exact", "exact-fp16", "ivf", "hnsw")
 
-    def read(self, files: Reader) -> Segment: ...
+LEAST_APPROXIMATE = 10_000
+"""Fewer vectors are compared one by one: that takes no longer, and finds all."""
 
-
-_TYPES: dict[Kind, _Type] = {"exact": Float32Segment, "exact-fp16": Float16Segment}
-
-KINDS: tuple[Kind, ...] = tuple(_TYPES)
+RECALL = 0.99
+"""The share of the ten nearest that approximate kinds are made to find."""
 
 
 def checked_kind(kind: str) -> Kind:
@@ -32,17 +36,26 @@ def checked_kind(kind: str) -> Kind:
     raise InvalidArgument(f"there is no kind of index {kind!r}; there are: {', '.join(KINDS)}")
 
 
-def build(kind: Kind, dim: int, blocks: Blocks, count: int) -> Segment:
+def effective(kind: str, count: int) -> Kind:
+    """The kind that a segment of `count` vectors is built as, when this one is asked for."""
+    wanted = checked_kind(kind)
+    return "exact-fp16" if wanted in _APPROXIMATE and count < LEAST_APPROXIMATE else wanted
+
+
+def build(kind: Kind, dim: int, blocks: Blocks, count: int, recall: float = RECALL) -> Segment:
     """Make a segment; the memory this takes is that of the segment itself and of a few blocks.
 
     Parameters
     ----------
     kind : Kind
+        `ivf` and `hnsw` of few vectors become another, see `effective`.
     dim : int
     blocks : iterable of (numbers, vectors)
         See `Blocks`.
     count : int
         How many vectors come.
+    recall : float
+        What `ivf` and `hnsw` shall reach, measured on a sample while they are built.
 
     Raises
     ------
@@ -52,7 +65,10 @@ def build(kind: Kind, dim: int, blocks: Blocks, count: int) -> Segment:
     """
     if iter(blocks) is blocks:
         raise InvalidArgument("the blocks of a segment must bear being gone through more than once")
-    return _TYPES[checked_kind(kind)].build(dim, blocks, count)
+    kind = effective(kind, count)
+    if approximate := _APPROXIMATE.get(kind):
+        return approximate.build(dim, blocks, count, recall)
+    return _EXACT[kind].build(dim, blocks, count)
 
 
 def save(segment: Segment, folder: Path) -> None:
@@ -77,4 +93,6 @@ def load(folder: Path) -> Segment:
         When anything is missing or is not as it was written.
     """
     reader = Reader(folder)
-    return _TYPES[reader.facts["kind"]].read(reader)
+    kind = checked_kind(reader.facts["kind"])
+    found = _EXACT.get(kind) or _APPROXIMATE[kind]
+    return found.read(reader)

@@ -44,6 +44,11 @@ class Segment(Protocol):
         ...
 
     @property
+    def recall(self) -> float:
+        """The share of the ten nearest that it names, measured when it was built; 1 for exact kinds."""
+        ...
+
+    @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes, mapped files included."""
         ...

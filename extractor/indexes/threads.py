@@ -7,7 +7,7 @@ search is cut into parts instead, and the parts of all searches take turns.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def each(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     """What `work` makes of each part, in order, computed on all cores.
 
     `work` must not call this itself: it would wait for the thread it runs in.

@@ -265,3 +265,21 @@ def test_whatever_is_stored_allowed_and_asked_the_judge_agrees(
     )
     assert [hits.rows.tolist() for hits in got] == [hits.rows.tolist() for hits in want]
     assert [hits.scores.tolist() for hits in got] == [hits.scores.tolist() for hits in want]
+
+
+@pytest.fixture(scope="module", params=["ivf", "hnsw"])
+def approximate(request: pytest.FixtureRequest) -> Segment:
+    """A segment of some ten thousand vectors, built once."""
+    return segment_of(request.param, clustered(12_000, 64))
+
+
+def share_found(segment: Segment, allowed: Mask | None = None, k: int = 10) -> float:
+    stored, queries = clustered(12_000, 64), clustered(100, 64, seed=1)
+    found, true = search(segment, stored, queries, k, allowed), judged(stored, queries, k, allowed)
+    return float(np.mean([len(np.intersect1d(a.rows[:k], b.rows[:k])) / k for a, b in zip(found, true, strict=True)]))
+
+
+def test_approximate_kinds_find_what_they_were_made_to_find(approximate: Segment) -> None:
+    """What was measured on a sample holds for queries that are not in it, alone and together."""
+    assert approximate.recall >= 0.99
+    assert share_found(approximate) >= 0.97
