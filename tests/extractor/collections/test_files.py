@@ -1,0 +1,234 @@
+"""Image files into a collection: what is passed over, replaced, reported, and kept on interruption."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractor.collections import Filed, add_files, files
+from extractor.errors import (
+    FingerprintMismatch,
+    InvalidImage,
+    Unavailable,
+)
+from extractor.results import ImageLike, Result
+from extractor.settings import DataFolder
+from tests.extractor.collections.making import DIM, ONE, OTHER, ids, make
+
+
+class FakeEmbeds:
+    """Embeds a file of digits as these digits; anything else is no image."""
+
+    fingerprint = ONE
+    dim = DIM
+
+    def __init__(self) -> None:
+        self.remembered: dict[bytes, Result] = {}
+        self.asked: list[str] = []
+
+    def embed(self, images: Iterable[ImageLike]) -> list[Result]:
+        return list(self.stream(images))
+
+    def stream(self, images: Iterable[ImageLike]) -> Iterator[Result]:
+        for image in images:
+            self.asked.append(Path(str(image)).name)
+            yield self._result(Path(str(image)))
+
+    def close(self) -> None:
+        pass
+
+    def _result(self, path: Path) -> Result:
+        try:
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).digest()
+            vector = np.array([int(digit) for digit in content.decode()], np.float32)
+        except (OSError, ValueError) as error:
+            return Result(None, InvalidImage(f"no image: {error}"), None, False, self.fingerprint)
+        known = digest in self.remembered
+        self.remembered[digest] = Result(vector, None, digest, known, self.fingerprint)
+        return self.remembered[digest]
+
+
+@pytest.fixture
+def source() -> FakeEmbeds:
+    return FakeEmbeds()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Callable[..., list[str]]:
+    def write(**contents: str) -> list[str]:
+        for name, content in contents.items():
+            (tmp_path / name).write_text(content)
+        return [str(tmp_path / name) for name in contents]
+
+    return write
+
+
+def run(data: DataFolder, source: FakeEmbeds, paths: Iterable[str]) -> list[Filed]:
+    filed: list[Filed] = []
+    with make(data) as collection:
+        add_files(collection, source, paths, filed.append)
+    return filed
+
+
+def statuses(filed: list[Filed]) -> dict[str, str]:
+    return {Path(file.path).name: file.status for file in filed}
+
+
+def test_a_second_run_reads_nothing(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Same path, size and time: passed over."""
+    paths = photos(a="1000", b="0100")
+    assert statuses(run(data, source, paths)) == {"a": "new", "b": "new"}
+    source.asked.clear()
+    assert statuses(run(data, source, paths)) == {"a": "unchanged", "b": "unchanged"}
+    assert source.asked == []
+
+
+def test_a_changed_file_is_replaced(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """A touched one with the same content is not counted as such, and passed over from then on."""
+    paths = photos(a="1000", b="0100")
+    run(data, source, paths)
+    photos(a="0010")
+    for path in paths:
+        os.utime(path, ns=(1, 1))
+    assert statuses(run(data, source, paths)) == {"a": "updated", "b": "unchanged"}
+    with make(data) as collection:
+        assert collection.get(paths[0]).vector.tolist() == [0, 0, 1, 0]
+        assert len(collection) == 2
+    source.asked.clear()
+    run(data, source, paths)
+    assert source.asked == []
+
+
+def test_remembered_vectors_are_counted(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Two files of one content are two items, and one was computed."""
+    filed = run(data, source, photos(a="1000", copy="1000"))
+    assert [(file.status, file.cached) for file in filed] == [("new", False), ("new", True)]
+
+
+def test_corrupt_images_among_good_ones_fail_alone(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Missing, corrupt, and a vector of zeros: each is named; no good one takes another's vector."""
+    paths = [*photos(a="1000", bad="x", zero="0000", b="0100"), str(tmp_path / "missing"), *photos(c="0010")]
+    filed = run(data, source, paths)
+    assert {Path(file.path).name for file in filed if file.error} == {"bad", "zero", "missing"}
+    with make(data) as collection:
+        assert [ids(collection, *vector, k=1) for vector in np.eye(4)[:3]] == [
+            [paths[0]],
+            [paths[3]],
+            [paths[5]],
+        ]
+        assert len(collection) == 3
+
+
+def test_a_name_that_is_not_unicode_fails_alone(
+    data: DataFolder, source: FakeEmbeds, tmp_path: Path, photos: Callable[..., list[str]]
+) -> None:
+    """Linux allows any bytes in a name."""
+    odd = os.fsencode(tmp_path) + b"/\xff.jpg"
+    Path(os.fsdecode(odd)).write_text("1000")
+    filed = run(data, source, [os.fsdecode(odd), *photos(a="1000")])
+    assert [file.status for file in filed] == ["failed", "new"]
+    assert "not valid Unicode" in filed[0].error
+
+
+def test_an_id_is_the_absolute_path(
+    data: DataFolder,
+    source: FakeEmbeds,
+    photos: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So the same file is one item from whatever folder it is named."""
+    (path,) = photos(a="1000")
+    run(data, source, [path])
+    monkeypatch.chdir(tmp_path)
+    assert statuses(run(data, source, ["a"])) == {"a": "unchanged"}
+
+
+def test_an_interrupted_job_keeps_what_was_embedded(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Ctrl-C in the middle of a batch; the next run does the rest only."""
+    paths = photos(a="1000", b="0100", c="0010")
+
+    def interrupted() -> Iterator[str]:
+        yield from paths[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(data, source, interrupted())
+    source.asked.clear()
+    assert statuses(run(data, source, paths)) == {"a": "unchanged", "b": "unchanged", "c": "new"}
+    assert source.asked == ["c"]
+
+
+def test_files_are_reported_once_they_are_on_disk(
+    data: DataFolder,
+    source: FakeEmbeds,
+    photos: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Batch by batch, as another reader of the store sees it."""
+    monkeypatch.setattr(files, "BATCH_ITEMS", 2)
+    monkeypatch.setattr(files, "BATCH_SECONDS", 3600)
+    with make(data) as collection, make(data) as reader:
+        seen: list[tuple[str, int]] = []
+        add_files(
+            collection,
+            source,
+            photos(a="1000", b="0100", c="0010"),
+            lambda filed: seen.append((Path(filed.path).name, len(reader))),
+        )
+    assert seen == [("a", 2), ("b", 2), ("c", 3)]
+
+
+def test_a_store_that_cannot_be_written_stops_the_job(
+    data: DataFolder,
+    source: FakeEmbeds,
+    photos: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was committed before stays and has been reported; nothing else has."""
+    monkeypatch.setattr(files, "BATCH_ITEMS", 1)
+    paths = photos(a="1000", b="0100", c="0010")
+    filed: list[Filed] = []
+
+    def note(file: Filed) -> None:
+        filed.append(file)
+        collection._store._database.writer.execute("PRAGMA query_only = ON")
+
+    with make(data) as collection:
+        with pytest.raises(Unavailable, match="readonly"):
+            add_files(collection, source, paths, note)
+        assert statuses(filed) == {"a": "new"}
+        assert len(collection) == 1
+
+
+def test_a_source_that_changes_its_backbone_is_stopped(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Before the job, and when a service comes back as another in the middle of it."""
+    paths = photos(a="1000", b="0100")
+
+    def swapping() -> Iterator[str]:
+        yield paths[0]
+        source.fingerprint = OTHER
+        yield paths[1]
+
+    with pytest.raises(FingerprintMismatch):
+        run(data, source, swapping())
+    with pytest.raises(FingerprintMismatch):
+        run(data, source, paths)
+    with make(data) as collection:
+        assert len(collection) == 1
