@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -183,6 +184,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translation(path, error) from error
+    except json.JSONDecodeError:
+        raise damaged_rows(path, "an item's metadata is no JSON") from None
     except UnicodeEncodeError as error:
         raise InvalidArgument(
             f"{error.object!r} is not valid Unicode, which all texts here must be"

@@ -14,12 +14,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 from extractor.collections import metadata as metadata_
-from extractor.collections import schema, sqlite
-from extractor.collections.item import KEEP, Item, Keep, check_label
+from extractor.collections import rows, schema, sqlite
+from extractor.collections.item import KEEP, Item, Keep
 from extractor.collections.metadata import Json
 from extractor.collections.reader import Block, Generation, Known, Reader
 from extractor.collections.schema import Meta
@@ -30,9 +29,6 @@ from extractor.settings import DataFolder, checked_name
 __all__ = ["Block", "Generation", "Known", "Meta", "Reader", "Store", "store_path", "stored_names"]
 
 FILE = "items.sqlite"
-
-REMOVALS_KEPT = 2**20
-"""A reader that is further behind reads everything anew."""
 
 
 class Store:
@@ -132,6 +128,12 @@ class Store:
         self._database.close()
 
     @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction for what has no method here; on disk when the block ends, undone when it raises."""
+        with self._database.writing() as db:
+            yield db
+
+    @contextmanager
     def reading(self) -> Iterator[Reader]:
         """Read, as of one moment.
 
@@ -160,20 +162,20 @@ class Store:
             The ids that were refused, because there was an item already.
         """
         batch = list(items)
-        with self._database.writing() as db:
+        with self.writing() as db:
             if replace:
                 batch = list({item.id: item for item in batch}.values())
-                _remove(db, (item.id for item in batch))
+                rows.remove(db, (item.id for item in batch))
                 refused: list[str] = []
             else:
-                batch, refused = _without_known(db, batch)
-            _insert(db, batch)
+                batch, refused = rows.without_known(db, batch)
+            rows.insert(db, batch)
         return refused
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove items; return how many of them there were."""
-        with self._database.writing() as db:
-            return _remove(db, ids)
+        with self.writing() as db:
+            return rows.remove(db, ids)
 
     def set(
         self,
@@ -203,13 +205,13 @@ class Store:
         InvalidArgument
             When a label or what the metadata becomes cannot be stored.
         """
-        with self._database.writing() as db:
-            return sum(_change(db, id, label, metadata or {}) for id in dict.fromkeys(ids))
+        with self.writing() as db:
+            return sum(rows.change(db, id, label, metadata or {}) for id in dict.fromkeys(ids))
 
     def configure(self, settings: Mapping[str, Json]) -> None:
         """Keep how the index is to be made."""
         text = metadata_.dumped(metadata_.checked(settings, f"the index of {self.name!r}"))
-        with self._database.writing() as db:
+        with self.writing() as db:
             db.execute("UPDATE meta SET settings = ?", (text,))
         self.meta = self.meta._replace(settings=json.loads(text))
 
@@ -222,65 +224,3 @@ def stored_names(data: DataFolder) -> list[str]:
 def store_path(data: DataFolder, name: str) -> Path:
     """Where the collection of that name lies; InvalidArgument when no file can be called so."""
     return data.collections / checked_name("collection", name) / FILE
-
-
-def _without_known(db: sqlite3.Connection, items: list[Item]) -> tuple[list[Item], list[str]]:
-    """The items whose ids are new, and the ids of the others."""
-    fresh: dict[str, Item] = {}
-    refused = []
-    for item in items:
-        if item.id in fresh or db.execute("SELECT 1 FROM items WHERE id = ?", (item.id,)).fetchone():
-            refused.append(item.id)
-        else:
-            fresh[item.id] = item
-    return list(fresh.values()), refused
-
-
-def _insert(db: sqlite3.Connection, items: list[Item]) -> None:
-    last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
-    numbered = list(zip(count((last[0] if last else 0) + 1), items))
-    db.executemany(
-        """INSERT INTO items (number, id, digest, source, size, mtime_ns, label, metadata)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-        (_row(number, item) for number, item in numbered),
-    )
-    vectors = ((number, item.vector.astype("<f4").tobytes()) for number, item in numbered)
-    db.executemany(
-        "INSERT INTO vectors (number, vector, checksum) VALUES (?, ?, ?)",
-        ((number, vector, schema.checksum(number, vector)) for number, vector in vectors),
-    )
-    db.executemany(
-        "INSERT INTO thumbnails (number, jpeg) VALUES (?, ?)",
-        ((number, item.thumbnail) for number, item in numbered if item.thumbnail),
-    )
-
-
-def _row(number: int, item: Item) -> tuple[object, ...]:
-    file = item.file or (None, None, None)
-    return (number, item.id, item.digest, *file, item.label, metadata_.dumped(item.metadata))
-
-
-def _remove(db: sqlite3.Connection, ids: Iterable[str]) -> int:
-    keys = [(id,) for id in dict.fromkeys(ids)]
-    (before,) = db.execute("SELECT coalesce(max(removal), 0) FROM removed").fetchone()
-    db.executemany("INSERT INTO removed (number) SELECT number FROM items WHERE id = ?", keys)
-    for table in ("vectors", "thumbnails"):
-        db.execute(
-            f"DELETE FROM {table} WHERE number IN (SELECT number FROM removed WHERE removal > ?)", (before,)
-        )
-    found = db.executemany("DELETE FROM items WHERE id = ?", keys).rowcount
-    db.execute(
-        "DELETE FROM removed WHERE removal <= (SELECT max(removal) FROM removed) - ?", (REMOVALS_KEPT,)
-    )
-    return found
-
-
-def _change(db: sqlite3.Connection, id: str, label: str | Keep | None, metadata: Mapping[str, Json]) -> bool:
-    row = db.execute("SELECT label, metadata FROM items WHERE id = ?", (id,)).fetchone()
-    if row is None:
-        return False
-    new = row[0] if label is KEEP else label
-    check_label(new, id)
-    facts = metadata_.checked(metadata_.merged(json.loads(row[1]), metadata), f"item {id!r}")
-    db.execute("UPDATE items SET label = ?, metadata = ? WHERE id = ?", (new, metadata_.dumped(facts), id))
-    return True

@@ -1,0 +1,164 @@
+"""Whether a collection is what was written: checksums, SQLite's own check, what belongs to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from extractor.collections import schema
+from extractor.collections.reader import Reader
+from extractor.collections.store import Store
+from extractor.indexes import has_direction
+
+NAMED = 100
+"""So many faults are named in a report; all are counted."""
+
+_ROWS = """SELECT items.number, id, metadata, vector, checksum
+    FROM items LEFT JOIN vectors USING (number) WHERE items.number > ? ORDER BY items.number LIMIT ?"""
+_BLOCK = 1024
+_BESIDE = ("vectors", "thumbnails")
+_ORPHANS = "FROM {table} WHERE number NOT IN (SELECT number FROM items)"
+
+Kind: TypeAlias = Literal["vector", "metadata"]
+
+
+class Fault(NamedTuple):
+    """What is wrong with one item.
+
+    Attributes
+    ----------
+    number : int
+    id : str
+    kind : str
+        "vector" when it is missing or damaged, "metadata" when that is no JSON object.
+    reason : str
+    """
+
+    number: int
+    id: str
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found in a collection.
+
+    Attributes
+    ----------
+    items, vectors, thumbnails : int
+        Rows of each table.
+    faults : int
+        Items with a vector or metadata that is missing or damaged.
+    named : tuple of Fault
+        The first of them.
+    orphans : dict of str to int
+        Rows of "vectors" and "thumbnails" that belong to no item.
+    integrity : tuple of str
+        What SQLite has to say against the file; empty when it is whole.
+    files_gone : int
+        Items whose file is not there any more. That is no fault: they can
+        still be found, but not embedded again.
+    """
+
+    items: int
+    vectors: int
+    thumbnails: int
+    faults: int
+    named: tuple[Fault, ...]
+    orphans: dict[str, int]
+    integrity: tuple[str, ...]
+    files_gone: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether all is as it was written."""
+        return not (self.faults or self.integrity or any(self.orphans.values()))
+
+
+def verify(store: Store) -> Verification:
+    """Read all of a collection, as of one moment, and compare it with its checksums.
+
+    Memory stays small, and searches and writes go on meanwhile.
+
+    Raises
+    ------
+    DamagedFile
+        When the file is damaged so far that its tables cannot be read.
+    """
+    with store.reading() as reader:
+        integrity = check_integrity(reader.db)
+        found, named = 0, list[Fault]()
+        for fault in faults(reader, store.meta.dim):
+            found += 1
+            named += [fault] * (len(named) < NAMED)
+        return Verification(
+            items=len(reader),
+            vectors=_count(reader.db, "FROM vectors"),
+            thumbnails=_count(reader.db, "FROM thumbnails"),
+            faults=found,
+            named=tuple(named),
+            orphans={table: _count(reader.db, _ORPHANS.format(table=table)) for table in _BESIDE},
+            integrity=integrity,
+            files_gone=_files_gone(reader.db),
+        )
+
+
+def check_integrity(db: sqlite3.Connection) -> tuple[str, ...]:
+    """What SQLite has to say against a file; nothing when it is whole."""
+    try:
+        said = [text for (text,) in db.execute(f"PRAGMA integrity_check({NAMED})")]
+    except sqlite3.DatabaseError as error:
+        return (str(error),)
+    return () if said == ["ok"] else tuple(said)
+
+
+def faults(reader: Reader, dim: int) -> Iterator[Fault]:
+    """Each item whose vector or metadata is not what was written, in the order of their numbers."""
+    last = 0
+    while rows := reader.db.execute(_ROWS, (last, _BLOCK)).fetchall():
+        for number, id, text, blob, checksum in rows:
+            if reason := _wrong_metadata(text):
+                yield Fault(number, id, "metadata", reason)
+            if reason := _wrong_vector(number, blob, checksum, dim):
+                yield Fault(number, id, "vector", reason)
+        last = rows[-1][0]
+
+
+def remove_orphans(db: sqlite3.Connection) -> int:
+    """Delete what belongs to no item; return how many rows."""
+    return sum(db.execute("DELETE " + _ORPHANS.format(table=table)).rowcount for table in _BESIDE)
+
+
+def _wrong_vector(number: int, blob: object, checksum: int | None, dim: int) -> str:
+    if blob is None:
+        return "it has no vector"
+    if not isinstance(blob, bytes) or len(blob) != 4 * dim:
+        return f"its vector is not of {dim} values"
+    if schema.checksum(number, blob) != checksum:
+        return "its vector has another checksum"
+    if not has_direction(np.frombuffer(blob, "<f4")[None])[0]:
+        return "its vector is zero or not finite"
+    return ""
+
+
+def _wrong_metadata(text: str) -> str:
+    try:
+        return "" if text == "{}" or isinstance(json.loads(text), dict) else "its metadata is no JSON object"
+    except (TypeError, ValueError):
+        return "its metadata is no JSON"
+
+
+def _files_gone(db: sqlite3.Connection) -> int:
+    sources = db.execute("SELECT source FROM items WHERE source IS NOT NULL")
+    return sum(not os.path.lexists(source) for (source,) in sources)  # a Path costs five times as much
+
+
+def _count(db: sqlite3.Connection, rows: str) -> int:
+    return int(db.execute(f"SELECT count(*) {rows}").fetchone()[0])
