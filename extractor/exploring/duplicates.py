@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -20,6 +21,10 @@ from extractor.exploring.pairs import tiles
 from extractor.exploring.rows import Places, Rows
 from extractor.exploring.watching import Watch, unwatched
 from extractor.indexes import SCORE_DECIMALS
+from extractor.results import Vector
+
+if TYPE_CHECKING:
+    from extractor.collections import Match
 
 THRESHOLD = 0.95
 """The default, measured with EfficientNet-Lite0 at full precision.
@@ -32,6 +37,7 @@ camera, has 0.887 and all others less than 0.5. In a series of one kind
 it must be higher, 0.99 for 0.007 %.
 """
 
+_FIRST_SEARCH = 64
 _TOLERANCE = 10.0**-SCORE_DECIMALS  # float32 products of unit vectors are off by a few 1e-7
 
 
@@ -103,6 +109,40 @@ def find_duplicates(rows: Rows, threshold: float = THRESHOLD, watch: Watch = unw
         left, right = np.nonzero(tile.scores >= floor)
         sets.join(tile.left[left], tile.right[right])
     return (_group(rows, places) for places in sets.groups())
+
+
+class Searchable(Protocol):
+    """What one image is compared with: an `extractor.collections.Collection`, or what looks like one."""
+
+    def search(self, vectors: ArrayLike, k: int, *, min_score: float | None) -> Sequence[Sequence[Match]]: ...  # noqa: D102
+
+    def with_digest(self, digest: bytes) -> Sequence[str]: ...  # noqa: D102
+
+
+def find_duplicates_of(
+    collection: Searchable, vector: Vector, digest: bytes, threshold: float = THRESHOLD
+) -> list[Member]:
+    """The images of a collection that are duplicates of one image, the most alike first.
+
+    Parameters
+    ----------
+    collection : Collection
+    vector : float32 array of shape (dim,)
+        The image's embedding.
+    digest : bytes
+        SHA-256 of its file; `Member.exact` says which have the same.
+    threshold : float
+
+    Raises
+    ------
+    InvalidArgument
+        When the threshold is out of range, or the vector does not fit.
+    """
+    floor, k = checked_threshold(threshold), _FIRST_SEARCH
+    while len((matches := collection.search([vector], k, min_score=floor))[0]) == k:
+        k *= 4  # there may be more
+    same = set(collection.with_digest(digest))
+    return [Member(match.id, match.score, match.id in same) for match in matches[0]]
 
 
 class _Sets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, gettempdir
@@ -156,7 +156,8 @@ def read_rows(collection: Source, watch: Watch = unwatched) -> Rows:
         When the disk has no room for the vectors.
     """
     rows = Rows(collection.dim)
-    items = iter(watch(collection.items(vectors=True), len(collection), "read"))
+    stored = collection.items(vectors=True)
+    items = iter(watch(stored, len(collection), "read"))
     try:
         while batch := list(islice(items, _BATCH)):
             with refusals(Path(gettempdir()), "TMPDIR in the environment"):
@@ -168,5 +169,7 @@ def read_rows(collection: Source, watch: Watch = unwatched) -> Rows:
             )
     except BaseException:
         rows.close()
+        if isinstance(stored, Generator):
+            stored.close()  # which ends its transaction
         raise
     return rows

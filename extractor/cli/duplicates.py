@@ -1,0 +1,187 @@
+"""`penultimate duplicates`: images of a collection that are the same or nearly so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, opened, sheet_option, tile
+from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.progress import progress
+from extractor.settings import DataFolder
+from extractor.text import printable
+
+if TYPE_CHECKING:
+    from extractor.collections import Collection
+    from extractor.exploring.duplicates import Group, Member
+
+_LEGEND = "Under each picture is its likeness to the first of its group, 1 for the same."
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  penultimate duplicates holiday
+  penultimate duplicates holiday --threshold 0.99 --sheet twins.png
+  penultimate duplicates holiday --image new.jpg
+  penultimate duplicates holiday --json | jq -r '.groups[].members[1:][].id'
+"""
+)
+@click.argument("collection")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="From what likeness (the cosine of two embeddings) on two images belong together; "
+    "a series of one kind needs 0.98 or more.",
+)
+@click.option("--image", help="Compare this one image file with the collection.")
+@sheet_option("Write a picture of the groups here")
+@source_options
+@data_option
+@json_option
+def command(
+    collection: str,
+    threshold: float,
+    image: str | None,
+    sheet: Path | None,
+    data: DataFolder,
+    as_json: bool,
+    backbone: str,
+    server: str | None,
+    provider: str,
+    precision: str,
+) -> None:
+    """Find the images of COLLECTION that are the same or nearly so.
+
+    Images are in one group when their files have the same bytes, or when they
+    are linked by pairs that reach the threshold. The first of a group is the
+    one that was added first. Nothing is deleted.
+
+    With --image, one file is compared with the whole collection, which need
+    not hold it; only then something is embedded.
+    """
+    if image:
+        _check(collection, image, threshold, sheet, data, as_json, (backbone, server, provider, precision))
+        return
+    from extractor.exploring.duplicates import find_duplicates
+
+    with opened(data, collection) as (target, rows):
+        groups = list(find_duplicates(rows, threshold, progress))
+        count = len(rows)
+        if sheet:
+            _draw(target, groups, sheet)
+    if as_json:
+        found = [_group_as_json(group) for group in groups]
+        document = {"collection": collection, "threshold": threshold, "items": count, "groups": found}
+        click.echo(json.dumps(document, indent=2))
+    elif groups:
+        click.echo(_as_table(groups))
+    _summarise(groups, count, threshold)
+
+
+def _check(
+    name: str,
+    image: str,
+    threshold: float,
+    sheet: Path | None,
+    data: DataFolder,
+    as_json: bool,
+    source_of: tuple[str, str | None, str, str],
+) -> None:
+    """Compare one image with the collection."""
+    from extractor.collections import Collection
+    from extractor.exploring.duplicates import find_duplicates_of
+    from extractor.sources import read
+
+    picture = read(image)
+    with Collection.open(data, name) as target:
+        with open_source(data, *source_of, own=target.backbone) as source:
+            target.require(source.fingerprint)
+            (result,) = source.embed([picture])
+        if result.embedding is None:
+            assert result.error is not None
+            raise type(result.error)(f"{image}: {result.error}")
+        digest = hashlib.sha256(picture).digest()
+        found = find_duplicates_of(target, result.embedding, digest, threshold)
+        if sheet:
+            _draw_check(target, image, found, sheet)
+    if as_json:
+        members = [_member_as_json(member) for member in found]
+        document = {"collection": name, "query": image, "threshold": threshold, "duplicates": members}
+        click.echo(json.dumps(document, indent=2))
+    elif found:
+        click.echo("\n".join(["   score  file   id", *(_line(member, member.exact) for member in found)]))
+    click.echo(f"{len(found)} duplicates of {printable(image)} in the collection {name!r}", err=True)
+
+
+def _as_table(groups: Sequence[Group]) -> str:
+    lines = ["group     score  file   id"]
+    for number, group in enumerate(groups, 1):
+        first, *others = group.members
+        lines.append(f"{number:>5}  {first.score:>8.4f}  first  {printable(first.id)}")
+        lines += [f"{number:>5}  {_line(member, member.exact)}" for member in others]
+    return "\n".join(lines)
+
+
+def _line(member: Member, same: bool) -> str:
+    return f"{member.score:>8.4f}  {'same' if same else '':<5}  {printable(member.id)}"
+
+
+def _group_as_json(group: Group) -> dict[str, object]:
+    members = [_member_as_json(member) for member in group.members]
+    return {"exact": group.exact, "lowest": group.lowest, "members": members}
+
+
+def _member_as_json(member: Member) -> dict[str, object]:
+    return {"id": member.id, "score": member.score, "exact": member.exact}
+
+
+def _summarise(groups: Sequence[Group], count: int, threshold: float) -> None:
+    images = sum(len(group.members) for group in groups)
+    click.echo(
+        f"{len(groups)} groups of {images} images, {images - len(groups)} more than one of each; "
+        f"{count} were compared",
+        err=True,
+    )
+    chained = [number for number, group in enumerate(groups, 1) if group.lowest < threshold - 0.05]
+    if chained and not groups[chained[0] - 1].exact:
+        click.echo(
+            f"Group {chained[0]} is linked through images in between: not all of it is alike. "
+            f"For a series of one kind, raise --threshold over {threshold:g}.",
+            err=True,
+        )
+
+
+def _draw(target: Collection, groups: Sequence[Group], sheet: Path) -> None:
+    from extractor.sheets import Group as Drawn
+
+    drawn = [
+        Drawn(
+            f"{number}: {len(group.members)} images, {'all of the same bytes' if group.exact else 'alike'}",
+            [
+                tile(target, member.id, f"{member.score:.4f}{' same file' if member.exact else ''}")
+                for member in group.members[:SHEET_PICTURES]
+            ],
+        )
+        for number, group in enumerate(groups[:SHEET_GROUPS], 1)
+    ]
+    shown = f" (the {len(drawn)} largest of {len(groups)} groups)" if len(drawn) < len(groups) else ""
+    draw(drawn, sheet, f"Duplicates in the collection {target.name}{shown}", _LEGEND)
+
+
+def _draw_check(target: Collection, image: str, found: Sequence[Member], sheet: Path) -> None:
+    from extractor.sheets import Row, Tile, neighbour_sheet
+
+    neighbours = [
+        tile(target, member.id, f"{member.score:.4f}{' same file' if member.exact else ''}")
+        for member in found[: 2 * SHEET_PICTURES]
+    ]
+    neighbour_sheet([Row(Tile(image, image), neighbours)], sheet)
+    click.echo(f"wrote {printable(sheet)}", err=True)
