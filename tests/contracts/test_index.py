@@ -1,6 +1,8 @@
 """What every kind of segment does; the plain numpy index is the judge."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from numpy.typing import NDArray
 from extractor.errors import InvalidArgument
 from extractor.indexes import Hits, Rows, unit
 from extractor.indexes.exact import ExactIndex
-from extractor.indexes.kinds import KINDS, build, load, save
+from extractor.indexes.kinds import KINDS, build, effective, load, save
 from extractor.indexes.nearest import Mask
+from extractor.indexes.sampling import recall
 from extractor.indexes.segments import Kind, Segment, scored
 from extractor.results import Vector
 
@@ -267,19 +270,113 @@ def test_whatever_is_stored_allowed_and_asked_the_judge_agrees(
     assert [hits.scores.tolist() for hits in got] == [hits.scores.tolist() for hits in want]
 
 
-@pytest.fixture(scope="module", params=["ivf", "hnsw"])
-def approximate(request: pytest.FixtureRequest) -> Segment:
+APPROXIMATED = clustered(12_000, 64)
+
+
+@cache
+def approximated(kind: Kind) -> Segment:
     """A segment of some ten thousand vectors, built once."""
-    return segment_of(request.param, clustered(12_000, 64))
+    return segment_of(kind, APPROXIMATED)
+
+
+@pytest.fixture(params=["ivf", "hnsw"])
+def approximate(request: pytest.FixtureRequest) -> Segment:
+    """Each of the approximate kinds."""
+    return approximated(request.param)
 
 
 def share_found(segment: Segment, allowed: Mask | None = None, k: int = 10) -> float:
-    stored, queries = clustered(12_000, 64), clustered(100, 64, seed=1)
-    found, true = search(segment, stored, queries, k, allowed), judged(stored, queries, k, allowed)
-    return float(np.mean([len(np.intersect1d(a.rows[:k], b.rows[:k])) / k for a, b in zip(found, true, strict=True)]))
+    """Recall, by queries that are not in the segment."""
+    queries = clustered(100, 64, seed=1)
+    found = search(segment, APPROXIMATED, queries, k, allowed)
+    true = judged(APPROXIMATED, queries, k, allowed)
+    return float(
+        np.mean([len(np.intersect1d(a.rows[:k], b.rows[:k])) / k for a, b in zip(found, true, strict=True)])
+    )
 
 
 def test_approximate_kinds_find_what_they_were_made_to_find(approximate: Segment) -> None:
-    """What was measured on a sample holds for queries that are not in it, alone and together."""
+    """What was measured on a sample holds for queries that are not in it."""
     assert approximate.recall >= 0.99
     assert share_found(approximate) >= 0.97
+    assert share_found(approximate, k=50) >= 0.9
+
+
+@pytest.mark.parametrize("share", [0.9, 0.3, 0.05, 0.001])
+def test_approximate_kinds_find_as_much_among_the_allowed(approximate: Segment, share: float) -> None:
+    """Deletions and filters cost no recall, however much they leave out."""
+    allowed = np.random.default_rng(3).random(12_000) < share
+    assert share_found(approximate, allowed) >= 0.95
+
+
+def test_approximate_kinds_find_what_lies_far_away(approximate: Segment) -> None:
+    """Also when only vectors are allowed that are nowhere near the query."""
+    units, query = unit(APPROXIMATED, 64), unit(APPROXIMATED[:1], 64)
+    far = np.argsort(units @ query[0])[:200]
+    allowed = np.isin(np.arange(12_000), far)
+    for queries in (query, np.repeat(query, 3, axis=0)):
+        for places in approximate.candidates(queries, 10, allowed):
+            assert set(places.tolist()) <= set(far.tolist())
+            assert len(np.intersect1d(places, judged(APPROXIMATED, query, 10, allowed)[0].rows)) >= 9
+
+
+def test_approximate_kinds_do_not_lose_neighbours_among_repetitions(approximate: Segment) -> None:
+    """Many vectors that are the same fill each other's lists and links; the others are still found."""
+    stored = APPROXIMATED.copy()
+    stored[5000:5300] = stored[5000]
+    segment = segment_of(approximate.kind, stored)
+    assert segment.recall >= 0.95
+    (found,) = search(segment, stored, stored[[5000]], 10)
+    assert found.scores[0] == found.scores[9] == 1.0
+
+
+def test_an_approximate_segment_that_was_saved_answers_the_same(approximate: Segment, tmp_path: Path) -> None:
+    """With the effort and the recall that were measured."""
+    save(approximate, tmp_path)
+    again = load(tmp_path)
+    assert (again.kind, again.nbytes, again.recall) == (
+        approximate.kind,
+        approximate.nbytes,
+        approximate.recall,
+    )
+    queries = unit(clustered(20, 64, seed=1), 64)
+    for one, other in zip(approximate.candidates(queries, 10), again.candidates(queries, 10), strict=True):
+        assert sorted(one.tolist()) == sorted(other.tolist())
+
+
+def test_the_measured_recall_can_be_measured_again(approximate: Segment) -> None:
+    """By `recall`, on vectors of the segment, each without itself."""
+    units, asked = unit(APPROXIMATED, 64), np.arange(0, 12_000, 100)
+    true = [
+        hits.rows[hits.rows != own][:10]
+        for hits, own in zip(judged(APPROXIMATED, APPROXIMATED[asked], 11), asked, strict=True)
+    ]
+    assert recall(approximate, units[asked], true) == pytest.approx(approximate.recall, abs=0.03)
+    assert recall(segment_of("exact-fp16", APPROXIMATED), units[asked], true) == 1.0
+
+
+def test_few_vectors_are_never_approximated() -> None:
+    """A small collection that asks for `ivf` or `hnsw` gets all its neighbours."""
+    for kind in ("ivf", "hnsw"):
+        assert segment_of(kind, vectors(50)).kind == effective(kind, 50) == "exact-fp16"
+        assert effective(kind, 10_000) == kind
+    with pytest.raises(InvalidArgument, match="exact, exact-fp16, ivf, hnsw"):
+        effective("flat", 50)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_threads_may_search_one_segment(kind: Kind) -> None:
+    """Each gets its own answer, with and without filters, alone and together."""
+    segment = approximated(kind)
+    queries = unit(clustered(24, 64, seed=4), 64)
+    allowed = np.arange(12_000) % 2 == 0
+
+    def ask(number: int) -> list[list[int]]:
+        mask = allowed if number % 2 else None
+        of = queries[number : number + 1 + 5 * (number % 3 == 0)]
+        return [sorted(places.tolist()) for places in segment.candidates(of, 10, mask)]
+
+    alone = [ask(number) for number in range(18)]
+    with ThreadPoolExecutor(6) as threads:
+        for _ in range(5):
+            assert list(threads.map(ask, range(18))) == alone
