@@ -1,30 +1,27 @@
-"""Which kind of index a collection gets, from its settings and its size."""
+"""Which kind of index a collection gets: from its settings, and its size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from extractor.collections.metadata import Json
 from extractor.collections.store import Reader, Store
 from extractor.errors import InvalidArgument
-from extractor.indexes.kinds import KINDS, checked_kind
+from extractor.indexes.choice import Budget, Choice, choose
+from extractor.indexes.kinds import checked_kind
 from extractor.indexes.segments import Kind
 
 AUTO = "auto"
 
-
-class Choice(NamedTuple):
-    """A kind, and why, in one line."""
-
-    kind: Kind
-    reason: str
+_SETTINGS = ("kind", "latency_ms", "memory")
 
 
 class Choosing:
-    """Chooses by the settings that the store keeps.
+    """Chooses by the settings that the store keeps: a mapping of any of
 
-    They are a mapping: `kind` is "auto", or a kind of index by its name.
+    - `kind`: "auto", or a kind of index by its name;
+    - `latency_ms`: what one query may take, for "auto";
+    - `memory`: what the index may take, in bytes, for "auto".
 
     Parameters
     ----------
@@ -32,18 +29,18 @@ class Choosing:
     """
 
     def __init__(self, store: Store) -> None:
-        self._settings = store.meta.settings
+        self._dim, self._settings = store.meta.dim, store.meta.settings
 
     @staticmethod
     def checked(settings: Mapping[str, Json]) -> Mapping[str, Json]:
         """Return the settings; raise InvalidArgument when they mean nothing."""
-        for name, value in settings.items():
-            if name != "kind":
-                raise InvalidArgument(f"an index has no setting {name!r}; there is: kind")
-            if value not in (AUTO, *KINDS):
-                raise InvalidArgument(
-                    f"there is no kind of index {value!r}; there are: auto, {', '.join(KINDS)}"
-                )
+        for name in settings:
+            if name not in _SETTINGS:
+                raise InvalidArgument(f"an index has no setting {name!r}; there are: {', '.join(_SETTINGS)}")
+        kind = settings.get("kind", AUTO)
+        if kind != AUTO:
+            checked_kind(str(kind))
+        _budget(settings)
         return settings
 
     def refresh(self, reader: Reader) -> None:
@@ -51,17 +48,25 @@ class Choosing:
         self._settings = reader.meta().settings
 
     def choice(self, count: int) -> Choice:
-        """The kind for so many items, and why."""
+        """The kind for so many items, and why, in one line."""
         kind = str(self._settings.get("kind", AUTO))
-        if kind != AUTO:
-            return Choice(checked_kind(kind), f"{kind}: as it was set")
-        return Choice("exact", f"exact: {count:,} items")
+        if kind == AUTO:
+            return choose(count, self._dim, _budget(self._settings))
+        return Choice(checked_kind(kind), f"{kind}: as it was set for this collection")
 
     def kind(self, count: int) -> Kind:
         """The kind for so many items."""
         return self.choice(count).kind
 
     def at_once(self, count: int) -> Kind:
-        """The kind to begin with, as fast as the store can be read."""
+        """The kind to begin with, built as fast as the store can be read."""
         kind = self.kind(count)
-        return kind if kind.startswith("exact") else "exact-fp16"
+        return kind if kind == "exact" else "exact-fp16"
+
+
+def _budget(settings: Mapping[str, Json]) -> Budget:
+    given = {name: settings[name] for name in ("latency_ms", "memory") if name in settings}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidArgument(f"the setting {name!r} of an index must be a number, not {value!r}")
+    return Budget(**given)  # type: ignore[arg-type]  # numbers, as was just seen

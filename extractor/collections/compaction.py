@@ -8,9 +8,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from extractor.collections.generations import Numbers, Part, Snapshot
-from extractor.collections.store import Generation, Store
+from extractor.collections.store import Store
 from extractor.errors import InvalidArgument
 from extractor.indexes import unit
+from extractor.indexes.kinds import effective
 from extractor.indexes.nearest import Places
 from extractor.indexes.segments import Kind
 from extractor.results import Vector
@@ -59,8 +60,11 @@ def everything(snapshot: Snapshot) -> Span | None:
 
 
 def _of_another_kind(snapshot: Snapshot, kind_for: KindFor) -> bool:
-    chosen = {kind_for(len(snapshot)), kind_for(int(STAY * len(snapshot)))}
-    return any(part.segment.kind not in chosen for part in snapshot.parts)
+    chosen = kind_for(len(snapshot)), kind_for(int(STAY * len(snapshot)))
+    return any(
+        part.segment.kind not in (effective(kind, len(part.segment.numbers)) for kind in chosen)
+        for part in snapshot.parts
+    )
 
 
 def _with_neighbours(snapshot: Snapshot) -> Span:
@@ -125,13 +129,9 @@ def stored_units(store: Store, numbers: Numbers) -> Vector:
     """The unit vectors of these numbers, which rise; of those that are gone, any."""
     units = np.eye(1, store.meta.dim, dtype=np.float32).repeat(len(numbers), axis=0)
     with store.reading() as reader:
-        for block in reader.written_since(Generation(int(numbers[0]) - 1)):
-            found = np.array(block.numbers, np.int64)
-            here = np.isin(found, numbers, assume_unique=True)
-            try:
-                units[np.searchsorted(numbers, found[here])] = unit(block.vectors[here], store.meta.dim)
-            except InvalidArgument as error:
-                raise reader.damaged(error) from None
-            if found[-1] >= numbers[-1]:
-                break
+        there = reader.present(numbers)
+        try:
+            units[np.searchsorted(numbers, there)] = unit(reader.vectors(there), store.meta.dim)
+        except InvalidArgument as error:
+            raise reader.damaged(error) from None
     return units

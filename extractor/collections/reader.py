@@ -131,6 +131,11 @@ class Reader:
         found = dict(self._among("SELECT number, id FROM items", asked))
         return [found[number] for number in asked]
 
+    def present(self, numbers: Iterable[int]) -> NDArray[np.int64]:
+        """Those of some numbers whose items are there, rising."""
+        rows = self._among("SELECT number FROM items", _integers(numbers))
+        return np.sort(np.fromiter((number for (number,) in rows), np.int64))
+
     def vectors(self, numbers: Iterable[int]) -> Vector:
         """The vectors of items, of shape (n, dim), in the order of their numbers given."""
         asked = _integers(numbers)

@@ -29,7 +29,7 @@ import numpy as np
 from extractor.collections.generations import Numbers, Part, Snapshot
 from extractor.collections.store import Generation, Reader, Store
 from extractor.errors import DamagedFile
-from extractor.folders import publish_folder, publishing, sync_folder
+from extractor.folders import publish_folder, publishing, refusals, sync_folder
 from extractor.indexes.kinds import load, save
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,12 @@ class SavedIndex:
                     break
         return Snapshot.empty(self._dim)
 
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Whether the segments of a snapshot are just those that are saved."""
+        manifest = self.manifest()
+        names = [part.name for part in manifest.parts] if manifest else []
+        return names == [part.name for part in snapshot.parts]
+
     def keep(self, part: Part) -> Part:
         """Save a part's segment; the part that is given back lies there, and takes no memory of its own.
 
@@ -133,16 +139,25 @@ class SavedIndex:
         parts = [SavedPart(part.name, part.segment.kind, part.recall, len(part)) for part in kept]
         living = np.concatenate([np.empty(0, np.int64), *(part.living() for part in kept)])
         manifest = Manifest(reader.generation().lineage, _witnesses(reader, living), parts)
-        with publishing(self._folder / _MANIFEST) as draft:
-            draft.write_bytes(_formatted(manifest))
-        sync_folder(self._folder)
+        with refusals(self._folder):
+            with publishing(self._folder / _MANIFEST) as draft:
+                draft.write_bytes(_formatted(manifest))
+            sync_folder(self._folder)
         self._clear({part.name for part in parts})
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Whether we are the only one who saves here, until the block ends."""
-        self._folder.mkdir(exist_ok=True)
-        with (self._folder / ".saving").open("w") as lock:
+        """Whether we are the only one who saves here, until the block ends.
+
+        Raises
+        ------
+        InvalidArgument
+            When the place cannot be written.
+        """
+        with refusals(self._folder):
+            self._folder.mkdir(exist_ok=True)
+            lock = (self._folder / ".saving").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

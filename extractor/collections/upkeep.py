@@ -139,12 +139,13 @@ class Upkeep:
             Part(build(self._choosing.kind(total), self._store.meta.dim, living, len(living))), living
         )
         log.info(
-            "index of the collection %r: %s items as %s, recall@10 %.3f, built in %.1f s",
+            "collection %r: %s; %s items built as %s in %.1f s, recall@10 %.3f",
             self._store.name,
+            self._choosing.choice(total).reason,
             f"{len(living):,}",
             part.segment.kind,
-            part.recall,
             time.monotonic() - begun,
+            part.recall,
         )
         return part
 
@@ -154,10 +155,11 @@ class Upkeep:
 
     def _save(self) -> None:
         """Save what is not saved yet, and let the folder hold just that."""
-        if not self._saved.writable or not self._snapshot().parts:
+        if not self._saved.writable or self._saved.holds(self._snapshot()):
             return
         with self._saved.claimed() as mine:
             if not mine:  # another process saves: what it makes of the store is as good
+                self._not_before = time.monotonic() + REST
                 return
             for part in self._snapshot().parts:
                 if not part.name:
