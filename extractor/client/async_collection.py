@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import grpc
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.client.collecting import Questions
-from extractor.client.collection_base import CollectionBase, Outbox, late, one_record
+from extractor.client.collection_base import CollectionBase, Outbox, late, one_record, records
 from extractor.client.patience import Patience
 from extractor.client.peers import Peer
+from extractor.collections.item import KEEP, Keep
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, Example, Found, NewItem, Query, Record, Summary
 from extractor.errors import FingerprintMismatch, Unavailable
@@ -31,9 +32,9 @@ class AsyncRemoteCollection(CollectionBase):
         super().__init__(name, fingerprint)
         self._client = client
 
-    async def create(self, *, exist_ok: bool = False) -> Summary:
+    async def create(self, *, thumbnails: int | None = None, exist_ok: bool = False) -> Summary:
         """As `RemoteCollection.create`."""
-        request = pb.CreateCollectionRequest(name=self.name, exist_ok=exist_ok)
+        request = self._creation(thumbnails=thumbnails, exist_ok=exist_ok)
         return messages.unpack_summary(await self._ask("CreateCollection", request))
 
     async def info(self) -> Summary:
@@ -97,6 +98,26 @@ class AsyncRemoteCollection(CollectionBase):
         requests = self._deletions(ids, await self._client._asked())
         return sum([(await self._ask("DeleteItems", request)).count for request in requests])
 
+    async def set(
+        self,
+        ids: Iterable[str],
+        *,
+        label: str | Keep | None = KEEP,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """As `RemoteCollection.set`."""
+        requests = self._changes(ids, label, metadata, await self._client._asked())
+        return sum([(await self._ask("SetItems", request)).count for request in requests])
+
+    async def items(self, *, where: str = "", vectors: bool = False) -> AsyncIterator[Record]:
+        """As `RemoteCollection.items`."""
+        token: str | None = ""
+        while token is not None:
+            page = await self._ask("ListItems", self._listing(where, token, vectors=vectors))
+            for record in records(page):
+                yield record
+            token = page.next_page_token or None
+
     async def _ask(self, method: str, request: Any) -> Any:
         message = request if isinstance(request, bytes) else request.SerializeToString()
         try:
@@ -134,12 +155,13 @@ class AsyncRemoteCollection(CollectionBase):
         """The next one; the call itself has no deadline, which would be one for all its images."""
         try:
             async with asyncio.timeout(self._client._timeout):
-                answer: pb.AddResponse = await call.read()
+                answer: Any = await call.read()
         except TimeoutError:
             raise late(peer.address) from None
         if answer is grpc.aio.EOF:
             raise Unavailable(f"{peer.address} ended the stream before it had answered all of it")
-        return answer
+        acknowledged: pb.AddResponse = answer
+        return acknowledged
 
 
 async def _send(outbox: Outbox, call: Any) -> bool:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.client.collecting import Questions
-from extractor.client.collection_base import CollectionBase, Outbox, late, one_record, send
+from extractor.client.collection_base import CollectionBase, Outbox, late, one_record, records, send
 from extractor.client.patience import Patience
 from extractor.client.peers import Peer
 from extractor.client.threads import Here
+from extractor.collections.item import KEEP, Keep
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, Example, Found, NewItem, Query, Record, Summary
 from extractor.errors import FingerprintMismatch, Unavailable
@@ -44,15 +45,22 @@ class RemoteCollection(CollectionBase):
         super().__init__(name, fingerprint)
         self._client = client
 
-    def create(self, *, exist_ok: bool = False) -> Summary:
+    def create(self, *, thumbnails: int | None = None, exist_ok: bool = False) -> Summary:
         """Make it, empty, for the vectors of the server's backbone.
+
+        Parameters
+        ----------
+        thumbnails : int, optional
+            Pixels of the longer side of the small pictures that are kept of
+            images; 0 for none, 128 when left out.
+        exist_ok : bool
 
         Raises
         ------
         AlreadyExists
             When there is one of that name, unless that is `exist_ok`.
         """
-        request = pb.CreateCollectionRequest(name=self.name, exist_ok=exist_ok)
+        request = self._creation(thumbnails=thumbnails, exist_ok=exist_ok)
         return messages.unpack_summary(self._ask("CreateCollection", request))
 
     def info(self) -> Summary:
@@ -138,6 +146,42 @@ class RemoteCollection(CollectionBase):
         """Delete items; how many of them there were."""
         requests = self._deletions(ids, self._client._known())
         return sum(self._ask("DeleteItems", request).count for request in requests)
+
+    def set(
+        self,
+        ids: Iterable[str],
+        *,
+        label: str | Keep | None = KEEP,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Change the label and metadata of items; how many of them there were.
+
+        Parameters
+        ----------
+        ids : iterable of str
+        label : str or None
+            None takes it away; it stays when left out.
+        metadata : mapping, optional
+            Merged in by key; None removes a key.
+        """
+        requests = self._changes(ids, label, metadata, self._client._known())
+        return sum(self._ask("SetItems", request).count for request in requests)
+
+    def items(self, *, where: str = "", vectors: bool = False) -> Iterator[Record]:
+        """Items in the order in which their vectors were written, read page by page.
+
+        Parameters
+        ----------
+        where : str
+            Only items for which this holds, such as `label = 'cat'`.
+        vectors : bool
+            With their vectors.
+        """
+        token: str | None = ""
+        while token is not None:
+            page = self._ask("ListItems", self._listing(where, token, vectors=vectors))
+            yield from records(page)
+            token = page.next_page_token or None
 
     def _ask(self, method: str, request: Any) -> Any:
         client = self._client

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.client import packing
 from extractor.client.collecting import Parcel, parcels
+from extractor.collections.item import Keep
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, NewItem, Record
 from extractor.errors import DeadlineExceeded, FingerprintMismatch, InvalidArgument
@@ -99,6 +101,26 @@ class CollectionBase:
         for some in packing.batched(list(ids), info.items_per_call):
             yield pb.DeleteItemsRequest(collection=self.name, ids=some)
 
+    def _changes(
+        self, ids: Iterable[str], label: str | Keep | None, metadata: Mapping[str, Any] | None, info: Info
+    ) -> Iterator[pb.SetItemsRequest]:
+        change = pb.SetItemsRequest(
+            collection=self.name,
+            label=label if isinstance(label, str) else None,
+            clear_label=label is None,
+            metadata=messages.pack_metadata(metadata or {}),
+        )
+        for some in packing.batched(list(ids), info.items_per_call):
+            request = pb.SetItemsRequest(ids=some)
+            request.MergeFrom(change)
+            yield request
+
+    def _listing(self, where: str, token: str, *, vectors: bool) -> pb.ListItemsRequest:
+        return pb.ListItemsRequest(collection=self.name, filter=where, vectors=vectors, page_token=token)
+
+    def _creation(self, *, thumbnails: int | None, exist_ok: bool) -> pb.CreateCollectionRequest:
+        return pb.CreateCollectionRequest(name=self.name, thumbnails=thumbnails, exist_ok=exist_ok)
+
     def _mismatch(self, error: FingerprintMismatch, server: str, there: str) -> FingerprintMismatch:
         """What does not fit together, of the caller, the server and the collection there.
 
@@ -119,6 +141,11 @@ class CollectionBase:
             there,
             "The server cannot embed for it: send vectors of its own backbone, with their fingerprint",
         )
+
+
+def records(page: pb.ListItemsResponse) -> list[Record]:
+    """The items of one page."""
+    return [messages.unpack_record(item, page.dim) for item in page.items]
 
 
 def one_record(answer: pb.GetItemsResponse) -> Record:

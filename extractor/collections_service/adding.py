@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call
-from extractor.collections import Collection, Item
+from extractor.collections import Item
 from extractor.collections_service.shelf import Volume
 from extractor.collections_wire import messages as wire
 from extractor.collections_wire.values import Added
 from extractor.errors import AlreadyExists, InvalidArgument, PenultimateError
-from extractor.results import Result
+from extractor.results import Result, Vector
 from extractor.submission import Submission, Submits
 
 
@@ -90,11 +90,15 @@ class _Draft:
         self.error: PenultimateError | None = None
         self.cached = False
         self._vector, self._digest = message.vector, message.digest
+        self._label = message.label if message.HasField("label") else None
+        self._metadata = message.metadata
+        self._thumbnail = b""
         self._embedded: Result | None = None
 
-    def embedded(self, result: Result) -> None:
-        """Take the image's embedding; the image itself is needed no more."""
-        self.image, self._embedded, self.cached = None, result, result.cached
+    def embedded(self, result: Result, thumbnail: bytes) -> None:
+        """Take what was made of the image, which is needed no more."""
+        self.image, self._embedded, self._thumbnail = None, result, thumbnail
+        self.cached = result.cached
 
     def check(self, dim: int) -> None:
         """Make the item, or note what is wrong with it."""
@@ -109,14 +113,18 @@ class _Draft:
         if result.embedding is None:
             assert result.error is not None
             raise result.error
-        return Item(self.id, result.embedding, self._digest)
+        return self._made(result.embedding)
 
     def _of_vector(self, dim: int) -> Item:
         if not self._vector:
             raise InvalidArgument(f"the item {self.id!r} has neither an image nor a vector")
         if len(self._digest) not in (0, 32):
             raise InvalidArgument(f"a digest has 32 bytes (SHA-256), not {len(self._digest)}")
-        return Item(self.id, wire.unpack_vector(self._vector, dim), self._digest)
+        return self._made(wire.unpack_vector(self._vector, dim))
+
+    def _made(self, vector: Vector) -> Item:
+        metadata = wire.unpack_metadata(self._metadata)
+        return Item(self.id, vector, self._digest, None, self._label, metadata, self._thumbnail)
 
     def refuse(self, name: str) -> None:
         """There is an item of that id, and it shall stay."""
@@ -133,11 +141,13 @@ async def _embed(volume: Volume, embedder: Submits, drafts: Sequence[_Draft], ca
     if not drafts:
         return
     volume.collection.require(embedder.fingerprint)
-    images = Submission(embedder, [draft.image or b"" for draft in drafts], call.deadline)
-    results = await images.results()
+    images = [draft.image or b"" for draft in drafts]
+    results = await Submission(embedder, images, call.deadline).results()
     call.answered(results)
-    for draft, result in zip(drafts, results, strict=True):
-        draft.embedded(result)
+    good = [image if result.ok else b"" for image, result in zip(images, results, strict=True)]
+    thumbnails = await volume.thumbnails(good, embedder.limits)
+    for draft, result, small in zip(drafts, results, thumbnails, strict=True):
+        draft.embedded(result, small)
 
 
 def _commit(volume: Volume, drafts: Sequence[_Draft], replace: bool) -> Awaitable[object]:
@@ -151,13 +161,7 @@ async def _commit_new(volume: Volume, drafts: Sequence[_Draft]) -> None:
     """Add those whose ids are new; of two of one id among them the first."""
     first = {draft.id: draft for draft in reversed(drafts)}
     items = [draft.item for draft in drafts if draft.item and first[draft.id] is draft]
-    there = set(await volume.writer.change(lambda collection: _add_new(collection, items)))
+    there = set(await volume.writer.change(lambda collection: collection.add(items, replace=False)))
     for draft in drafts:
         if draft.id in there or first[draft.id] is not draft:
             draft.refuse(volume.collection.name)
-
-
-def _add_new(collection: Collection, items: Sequence[Item]) -> list[str]:
-    there = [item.id for item in items if collection.known(item.id)]
-    collection.add(item for item in items if item.id not in there)
-    return there

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call
-from extractor.collections import Collection
+from extractor.collections import Collection, Match
+from extractor.collections.filters import Filter
 from extractor.collections.queries import compose_query
 from extractor.collections_service.shelf import Volume
 from extractor.collections_wire import messages as wire
@@ -43,7 +46,8 @@ async def search(volume: Volume, embedder: Submits, request: pb.SearchRequest, c
     await vectors.read(volume, request.queries)
     queries = [_composed(query, vectors) for query in request.queries]
     good = [query for query in queries if not isinstance(query, PenultimateError)]
-    found = iter(await volume.read(_searching(good, k)) if good else [])
+    where = Filter.parse(request.filter) if request.filter else None
+    found = iter(await volume.read(_searching(good, k, where, request)) if good else [])
     return [
         Found([], query) if isinstance(query, PenultimateError) else Found(next(found)) for query in queries
     ]
@@ -96,10 +100,8 @@ def _all(queries: Iterable[pb.Query]) -> Iterable[pb.Example]:
 def _vectors(collection: Collection, ids: Iterable[str]) -> dict[str, Vector]:
     found = {}
     for id in ids:
-        try:
+        with suppress(NotFound):
             found[id] = collection.get(id).vector
-        except NotFound:
-            continue
     return found
 
 
@@ -114,14 +116,33 @@ def _composed(query: pb.Query, examples: _Examples) -> Vector | PenultimateError
     return composed
 
 
-def _searching(queries: Sequence[Vector], k: int) -> Callable[[Collection], list[list[Neighbour]]]:
+def _searching(
+    queries: Sequence[Vector], k: int, where: Filter | None, request: pb.SearchRequest
+) -> Callable[[Collection], list[list[Neighbour]]]:
     """The search itself, for a thread."""
     stacked = np.stack(queries)
+    min_score = request.min_score if request.HasField("min_score") else None
+    attributes = request.attributes
 
     def work(collection: Collection) -> list[list[Neighbour]]:
+        found = collection.search(stacked, k, where=where, min_score=min_score)
+        said = _attributes(collection, found) if attributes else {}
+        nothing: tuple[None, dict[str, Any]] = None, {}
         return [
-            [Neighbour(match.id, match.score) for match in matches]
-            for matches in collection.search(stacked, k)
+            [Neighbour(match.id, match.score, *said.get(match.id, nothing)) for match in matches]
+            for matches in found
         ]
 
     return work
+
+
+def _attributes(
+    collection: Collection, found: Sequence[Sequence[Match]]
+) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+    """Label and metadata of what was found, as far as it is there still."""
+    said: dict[str, tuple[str | None, Mapping[str, Any]]] = {}
+    for id in {match.id for matches in found for match in matches}:
+        with suppress(NotFound):
+            item = collection.get(id)
+            said[id] = item.label, item.metadata
+    return said

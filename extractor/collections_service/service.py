@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call, Calls, Handler, Request
-from extractor.collections import Collection
+from extractor.collections import KEEP, Collection, Entry, Filter, Item
+from extractor.collections.item import Keep
 from extractor.collections_service.adding import Turn, Turns, add
 from extractor.collections_service.occupied import Occupied
 from extractor.collections_service.searching import search
@@ -18,8 +21,15 @@ from extractor.collections_wire import messages as wire
 from extractor.collections_wire.messages import SERVICE
 from extractor.collections_wire.values import Record, Summary
 from extractor.errors import FingerprintMismatch, InvalidArgument, NotFound
+from extractor.results import Vector
 from extractor.settings import DataFolder
 from extractor.submission import Submits
+
+PAGE_ITEMS = 256
+"""Of a listing, where the caller does not say."""
+
+MOST_PIXELS = 512
+"""Of a thumbnail's longer side: larger ones would not be small pictures any more."""
 
 SMALL = 64 * 2**10
 """Bytes to expect of a request without images and vectors that says nothing of its size."""
@@ -66,6 +76,8 @@ class CollectionsService:
             "Add": self._unary("Add", self.add, pb.AddRequest, large),
             "AddStream": stream,
             "GetItems": self._unary("GetItems", self.get_items, pb.GetItemsRequest),
+            "SetItems": self._unary("SetItems", self.set_items, pb.SetItemsRequest),
+            "ListItems": self._unary("ListItems", self.list_items, pb.ListItemsRequest),
             "DeleteItems": self._unary("DeleteItems", self.delete_items, pb.DeleteItemsRequest),
             "Search": self._unary("Search", self.search, pb.SearchRequest, large),
         }
@@ -125,6 +137,24 @@ class CollectionsService:
         collection = volume.collection
         return pb.GetItemsResponse(fingerprint=collection.fingerprint, dim=collection.dim, results=results)
 
+    async def list_items(self, request: pb.ListItemsRequest, call: Call) -> pb.ListItemsResponse:
+        """One page of items."""
+        self._accept(call, 1)
+        volume = await self._volume(request.collection)
+        return await volume.read(partial(_page, request=request, most=self._calls.limits.items_per_call))
+
+    async def set_items(self, request: pb.SetItemsRequest, call: Call) -> pb.SetItemsResponse:
+        """Change label and metadata."""
+        self._accept(call, len(request.ids))
+        volume = await self._volume(request.collection)
+        label: str | Keep | None = None if request.clear_label else KEEP
+        if request.HasField("label"):
+            label = request.label
+        ids, metadata = list(request.ids), wire.unpack_metadata(request.metadata)
+        return pb.SetItemsResponse(
+            count=await volume.writer.change(lambda items: items.set(ids, label=label, metadata=metadata))
+        )
+
     async def delete_items(self, request: pb.DeleteItemsRequest, call: Call) -> pb.DeleteItemsResponse:
         """Delete items."""
         self._accept(call, len(request.ids))
@@ -172,18 +202,35 @@ def _making(request: pb.CreateCollectionRequest, embedder: Submits) -> Callable[
     }
     if not all(facts.values()):
         raise InvalidArgument("fingerprint, dim and backbone go together: give all three, or none of them")
+    if request.HasField("thumbnails"):
+        facts["thumbnails"] = _checked_side(request.thumbnails)
     make = Collection.open_or_create if request.exist_ok else Collection.create
     return lambda data: make(data, request.name, **facts)
 
 
+def _checked_side(pixels: int) -> int:
+    if pixels > MOST_PIXELS:
+        raise InvalidArgument(f"thumbnails of {pixels} pixels are too large: ask for at most {MOST_PIXELS}")
+    return pixels
+
+
 def _summary(collection: Collection) -> Summary:
+    info = collection.info()
     return Summary(
-        name=collection.name,
-        fingerprint=collection.fingerprint,
-        backbone=collection.backbone,
-        dim=collection.dim,
-        count=len(collection),
-        bytes=0,
+        name=info.name,
+        fingerprint=info.fingerprint,
+        backbone=info.backbone,
+        dim=info.dim,
+        count=info.count,
+        bytes=info.bytes,
+        labels={label: count for label, count in info.labels.items() if label is not None},
+        thumbnails=info.thumbnails,
+        index=info.index.kind,
+        reason=info.index.reason,
+        recall=info.index.recall,
+        segments=info.index.segments,
+        tail=info.index.tail,
+        deleted=info.index.deleted,
     )
 
 
@@ -192,10 +239,39 @@ def _got(collection: Collection, id: str, request: pb.GetItemsRequest) -> pb.Get
         item = collection.get(id)
     except NotFound as error:
         return pb.GetItemResult(error=wire.pack_error(error))
-    record = Record(
-        id,
-        item.digest,
-        item.vector if request.vectors else None,
+    record = _record(item, vector=item.vector if request.vectors else None)
+    return pb.GetItemResult(
+        item=wire.pack_record(replace(record, thumbnail=item.thumbnail if request.thumbnails else b""))
+    )
+
+
+def _record(item: Item | Entry, vector: Vector | None) -> Record:
+    return Record(
+        id=item.id,
+        digest=item.digest,
+        vector=vector,
+        label=item.label,
+        metadata=item.metadata,
         source=item.file.source if item.file else "",
     )
-    return pb.GetItemResult(item=wire.pack_record(record))
+
+
+def _page(collection: Collection, request: pb.ListItemsRequest, most: int) -> pb.ListItemsResponse:
+    """So many items as one answer may have, after the last of the page before."""
+    where = Filter.parse(request.filter) if request.filter else None
+    size = min(request.page_size or PAGE_ITEMS, most)
+    after = _after(request.page_token)
+    entries = list(collection.items(where, vectors=request.vectors, after=after, limit=size + 1))
+    page = entries[:size]
+    return pb.ListItemsResponse(
+        fingerprint=collection.fingerprint,
+        dim=collection.dim,
+        items=[wire.pack_record(_record(entry, entry.vector)) for entry in page],
+        next_page_token=str(page[-1].number) if len(entries) > size else "",
+    )
+
+
+def _after(token: str) -> int:
+    if token and not (token.isdecimal() and len(token) < 19):
+        raise InvalidArgument(f"{token[:40]!r} is no page token: give that of the answer before, or none")
+    return int(token or 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +15,8 @@ from extractor.collections.store import store_path
 from extractor.collections_service.threads import Threads
 from extractor.collections_service.writing import Writer
 from extractor.errors import Unavailable
-from extractor.settings import DataFolder, cores
+from extractor.settings import DataFolder, Limits, cores
+from extractor.thumbnails import thumbnail
 
 T = TypeVar("T")
 
@@ -75,6 +77,13 @@ class Volume:
             When the collection has been removed or replaced since the call began.
         """
         return await self._use(self._reading, work)
+
+    async def thumbnails(self, images: Sequence[bytes], limits: Limits) -> list[bytes]:
+        """A thumbnail of each image, as this collection keeps them; empty for none, and of no image."""
+        if not (side := self.collection.thumbnails):
+            return [b""] * len(images)
+        work = [self._reading.run(partial(thumbnail, image, side, limits)) for image in images]
+        return await asyncio.gather(*work)
 
     async def _write(self, work: Callable[[Collection], Any]) -> Any:
         return await self._use(self._writing, work)

@@ -197,6 +197,7 @@ def pack_summary(summary: Summary) -> pb.CollectionInfo:
         thumbnails=summary.thumbnails,
         index=pb.IndexInfo(
             kind=summary.index,
+            reason=summary.reason,
             recall=summary.recall,
             segments=summary.segments,
             tail=summary.tail,
@@ -218,6 +219,7 @@ def unpack_summary(message: pb.CollectionInfo) -> Summary:
         labels=dict(message.labels),
         thumbnails=message.thumbnails,
         index=index.kind,
+        reason=index.reason,
         recall=index.recall if index.HasField("recall") else None,
         segments=index.segments,
         tail=index.tail,

@@ -167,8 +167,8 @@ class Summary:
         Items by label.
     thumbnails : int
         Pixels of the longer side of thumbnails; 0 for none.
-    index : str
-        The kind of index; empty before the first search.
+    index, reason : str
+        The kind of index, and why this one, in one line.
     recall : float or None
         Recall@10 of the index, measured; None while it is not.
     segments, tail, deleted : int
@@ -184,6 +184,7 @@ class Summary:
     labels: dict[str, int] = field(default_factory=dict)
     thumbnails: int = 0
     index: str = ""
+    reason: str = ""
     recall: float | None = None
     segments: int = 0
     tail: int = 0

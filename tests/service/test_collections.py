@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
@@ -433,3 +434,124 @@ async def test_a_second_server_of_the_same_collections_is_refused(
     third = Server(stand_in, "127.0.0.1:0", collections=data)
     await third.start()
     await third.stop(grace=0)
+
+
+@pytest_asyncio.fixture
+async def labelled(letters: CollectionsStub) -> CollectionsStub:
+    """Two hundred more items, with labels and metadata."""
+    for begin in range(0, 200, 50):
+        items = [
+            by_vector(
+                f"n{number:03}",
+                *(1, number, 1),
+                label="even" if number % 2 == 0 else "odd",
+                metadata=json.dumps({"number": number, "nested": {"tens": number // 10}}),
+            )
+            for number in range(begin, begin + 50)
+        ]
+        await letters.Add(adding("letters", *items))
+    return letters
+
+
+async def test_label_and_metadata_are_kept_and_counted(labelled: CollectionsStub) -> None:
+    """Numbers keep their digits."""
+    big = 2**53 + 1
+    await labelled.Add(adding("letters", by_vector("big", 1, 1, 1, metadata=json.dumps({"big": big}))))
+    got = await labelled.GetItems(pb.GetItemsRequest(collection="letters", ids=["n007", "big"]))
+    seven, other = (result.item for result in got.results)
+    assert (seven.label, json.loads(seven.metadata)) == ("odd", {"number": 7, "nested": {"tens": 0}})
+    assert not other.HasField("label")
+    assert json.loads(other.metadata) == {"big": big}
+    info = await labelled.GetCollection(pb.GetCollectionRequest(name="letters"))
+    assert dict(info.labels) == {"even": 100, "odd": 100}
+    assert info.bytes > 200 * 12
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"metadata": "{"}, "JSON object"),
+        ({"metadata": "[1]"}, "JSON object"),
+        ({"metadata": '{"a": NaN}'}, "nan"),
+        ({"metadata": '{"a": 1e999}'}, "inf"),
+        ({"metadata": "[" * 100_000}, "JSON object"),
+        ({"metadata": json.dumps({"a": "x" * 70_000})}, "at most"),
+        ({"label": ""}, "label"),
+    ],
+)
+async def test_a_label_or_metadata_that_cannot_be_kept_fails_alone(
+    letters: CollectionsStub, more: dict[str, str], said: str
+) -> None:
+    """With its reason."""
+    answer = await letters.Add(adding("letters", by_vector("a", 1, 1, 1, **more), by_vector("b", 1, 1, 1)))
+    assert codes(answer.results) == [pb.ItemError.INVALID_ARGUMENT, 0]
+    assert said in answer.results[0].error.reason
+
+
+async def test_label_and_metadata_are_changed(labelled: CollectionsStub) -> None:
+    """The label is set or taken away; metadata is merged by key."""
+    ids = ["n000", "n001", "nobody"]
+    change = pb.SetItemsRequest(
+        collection="letters", ids=ids, label="new", metadata='{"number": null, "more": [1, 2]}'
+    )
+    assert (await labelled.SetItems(change)).count == 2
+    got = await labelled.GetItems(pb.GetItemsRequest(collection="letters", ids=["n001"]))
+    assert got.results[0].item.label == "new"
+    assert json.loads(got.results[0].item.metadata) == {"more": [1, 2], "nested": {"tens": 0}}
+    await labelled.SetItems(pb.SetItemsRequest(collection="letters", ids=ids, clear_label=True))
+    got = await labelled.GetItems(pb.GetItemsRequest(collection="letters", ids=["n001"]))
+    assert not got.results[0].item.HasField("label")
+    assert json.loads(got.results[0].item.metadata) == {"more": [1, 2], "nested": {"tens": 0}}
+
+
+async def test_a_listing_is_paged_and_filtered(labelled: CollectionsStub) -> None:
+    """In the order of writing; what is deleted meanwhile shifts no page."""
+    seen: list[str] = []
+    request = pb.ListItemsRequest(collection="letters", filter="label = 'odd'", page_size=30, vectors=True)
+    while True:
+        page = await labelled.ListItems(request)
+        assert all(len(item.vector) == 12 for item in page.items)
+        seen += [item.id for item in page.items]
+        if not page.next_page_token:
+            break
+        await labelled.DeleteItems(pb.DeleteItemsRequest(collection="letters", ids=seen[-5:]))
+        request.page_token = page.next_page_token
+    assert seen == [f"n{number:03}" for number in range(1, 200, 2)]
+    everything = await labelled.ListItems(pb.ListItemsRequest(collection="letters", page_size=1000))
+    assert len(everything.items) == 64  # as many as a call may have
+    assert not everything.items[0].vector
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "9" * 30])
+async def test_a_page_token_that_is_none_is_refused(letters: CollectionsStub, token: str) -> None:
+    """In a sentence."""
+    request = pb.ListItemsRequest(collection="letters", page_token=token)
+    failure = await failing(letters.ListItems(request), grpc.StatusCode.INVALID_ARGUMENT)
+    assert "page token" in (failure.details() or "")
+
+
+async def test_a_search_is_filtered_bounded_and_says_what_it_found(labelled: CollectionsStub) -> None:
+    """By a filter, by a smallest score; with labels and metadata where they are asked for."""
+    search = pb.SearchRequest(
+        collection="letters",
+        queries=[query((0, 1, 0))],
+        filter="label = 'even' and nested.tens < 3",
+        k=3,
+        attributes=True,
+    )
+    (result,) = (await labelled.Search(search)).results
+    assert [match.id for match in result.matches] == ["n028", "n026", "n024"]
+    assert [match.label for match in result.matches] == ["even"] * 3
+    assert json.loads(result.matches[0].metadata)["number"] == 28
+    search.min_score = result.matches[1].score
+    (result,) = (await labelled.Search(search)).results
+    assert [match.id for match in result.matches] == ["n028", "n026"]
+
+
+async def test_a_filter_that_cannot_be_read_is_refused(letters: CollectionsStub) -> None:
+    """Before anything is searched or listed; the sentence is the filter's own."""
+    for call in (
+        letters.Search(pb.SearchRequest(collection="letters", queries=[query("x")], filter="label = ")),
+        letters.ListItems(pb.ListItemsRequest(collection="letters", filter="label = ")),
+    ):
+        await failing(call, grpc.StatusCode.INVALID_ARGUMENT)

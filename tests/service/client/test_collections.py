@@ -299,3 +299,40 @@ def test_a_server_that_takes_too_long_is_given_up(
     hurried = open_client(server.address, timeout=0.5).collection("colours")
     with pytest.raises(errors.DeadlineExceeded, match="in time"):
         hurried.add([NewItem("x", picture(1, 2, 3))])
+
+
+def test_items_are_labelled_changed_and_listed(colours: Any) -> None:
+    """Filtered, in the order of writing, over several pages; searches say what they found."""
+    more = (
+        NewItem(f"n{number}", vector=np.array([1, number, 0]), label="n", metadata={"number": number})
+        for number in range(600)
+    )
+    assert all(added.ok for added in colours.add(more))
+    assert colours.set(["red", "green", "nobody"], label="warm", metadata={"hex": "f00"}) == 2
+    assert colours.set(["green"], label=None, metadata={"hex": None, "nested": {"a": [1]}}) == 1
+    listed = {item.id: item for item in colours.items()}
+    assert list(listed) == ["red", "green", "blue", *(f"n{number}" for number in range(600))]
+    assert (listed["red"].label, listed["red"].metadata) == ("warm", {"hex": "f00"})
+    assert (listed["green"].label, listed["green"].metadata) == (None, {"nested": {"a": [1]}})
+    some = list(colours.items(where="number >= 598", vectors=True))
+    assert [item.id for item in some] == ["n598", "n599"]
+    np.testing.assert_array_equal(some[1].vector, [1, 599, 0])
+    assert colours.info().labels == {"n": 600, "warm": 1}
+    (found,) = colours.search([np.array([0, 1, 0], np.float32)], 2, where="number <= 3", attributes=True)
+    assert [(match.id, match.label) for match in found.matches] == [("n3", "n"), ("n2", "n")]
+    assert found.matches[0].metadata == {"number": 3}
+    with pytest.raises(errors.InvalidArgument, match="filter"):
+        list(colours.items(where="number >"))
+
+
+def test_a_thumbnail_is_kept_of_each_image(client: Any) -> None:
+    """Of the longer side that was asked for, or none."""
+    stream = io.BytesIO()
+    Image.new("RGB", (400, 200), (200, 10, 10)).save(stream, "PNG")
+    for name, thumbnails, size in (("usual", None, (128, 64)), ("small", 20, (20, 10)), ("none", 0, None)):
+        collection = client.collection(name)
+        assert collection.create(thumbnails=thumbnails).thumbnails == (max(size) if size else 0)
+        collection.add([NewItem("wide", stream.getvalue()), NewItem("vector", vector=np.ones(3))])
+        thumbnail = collection.get("wide").thumbnail
+        assert (Image.open(io.BytesIO(thumbnail)).size if thumbnail else None) == size
+        assert collection.get("vector").thumbnail == b""

@@ -59,18 +59,20 @@ class CollectionInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[str] = ..., dim: _Optional[int] = ..., backbone: _Optional[str] = ..., count: _Optional[int] = ..., bytes: _Optional[int] = ..., labels: _Optional[_Mapping[str, int]] = ..., index: _Optional[_Union[IndexInfo, _Mapping]] = ..., thumbnails: _Optional[int] = ...) -> None: ...
 
 class IndexInfo(_message.Message):
-    __slots__ = ("kind", "recall", "segments", "tail", "deleted")
+    __slots__ = ("kind", "recall", "segments", "tail", "deleted", "reason")
     KIND_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     TAIL_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     kind: str
     recall: float
     segments: int
     tail: int
     deleted: int
-    def __init__(self, kind: _Optional[str] = ..., recall: _Optional[float] = ..., segments: _Optional[int] = ..., tail: _Optional[int] = ..., deleted: _Optional[int] = ...) -> None: ...
+    reason: str
+    def __init__(self, kind: _Optional[str] = ..., recall: _Optional[float] = ..., segments: _Optional[int] = ..., tail: _Optional[int] = ..., deleted: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
     __slots__ = ()
