@@ -3,7 +3,7 @@
 ```python
 from classifiers import fit_head, load_head
 
-pipeline = fit_head(X, y)                 # a scikit-learn pipeline
+classifier = fit_head(X, y)               # a scikit-learn classifier
 head = load_head("cells")                 # what `fit-head --name cells` saved
 answers = next(head.classify(embedder, ["cell.png"]))
 ```
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from classifiers.dataset import Dataset, Rejected
     from classifiers.evaluate import Metrics
     from classifiers.features import Features, embed
-    from classifiers.fitting import fit_head
+    from classifiers.fitting import HeadClassifier, fit_head
     from classifiers.heads import Answer, Head, HeadManifest, imagenet_head
     from classifiers.recipes import Recipe
     from classifiers.splits import folds, split
@@ -41,6 +41,7 @@ __all__ = [
     "Entrant",
     "Features",
     "Head",
+    "HeadClassifier",
     "HeadManifest",
     "Metrics",
     "Recipe",
@@ -65,7 +66,7 @@ _MODULES = {
     "dataset": ("Dataset", "Rejected"),
     "evaluate": ("Metrics",),
     "features": ("Features", "embed"),
-    "fitting": ("fit_head",),
+    "fitting": ("HeadClassifier", "fit_head"),
     "heads": ("Answer", "Head", "HeadManifest", "imagenet_head"),
     "recipes": ("Recipe",),
     "splits": ("folds", "split"),

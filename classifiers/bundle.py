@@ -1,22 +1,24 @@
-"""Heads on disk: a folder with `manifest.json` and `head.skops`, checked to the last byte when opened."""
+"""Heads on disk: a folder of `manifest.json` and `head.safetensors`, checked to the last byte when read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.numpy
+
 from classifiers.heads import IMAGENET, Head, HeadManifest, imagenet_head
+from classifiers.layers import Model
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.folders import publish_folder, read_folder
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, checked_name
 
-FORMAT = 1
-TRUSTED: list[str] = []
-"""Types that may be read beyond scikit-learn's estimators and NumPy's arrays, which skops trusts already."""
+FORMAT = 2
+ARRAYS = "head.safetensors"
 
 
 def head_path(name: str, data: DataFolder | None = None) -> Path:
@@ -47,15 +49,13 @@ def save_head(head: Head, data: DataFolder | None = None) -> Path:
     InvalidArgument
         When the name cannot be used, or the folder cannot be written.
     """
-    import skops.io
-
     path = head_path(head.manifest.name, data)
-    pipeline = skops.io.dumps(head.pipeline)
-    facts = {"format": FORMAT, **asdict(head.manifest)}
-    facts["sha256"] = _checksum(facts, pipeline)
+    arrays = safetensors.numpy.save(head.model.arrays())
+    facts = {"format": FORMAT, **asdict(head.manifest), "model": _described(head.model)}
+    facts["sha256"] = _checksum(facts, arrays)
 
     def write(folder: Path) -> None:
-        (folder / "head.skops").write_bytes(pipeline)
+        (folder / ARRAYS).write_bytes(arrays)
         (folder / "manifest.json").write_text(json.dumps(facts, indent=2) + "\n")
 
     publish_folder(path, write)
@@ -79,7 +79,7 @@ def load_head(name: str, data: DataFolder | None = None, *, backbone: str = DEFA
     NotFound
         When there is no such head.
     DamagedFile
-        When it is not what was written, or holds types that are not trusted.
+        When it is not what was written.
     """
     data = data or DataFolder.default()
     if name == IMAGENET:
@@ -92,12 +92,11 @@ def load_head(name: str, data: DataFolder | None = None, *, backbone: str = DEFA
             f"there is no head {name!r} in {data.heads}: it has {', '.join([IMAGENET, *head_names(data)])}; "
             f"fit one with `fit-head SOURCE --name {name}`"
         )
-    manifest, stored = read_folder(path, _read)
-    return Head(manifest, _pipeline(path, stored, manifest))
+    return read_folder(path, _read)
 
 
 def check_head(name: str, data: DataFolder) -> None:
-    """Raise as `load_head` does, but for what only building the pipeline would show."""
+    """Raise as `load_head` does."""
     read_folder(head_path(name, data), _read)
 
 
@@ -106,63 +105,44 @@ def head_names(data: DataFolder) -> list[str]:
     return sorted(folder.name for folder in data.heads.glob("[!.]*") if folder.is_dir())
 
 
-def _read(path: Path) -> tuple[HeadManifest, bytes]:
-    """The manifest and the stored pipeline, which belong together."""
+def _read(path: Path) -> Head:
+    """The manifest and the arrays, which belong together."""
     try:
         facts = json.loads((path / "manifest.json").read_text())
-        stored = (path / "head.skops").read_bytes()
+        stored = _stored(path, facts)
         _check(path, facts, stored)
         manifest = HeadManifest(**{key: facts[key] for key in HeadManifest.__dataclass_fields__})
+        arrays = safetensors.numpy.load(stored)
+        model = Model.of(arrays, dim=manifest.dim, classes=len(manifest.classes), **facts["model"])
     except FileNotFoundError as error:
         raise _damaged(path, f"{Path(error.filename).name} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"manifest.json cannot be read: {type(error).__name__}: {error}") from error
-    return manifest, stored
+    except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        raise _damaged(path, f"it cannot be read: {type(error).__name__}: {error}") from error
+    return Head(manifest, model)
 
 
-def _check(path: Path, facts: dict[str, Any], stored: bytes) -> None:
+def _stored(path: Path, facts: dict[str, Any]) -> bytes:
     if facts["format"] != FORMAT:
         raise DamagedFile(
             f"{path} has the format {facts['format']}, and this version reads {FORMAT}: "
             "install the version that wrote it, or fit the head again under its name"
         )
+    return (path / ARRAYS).read_bytes()
+
+
+def _check(path: Path, facts: dict[str, Any], stored: bytes) -> None:
     if facts.pop("sha256") != _checksum(facts, stored):
         raise _damaged(path, "its SHA-256 is not the one that was written")
 
 
-def _pipeline(path: Path, stored: bytes, manifest: HeadManifest) -> Any:
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    try:
-        with warnings.catch_warnings():
-            # Another version of scikit-learn wrote it; `_fits` says whether that matters.
-            warnings.simplefilter("ignore")
-            pipeline = skops.io.loads(stored, trusted=TRUSTED)
-    except UntrustedTypesFoundException as error:
-        raise _damaged(path, f"it holds types that are not trusted: {error}") from error
-    except Exception as error:  # whatever a broken archive makes skops raise
-        raise _damaged(path, f"head.skops cannot be read: {type(error).__name__}: {error}") from error
-    if not _fits(pipeline, manifest):
-        raise _damaged(path, "head.skops is no classifier of the kind that the manifest describes")
-    return pipeline
-
-
-def _fits(pipeline: Any, manifest: HeadManifest) -> bool:
-    """Whether it is exactly what `fit` makes; every other estimator is refused."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import Normalizer, StandardScaler
-
-    if type(pipeline) is not Pipeline or [name for name, _ in pipeline.steps] != ["scale", "classify"]:
-        return False
-    scaler, classifier = (step for _, step in pipeline.steps)
-    return (
-        type(scaler) in (StandardScaler, Normalizer)
-        and type(classifier) is LogisticRegression
-        and classifier.n_features_in_ == manifest.dim
-        and [str(each) for each in classifier.classes_] == manifest.classes
-    )
+def _described(model: Model) -> dict[str, Any]:
+    """What the arrays do not say."""
+    return {
+        "scaling": model.scaling.name,
+        "layer": model.layer.name,
+        "temperature": model.temperature,
+        "multi_label": model.multi_label,
+    }
 
 
 def _checksum(facts: dict[str, Any], stored: bytes) -> str:

@@ -79,8 +79,8 @@ def command(
     header and the columns path,label (paths relative to the file).
 
     A part of each class is held out to test on; copies of one picture are never
-    on both sides. The penalty is chosen by cross-validation on the rest. The
-    head that is saved is then fitted on all images of SOURCE with that penalty.
+    on both sides. The settings are chosen by cross-validation on the rest. The
+    head that is saved is then fitted on all images of SOURCE with these.
     """
     from classifiers import report
     from classifiers.bundle import head_path, save_head
@@ -98,8 +98,9 @@ def command(
         used = backbone_of(embeds)
     listed = [each for part in features for each in part.rejected]
     echo_left_out(listed)
-    click.echo(f"fitting on {len(features[0].y)} images: the penalty by cross-validation …", err=True)
-    training = train(name, *features, backbone=used, recipe=Recipe(kind, scale, seed), test_size=test_size)
+    click.echo(f"fitting on {len(features[0].y)} images: settings by cross-validation …", err=True)
+    recipe = Recipe(kind, scale, seed)
+    training = train(name, *features, backbone=used, recipe=recipe, test_size=test_size, note=_note)
     echo_left_out(set(training.rejected) - set(listed))
     training = replace(training, seconds=seconds | training.seconds)
     replaced = path.exists()
@@ -120,6 +121,10 @@ def _read(source: Path, test: Path | None) -> list[Dataset]:
         known, unseen = datasets
         check_test(known.labels, known.images, unseen.labels, unseen.images)
     return datasets
+
+
+def _note(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def main() -> None:

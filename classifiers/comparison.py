@@ -23,9 +23,10 @@ from classifiers.dataset import Rejected, check_classes
 from classifiers.evaluate import Z95, Metrics, evaluate, wilson_interval
 from classifiers.features import Features
 from classifiers.fitting import fit
-from classifiers.penalty import choose_penalty
 from classifiers.recipes import Recipe
+from classifiers.selection import choose
 from classifiers.splits import FOLDS, Rows, folds
+from classifiers.targets import Labelled
 
 MAJORITY = "majority class"
 """The name of the baseline that looks at no picture."""
@@ -227,9 +228,9 @@ def out_of_fold(features: Features, held: Rows, recipe: Recipe) -> tuple[Labels,
     X, y, digests = features.X, features.y, features.digests
     answers, converged = np.empty_like(y), True
     for known, unseen in _parts(held):
-        penalty = choose_penalty(X[known], y[known], recipe, digests[known])
-        pipeline, ended = fit(X[known], y[known], recipe, penalty)
-        answers[unseen] = pipeline.predict(X[unseen])
+        rows = Labelled.of(X[known], y[known], groups=digests[known], class_weight=recipe.class_weight)
+        model, ended = fit(rows, recipe, choose(rows, recipe))
+        answers[unseen] = np.asarray(rows.classes)[model.scores(X[unseen]).argmax(axis=1)]
         converged &= ended
     return answers, converged
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from classifiers.comparison import Comparison, Difference, Row
-from classifiers.report import KINDS
+from classifiers.kinds import title
 from extractor.text import printable
 
 HEAD = (
@@ -86,7 +86,7 @@ def to_html(comparison: Comparison) -> str:
 
 def heading(comparison: Comparison) -> str:
     """What was compared, in one line."""
-    kind = KINDS[comparison.recipe.kind]
+    kind = title(comparison.recipe.kind)
     total, classes = sum(comparison.pictures.values()), len(comparison.pictures)
     copies = f" ({comparison.copies:,} exact copies left out)" if comparison.copies else ""
     return (

@@ -1,4 +1,4 @@
-"""A head: a fitted pipeline over embeddings, bound to the backbone that made them."""
+"""A head: a fitted model over embeddings, bound to the backbone that made them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from classifiers.layers import Linear, Model, Plain
 from extractor.errors import FingerprintMismatch, PenultimateError
 from extractor.results import Embeds, ImageLike
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
     from extractor.backbones.bundle import Bundle
 
 IMAGENET = "imagenet"
@@ -30,7 +29,7 @@ class HeadManifest:
     Attributes
     ----------
     name, kind : str
-        `kind` is "logistic", "linear-svm", or "imagenet".
+        `kind` is one of `classifiers.kinds.KINDS`, or "imagenet".
     classes : list of str
         In the order of the probabilities.
     fingerprint, backbone : str
@@ -79,8 +78,8 @@ class Head:
     Attributes
     ----------
     manifest : HeadManifest
-    pipeline : sklearn.pipeline.Pipeline
-        Takes embeddings of shape (n, dim).
+    model : Model
+        From embeddings to probabilities.
 
     Examples
     --------
@@ -93,7 +92,7 @@ class Head:
     """
 
     manifest: HeadManifest
-    pipeline: Pipeline
+    model: Model
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The label of each row of `X`, of shape (n, dim)."""
@@ -102,8 +101,7 @@ class Head:
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """The probability of each class for each row of `X`: shape (n, len(classes))."""
-        probabilities: NDArray[np.float64] = self.pipeline.predict_proba(np.asarray(X, dtype=np.float32))
-        return probabilities
+        return self.model.probabilities(X)
 
     def check(self, source: Embeds) -> None:
         """Refuse a source of embeddings that this head was not fitted on.
@@ -161,10 +159,6 @@ class Head:
 
 def imagenet_head(bundle: Bundle) -> Head:
     """The backbone's own classifier: probabilities are softmax(embedding @ weights.T + bias)."""
-    from sklearn.pipeline import Pipeline
-
-    from classifiers.fitting import softmax_layer
-
     layer = bundle.classifier()
     manifest = HeadManifest(
         name=IMAGENET,
@@ -175,8 +169,8 @@ def imagenet_head(bundle: Bundle) -> Head:
         dim=bundle.manifest.dim,
         synsets=layer.synsets,
     )
-    return Head(manifest, Pipeline([("classify", softmax_layer(layer.weights, layer.bias, layer.classes))]))
+    return Head(manifest, Model(Plain(), Linear(layer.weights, layer.bias)))
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("penultimate", "scikit-learn", "skops", "numpy")}
+    return {name: version(name) for name in ("penultimate", "scikit-learn", "numpy")}

@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from classifiers.evaluate import Metrics
+from classifiers.kinds import title
 from classifiers.training import Training
 from extractor.text import printable
 
 WIDEST_MATRIX = 10
 """Classes up to which the confusion matrix is printed whole."""
 
-KINDS = {"logistic": "logistic regression", "linear-svm": "linear support vector machine"}
-
 
 def to_dict(training: Training, path: Path, replaced: bool) -> dict[str, Any]:
     """Everything, as plain values for JSON."""
-    manifest, penalty = training.head.manifest, training.penalty
+    manifest, choice = training.head.manifest, training.choice
     facts = asdict(manifest)
     del facts["synsets"]
     return {
         **facts,
         "path": str(path),
         "replaced": replaced,
-        "penalty": {
-            "strength": penalty.strength,
-            "C": 1 / (penalty.strength * manifest.fitting["train"]),
-            "folds": penalty.folds,
-            "at_edge": penalty.at_edge,
-            "log_loss": {f"{strength:.3g}": trial.log_loss for strength, trial in penalty.trials.items()},
+        "choice": {
+            "kind": choice.kind,
+            **choice.setting.named(),
+            "temperature": choice.temperature,
+            "folds": choice.folds,
+            "at_edge": choice.at_edge,
+            "trials": [{**setting.named(), "log_loss": loss} for setting, loss in choice.trials.items()],
         },
         "seconds": training.seconds,
         "rejected": [asdict(each) for each in training.rejected],
@@ -41,7 +41,7 @@ def to_dict(training: Training, path: Path, replaced: bool) -> dict[str, Any]:
 def to_text(training: Training, path: Path, replaced: bool) -> str:
     """The report, as lines for a terminal."""
     manifest = training.head.manifest
-    kind = KINDS.get(manifest.kind, manifest.kind)
+    kind = title(manifest.kind)
     lines = [
         f"{manifest.name}: {kind} on {manifest.backbone} embeddings, {len(manifest.classes)} classes",
         _split_line(manifest.fitting),
@@ -114,15 +114,10 @@ def _worst_confusions(labels: list[str], confusion: list[list[int]], most: int =
 
 
 def _fit_lines(training: Training) -> Iterator[str]:
-    penalty, fitting = training.penalty, training.head.manifest.fitting
-    if penalty.folds == 0:
-        chosen = "the default, since there are too few images to choose"
-    elif penalty.folds == 1:
-        chosen = "chosen on a held-out fifth of the training images"
-    else:
-        chosen = f"chosen by {penalty.folds}-fold cross-validation"
-    yield f"penalty   {penalty.strength:.3g}, {chosen}"
-    if penalty.at_edge:
+    choice, fitting = training.choice, training.head.manifest.fitting
+    setting = ", ".join(f"{name} {value:.3g}" for name, value in choice.setting.named().items())
+    yield f"setting   {setting or 'none to choose'}, {_chosen(choice.folds)}"
+    if choice.at_edge:
         yield "          (the strongest or weakest of those tried: a better one may lie beyond)"
     yield "seconds   " + ", ".join(f"{stage} {took:.2f}" for stage, took in training.seconds.items())
     if not fitting["converged"]:
@@ -130,7 +125,15 @@ def _fit_lines(training: Training) -> Iterator[str]:
     if fitting["refitted_on_all"]:
         known, total = fitting["train"], fitting["train"] + fitting["test"]
         yield f"note      the figures are of a head fitted on {known:,} images; the one that is saved was"
-        yield f"          then fitted on all {total:,} with the same penalty"
+        yield f"          then fitted on all {total:,} with the same setting"
+
+
+def _chosen(folds: int) -> str:
+    if folds == 0:
+        return "the default, since there are too few images to choose"
+    if folds == 1:
+        return "chosen on a held-out fifth of the training images"
+    return f"chosen by {folds}-fold cross-validation"
 
 
 def _labels(metrics: Metrics) -> list[str]:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from classifiers.dataset import Rejected, check_classes, check_test
 from classifiers.evaluate import Metrics, evaluate
 from classifiers.features import Features
 from classifiers.fitting import fit
 from classifiers.heads import Head, HeadManifest
-from classifiers.penalty import Penalty, choose_penalty
+from classifiers.layers import Model
 from classifiers.recipes import Recipe
+from classifiers.selection import choose
 from classifiers.splits import split
+from classifiers.targets import Labelled
+from classifiers.tuning import Choice
 from extractor.errors import FingerprintMismatch
 
+Note = Callable[[str], None]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Training:
     """A head, how well it does, and how it came about.
 
@@ -28,10 +36,16 @@ class Training:
     head : Head
         Fitted on every row when a part of them was held out, on the training
         rows when test images were given: those stay unseen.
+    known, unseen : Features
+        What was fitted on, and what was held out.
+    tested : Model
+        Fitted on the known rows alone; what `metrics` and `logits` are of.
+    logits : float64 array of shape (len(unseen.y), classes)
+        What it said of the unseen rows, divided by its temperature.
     metrics : Metrics
-        Of a head fitted on the training rows alone, with the same penalty.
-    penalty : Penalty
-        Chosen on the training rows alone.
+    choice : Choice
+        The kind and setting, chosen on the known rows alone, and what
+        cross-validation said of these.
     rejected : list of Rejected
         Images that were left out of training or test.
     seconds : dict of float
@@ -39,8 +53,12 @@ class Training:
     """
 
     head: Head
+    known: Features
+    unseen: Features
+    tested: Model
+    logits: NDArray[np.float64]
     metrics: Metrics
-    penalty: Penalty
+    choice: Choice
     rejected: list[Rejected]
     seconds: dict[str, float]
 
@@ -53,8 +71,9 @@ def train(
     backbone: str,
     recipe: Recipe | None = None,
     test_size: float = 0.25,
+    note: Note | None = None,
 ) -> Training:
-    """Hold out a part, choose the penalty, fit, test, and fit again on everything.
+    """Hold out a part, choose the setting, fit, test, and fit again on everything.
 
     Parameters
     ----------
@@ -68,6 +87,8 @@ def train(
     recipe : Recipe, optional
     test_size : float
         The share of each class that is held out when `test` is not given.
+    note : callable, optional
+        Is told, in a line, what is being done.
 
     Raises
     ------
@@ -80,38 +101,46 @@ def train(
     recipe = recipe or Recipe()
     known, unseen = _parts(features, test, test_size, recipe.seed)
     seconds: dict[str, float] = {}
+    rows = _labelled(known, recipe)
     with _timed(seconds, "sweep"):
-        penalty = choose_penalty(known.X, known.y, recipe, known.digests)
+        choice = choose(rows, recipe, note)
     with _timed(seconds, "fit"):
-        pipeline, converged = fit(known.X, known.y, recipe, penalty)
+        model, converged = fit(rows, recipe, choice)
     with _timed(seconds, "test"):
+        logits = model.scores(unseen.X) / model.temperature
         majority = Counter(known.y.tolist()).most_common(1)[0][0]
-        metrics = evaluate(pipeline.classes_.tolist(), unseen.y, pipeline.predict(unseen.X), majority)
+        answers = np.asarray(rows.classes)[logits.argmax(axis=1)]
+        metrics = evaluate(rows.classes, unseen.y, answers, majority)
+    head, tested = model, model
     if test is None:
         with _timed(seconds, "refit"):
-            pipeline, converged = fit(features.X, features.y, recipe, penalty)
+            head, converged = fit(_labelled(features, recipe), recipe, choice)
     manifest = HeadManifest(
         name=name,
-        kind=recipe.kind,
-        classes=pipeline.classes_.tolist(),
+        kind=choice.kind,
+        classes=list(rows.classes),
         fingerprint=features.fingerprint,
         backbone=backbone,
         dim=features.X.shape[1],
         metrics=metrics.to_dict(),
         fitting={
             **asdict(recipe),
+            **choice.setting.named(),
             "train": len(known.y),
             "test": len(unseen.y),
             "test_size": test_size if test is None else None,
             "refitted_on_all": test is None,
             "copies": features.copies,
-            "strength": penalty.strength,
-            "folds": penalty.folds,
+            "folds": choice.folds,
             "converged": converged,
         },
     )
     rejected = known.rejected + (test.rejected if test else [])
-    return Training(Head(manifest, pipeline), metrics, penalty, rejected, seconds)
+    return Training(Head(manifest, head), known, unseen, tested, logits, metrics, choice, rejected, seconds)
+
+
+def _labelled(features: Features, recipe: Recipe) -> Labelled:
+    return Labelled.of(features.X, features.y, groups=features.digests, class_weight=recipe.class_weight)
 
 
 def _parts(

@@ -15,7 +15,7 @@ HEAVY = {
     "faiss",
     "sklearn",
     "scipy",
-    "skops",
+    "safetensors",
     "onnxruntime",
     "torch",
     "pyarrow",

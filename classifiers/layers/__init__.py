@@ -7,10 +7,10 @@ arrays and numbers, and nothing of it has to be trusted to be run.
 from __future__ import annotations
 
 from classifiers.layers.kernel import Kernel
-from classifiers.layers.linear import Linear
+from classifiers.layers.linear import Linear, for_both
 from classifiers.layers.model import Layer, Model
 from classifiers.layers.neighbours import Neighbours
-from classifiers.layers.scaling import Normalise, Scaling, Standardise
+from classifiers.layers.scaling import Normalise, Plain, Scaling, Standardise
 from classifiers.layers.two_layer import TwoLayer
 
 __all__ = [
@@ -20,7 +20,9 @@ __all__ = [
     "Model",
     "Neighbours",
     "Normalise",
+    "Plain",
     "Scaling",
     "Standardise",
     "TwoLayer",
+    "for_both",
 ]

@@ -12,6 +12,12 @@ from classifiers.layers.arrays import Arrays, shaped
 from extractor.results import Vector
 
 
+def for_both(part: ArrayLike) -> Vector:
+    """Of what scores the second of two classes, shape (1, ...), what scores each: shape (2, ...)."""
+    half = np.asarray(part) / 2
+    return np.concatenate([-half, half]).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
     """Scores X @ weights.T + bias.
@@ -33,13 +39,10 @@ class Linear:
         For two classes it has one row, which scores the second; here each has
         its own, half of it, with the difference that scikit-learn means.
         """
-        rows, offsets = (
-            np.atleast_2d(np.asarray(weights, np.float64)),
-            np.atleast_1d(np.asarray(bias, np.float64)),
-        )
-        if len(rows) == 1:
-            rows, offsets = np.concatenate([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
-        return cls(rows.astype(np.float32), offsets.astype(np.float32))
+        parts = [np.atleast_2d(np.asarray(weights)), np.atleast_1d(np.asarray(bias))]
+        if len(parts[0]) == 1:
+            parts = [for_both(part) for part in parts]
+        return cls(*(np.ascontiguousarray(part, np.float32) for part in parts))
 
     @classmethod
     def of(cls, arrays: Arrays, dim: int, classes: int) -> Linear:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax  # type: ignore[import-untyped]
+from scipy.special import expit, softmax
 
 from classifiers.layers.arrays import Arrays
 from classifiers.layers.kernel import Kernel
@@ -91,8 +91,9 @@ class Model:
         )
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything that is stored as arrays."""
-        return {**self.scaling.arrays(), **self.layer.arrays()}
+        """Everything that is stored as arrays, each in one piece: safetensors writes bytes as they lie."""
+        parts = {**self.scaling.arrays(), **self.layer.arrays()}
+        return {name: np.ascontiguousarray(array) for name, array in parts.items()}
 
     def cooled(self, temperature: float) -> Model:
         """The same with another temperature."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifiers.layers.arrays import Arrays, finite, shaped
 from extractor.results import Vector
@@ -28,7 +29,7 @@ class Standardise:
     scale: Vector
 
     @classmethod
-    def fit(cls, X: Vector, weights: Vector | None = None) -> Standardise:
+    def fit(cls, X: Vector, weights: NDArray[np.float64] | None = None) -> Standardise:
         """Measure the columns of `X`, of shape (n, dim); rows may have weights, of shape (n,).
 
         A column that hardly varies says nothing and is not blown up: no
@@ -66,11 +67,6 @@ class Normalise:
     name: ClassVar[str] = "normalise"
 
     @classmethod
-    def fit(cls, X: Vector, weights: Vector | None = None) -> Normalise:  # noqa: ARG003 - nothing is measured
-        """Nothing is measured."""
-        return cls()
-
-    @classmethod
     def of(cls, arrays: Arrays, dim: int) -> Normalise:  # noqa: ARG003 - nothing is stored
         """Nothing is stored."""
         return cls()
@@ -85,8 +81,28 @@ class Normalise:
         return finite(np.divide(X, np.where(length > 0, length, 1), dtype=np.float64).astype(np.float32))
 
 
-Scaling: TypeAlias = Standardise | Normalise
+@dataclass(frozen=True, slots=True, eq=False)
+class Plain:
+    """Embeddings as the backbone gave them: what its own classifier takes."""
 
-SCALINGS: dict[str, type[Standardise] | type[Normalise]] = {
-    scaling.name: scaling for scaling in (Standardise, Normalise)
+    name: ClassVar[str] = "plain"
+
+    @classmethod
+    def of(cls, arrays: Arrays, dim: int) -> Plain:  # noqa: ARG003 - nothing is stored
+        """Nothing is stored."""
+        return cls()
+
+    def arrays(self) -> Arrays:
+        """Nothing."""
+        return {}
+
+    def __call__(self, X: Vector) -> Vector:
+        """Return the rows as they are."""
+        return X
+
+
+Scaling: TypeAlias = Standardise | Normalise | Plain
+
+SCALINGS: dict[str, type[Standardise] | type[Normalise] | type[Plain]] = {
+    scaling.name: scaling for scaling in (Standardise, Normalise, Plain)
 }

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from classifiers.features import Features
     from extractor.results import Embeds
 
+KINDS = ("logistic", "linear-svm", "rbf-svm", "knn", "nearest-mean", "ridge", "mlp", "auto")
+"""As in `classifiers.recipes`, which would bring NumPy with it."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -25,10 +28,10 @@ def fitting_options(seeded: str) -> Callable[[F], F]:
     kind = click.option(
         "--head",
         "kind",
-        type=click.Choice(["logistic", "linear-svm"]),
+        type=click.Choice(KINDS),
         default="logistic",
         show_default=True,
-        help="The kind of classifier.",
+        help="The kind of classifier; auto lets cross-validation decide.",
     )
     seed = click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help=f"Of the {seeded}."

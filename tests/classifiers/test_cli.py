@@ -25,7 +25,7 @@ def fitted(invoke, painted: Path) -> Path:
 
 def test_the_report_has_every_figure(invoke, painted: Path) -> None:
     code, out, err = invoke(fit_head, painted, "--name", "colours")
-    assert (code, err) == (0, "fitting on 24 images: the penalty by cross-validation …\n")
+    assert (code, err) == (0, "fitting on 24 images: settings by cross-validation …\n")
     for figure in (
         "colours: logistic regression on pixels embeddings, 2 classes",
         "18 images to train on, 6 to test on (held out, stratified, seed 0)",
@@ -37,7 +37,7 @@ def test_the_report_has_every_figure(invoke, painted: Path) -> None:
         "blue       3      0",
         "5-fold cross-validation",
         "seconds   embed",
-        "fitted on all 24 with the same penalty",
+        "fitted on all 24 with the same setting",
         "try it: penultimate classify colours IMAGE...",
     ):
         assert figure in out
@@ -51,7 +51,7 @@ def test_json_is_one_document_with_all_of_it(invoke, painted: Path, store: DataF
     assert (facts["classes"], facts["fitting"]["train"], facts["replaced"]) == (["blue", "red"], 18, False)
     assert set(facts["seconds"]) == {"embed", "sweep", "fit", "test", "refit"}
     assert facts["path"] == str(store.heads / "colours")
-    assert facts["penalty"]["C"] == pytest.approx(1 / (18 * facts["penalty"]["strength"]))
+    assert facts["choice"]["strength"] in [trial["strength"] for trial in facts["choice"]["trials"]]
 
 
 def test_fitting_again_replaces_and_says_so(invoke, fitted: Path) -> None:
@@ -200,7 +200,7 @@ def test_copies_of_test_images_are_not_fitted_on(invoke, painted: Path, tmp_path
     assert (facts["fitting"]["train"], len(facts["rejected"])) == (22, 2)
     assert err.splitlines() == [
         f"left out: {painted}/red/1.png: not a picture",
-        "fitting on 23 images: the penalty by cross-validation …",
+        "fitting on 23 images: settings by cross-validation …",
         f"left out: {painted}/red/0.png: the same picture is among the test images",
     ]
     shutil.copytree(painted, tmp_path / "copies")
@@ -210,7 +210,7 @@ def test_copies_of_test_images_are_not_fitted_on(invoke, painted: Path, tmp_path
 
 
 def test_a_full_disk_leaves_the_earlier_head(invoke, fitted: Path, store: DataFolder, monkeypatch) -> None:
-    before = (store.heads / "colours/head.skops").read_bytes()
+    before = (store.heads / "colours/head.safetensors").read_bytes()
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_the_earlier_head(invoke, fitted: Path, store: DataFo
     code, _, err = invoke(fit_head, fitted, "--name", "colours", "--head", "linear-svm")
     assert code == 1
     assert "No space left on device; nothing was changed" in err
-    assert (store.heads / "colours/head.skops").read_bytes() == before
+    assert (store.heads / "colours/head.safetensors").read_bytes() == before
 
 
 def test_a_data_folder_that_is_a_file_is_refused(painted: Path, invoke, store: DataFolder) -> None:
@@ -279,7 +279,7 @@ def test_a_head_that_is_not_there_is_named(invoke, fitted: Path, head: str) -> N
 
 
 def test_a_damaged_head_is_named(invoke, fitted: Path, store: DataFolder) -> None:
-    (store.heads / "colours/head.skops").write_bytes(b"junk")
+    (store.heads / "colours/head.safetensors").write_bytes(b"junk")
     code, _, err = invoke(classify, "colours", fitted / "red/1.png")
     assert code == 1
     assert "colours is damaged" in err
@@ -293,6 +293,8 @@ def test_a_folder_without_images_is_named(invoke, fitted: Path, tmp_path: Path) 
 
 
 def test_help_does_not_wait_for_scikit_learn() -> None:
-    script = "import sys; import classifiers.cli; print({'numpy', 'sklearn', 'skops'} & set(sys.modules))"
+    script = (
+        "import sys; import classifiers.cli; print({'numpy', 'sklearn', 'safetensors'} & set(sys.modules))"
+    )
     ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert ended.stdout == "set()\n"

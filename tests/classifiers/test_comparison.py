@@ -29,8 +29,9 @@ from classifiers.dataset import Rejected
 from classifiers.evaluate import wilson_interval
 from classifiers.features import Features
 from classifiers.fitting import fit
-from classifiers.penalty import choose_penalty
+from classifiers.selection import choose
 from classifiers.splits import folds
+from classifiers.targets import Labelled
 from extractor.errors import InvalidArgument
 
 N, FOLDS = 100, 5
@@ -107,23 +108,23 @@ def test_those_who_may_be_as_accurate_as_the_best_are_marked(y: np.ndarray) -> N
 
 
 def test_no_head_sees_the_fold_that_it_answers(y: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither when it is fitted nor when its penalty is chosen."""
+    """Neither when it is fitted nor when its setting is chosen."""
     X = signal(y, 1, seed=1)
     held = folds(y, X.digests, 0, FOLDS)
     seen: list[tuple[str, set[float]]] = []
 
     def watch(name: str, original: Callable[..., object]) -> None:
-        def watched(rows: np.ndarray, *rest: object) -> object:
-            seen.append((name, set(rows[:, 0].tolist())))
+        def watched(rows: Labelled, *rest: object) -> object:
+            seen.append((name, set(rows.X[:, 0].tolist())))
             return original(rows, *rest)
 
         monkeypatch.setattr(comparison, name, watched)
 
-    watch("choose_penalty", choose_penalty)
+    watch("choose", choose)
     watch("fit", fit)
     answers, converged = out_of_fold(X, held, Recipe())
     expected = [set(X.X[held != fold, 0].tolist()) for fold in range(FOLDS)]
-    assert seen == [(name, rows) for rows in expected for name in ("choose_penalty", "fit")]
+    assert seen == [(name, rows) for rows in expected for name in ("choose", "fit")]
     assert converged
     assert set(answers) == {"cat", "dog"}
 
@@ -294,10 +295,11 @@ def test_intervals_of_fitted_heads_hold_the_truth() -> None:
 def _fitted_truth(X: np.ndarray, y: np.ndarray, known: np.ndarray, mean: np.ndarray) -> float:
     names = np.array([f"{row:03}.png" for row in np.flatnonzero(known)])
     X = X.astype(np.float32)[known]
-    pipeline, _ = fit(X, y[known], Recipe(), choose_penalty(X, y[known], Recipe(), names))
-    scaler, layer = pipeline
-    normal = layer.coef_[0] / scaler.scale_
-    return true_accuracy(normal, float(normal @ scaler.mean_ - layer.intercept_[0]), mean)
+    rows = Labelled.of(X, y[known], groups=names)
+    model, _ = fit(rows, Recipe(), choose(rows, Recipe()))
+    normal = (model.layer.weights[1] - model.layer.weights[0]) / model.scaling.scale
+    offset = model.layer.bias[1] - model.layer.bias[0]
+    return true_accuracy(normal, float(normal @ model.scaling.mean - offset), mean)
 
 
 # What is printed.

@@ -145,3 +145,11 @@ def test_an_array_that_is_missing_or_has_another_shape_or_is_not_finite_is_refus
 def test_a_description_that_cannot_be_is_refused(model, wrong):
     with pytest.raises(ValueError, match=r"temperature|no scaling"):
         Model.of(model.arrays(), **described(model) | wrong)
+
+
+def test_stored_arrays_lie_in_one_piece(model):
+    """A transposed view would be written in the order of its memory, not of its rows."""
+    turned = Model(
+        model.scaling, Linear(np.asfortranarray(np.eye(3, DIM, dtype="f4")), np.ones(6, "f4")[::2])
+    )
+    assert all(array.flags.c_contiguous for array in turned.arrays().values())

@@ -1,0 +1,139 @@
+"""What a kind of head is made of: how it is fitted, and which settings are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifiers.layers import Layer
+from extractor.results import Vector
+
+Targets: TypeAlias = NDArray[Any]
+"""The place of each row's class, int of shape (n,); for several labels a row, bool of shape (n, classes)."""
+
+Loss: TypeAlias = "Callable[[Setting], float]"
+
+
+class Setting(NamedTuple):
+    """What cross-validation chooses; a kind uses what it has a use for.
+
+    Attributes
+    ----------
+    strength : float or None
+        Of the penalty, in `mean(loss) + strength / 2 * |weights|**2`: 1 / (C n)
+        in scikit-learn's terms. It keeps its meaning when the number of rows
+        changes; C does not.
+    gamma : float or None
+        Of a radial basis function, times the width of the rows.
+    neighbours : int or None
+        How many vote.
+    """
+
+    strength: float | None = None
+    gamma: float | None = None
+    neighbours: int | None = None
+
+    def named(self) -> dict[str, float]:
+        """Those that are used."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Scaled rows to fit on.
+
+    Attributes
+    ----------
+    X : float32 array of shape (n, dim)
+    y : Targets
+    weights : float64 array of shape (n,)
+        Of mean one.
+    classes : int
+    seed : int
+    """
+
+    X: Vector
+    y: Targets
+    weights: NDArray[np.float64]
+    classes: int
+    seed: int = 0
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several labels."""
+        return bool(self.y.ndim == 2)
+
+    @property
+    def membership(self) -> NDArray[np.bool_]:
+        """Which row is of which class: shape (n, classes)."""
+        if self.multi_label:
+            return self.y
+        member: NDArray[np.bool_] = self.y[:, None] == np.arange(self.classes)
+        return member
+
+
+class Fitter(Protocol):
+    """Fits the same rows with one setting after another, keeping what they share."""
+
+    converged: bool
+    """Whether the last fit did."""
+
+    def __call__(self, setting: Setting) -> Layer:
+        """Fit with this setting."""
+        ...
+
+
+class Kind(Protocol):
+    """A kind of head."""
+
+    @property
+    def name(self) -> str:
+        """As the user calls it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """As a report calls it."""
+        ...
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its scores are log probabilities as they come."""
+        ...
+
+    @property
+    def default(self) -> Setting:
+        """For too few rows to choose."""
+        ...
+
+    def fitter(self, rows: Rows, thorough: bool) -> Fitter:
+        """Ready to fit `rows`; `thorough` until it converges, else as well as ranking settings needs."""
+        ...
+
+    def search(self, loss: Loss) -> None:
+        """Ask for the loss of one setting after another; the asker remembers the best."""
+        ...
+
+
+def decades(loss: Loss, first: int, last: int, setting: Setting, default: float) -> None:
+    """Try strengths from 10**first, strong, to 10**last until two are past the best; then the halves."""
+    tried: dict[float, float] = {}
+
+    def attempt(exponent: float) -> None:
+        tried[exponent] = loss(setting._replace(strength=10.0**exponent))
+
+    def best() -> float:
+        # where the loss says nothing, as when every strength parts the classes, common use decides
+        return min(tried, key=lambda exponent: (round(tried[exponent], 3), abs(exponent - np.log10(default))))
+
+    for exponent in range(first, last - 1, -1):
+        attempt(exponent)
+        if best() - exponent >= 2:
+            break
+    middle = best()
+    for half in (middle + 0.5, middle - 0.5):
+        attempt(half)

@@ -1,0 +1,66 @@
+"""Logistic regression, by scikit-learn's L-BFGS."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from classifiers.kinds.base import Loss, Rows, Setting, decades
+from classifiers.layers import Layer, Linear
+
+THOROUGH, QUICK = (2000, 1e-4), (100, 1e-3)  # iterations, tolerance of the gradient
+
+STRENGTH = 0.1
+"""When there are too few rows to choose."""
+
+
+class Logistic:
+    """The kind."""
+
+    name: ClassVar[str] = "logistic"
+    title: ClassVar[str] = "logistic regression"
+    calibrated: ClassVar[bool] = True
+    default: ClassVar[Setting] = Setting(strength=STRENGTH)
+
+    def fitter(self, rows: Rows, thorough: bool) -> _Fitter:
+        """See `Kind.fitter`."""
+        return _Fitter(rows, thorough)
+
+    def search(self, loss: Loss) -> None:
+        """See `Kind.search`."""
+        decades(loss, 2, -8, Setting(), STRENGTH)
+
+
+class _Fitter:
+    """Each fit begins where the one before ended."""
+
+    converged: bool = False
+
+    def __init__(self, rows: Rows, thorough: bool) -> None:
+        self._rows = rows
+        iterations, tolerance = THOROUGH if thorough else QUICK
+        # The gradient of short rows is smaller, as of rows of unit length by the root of the width.
+        tolerance *= min(float(np.sqrt(np.mean(np.square(rows.X[:1000])))), 1.0)
+        self._columns = rows.membership.T if rows.multi_label else [rows.y]
+        self._models = [
+            LogisticRegression(max_iter=iterations, tol=tolerance, warm_start=True) for _ in self._columns
+        ]
+
+    def __call__(self, setting: Setting) -> Layer:
+        assert setting.strength
+        for model, column in zip(self._models, self._columns, strict=True):
+            model.C = 1 / (setting.strength * len(self._rows.X))
+            model.fit(self._rows.X, column, sample_weight=self._rows.weights)
+        self.converged = all(bool(np.max(model.n_iter_) < model.max_iter) for model in self._models)
+        return self._layer()
+
+    def _layer(self) -> Linear:
+        if self._rows.multi_label:
+            return Linear(*(_stacked(self._models, part) for part in ("coef_", "intercept_")))
+        return Linear.of_scikit_learn(self._models[0].coef_, self._models[0].intercept_)
+
+
+def _stacked(models: list[Any], part: str) -> Any:
+    return np.concatenate([getattr(model, part) for model in models]).astype(np.float32)
