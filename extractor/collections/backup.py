@@ -58,7 +58,7 @@ def backup(store: Store, target: Path) -> Backup:
         raise InvalidArgument(
             f"{target} cannot be the backup's file: name a new one, such as {store.name}.sqlite"
         )
-    with store.reading() as reader, refusals(target, "another path"), publishing(target) as draft:
+    with store.reading() as reader, refusals(target, "--out"), publishing(target) as draft:
         items = len(reader)
         _copy(reader.db, draft, target)
     sync_folder(target.absolute().parent)

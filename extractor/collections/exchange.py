@@ -99,7 +99,7 @@ def export(store: Store, path: Path, where: Filter | None = None) -> int:
     count = 0
     with (
         store.reading() as reader,
-        refusals(path, "another path"),
+        refusals(path, "--out"),
         publishing(path) as draft,
         pq.ParquetWriter(draft, schema, write_page_checksum=True) as file,
     ):
