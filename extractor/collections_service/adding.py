@@ -55,29 +55,37 @@ class Turn:
             self.over.set_result(None)
 
 
-async def add(
-    volume: Volume, embedder: Submits, request: pb.AddRequest, call: Call, turn: Turn
-) -> list[Added]:
-    """Embed and commit; one result for each item, in order.
+class Addition:
+    """What one request wants added; it takes what it needs of the message, which may then go.
 
-    Raises
-    ------
-    FingerprintMismatch
-        When images are to be embedded by another backbone than the collection's.
-    Overloaded, DeadlineExceeded
-        When the embedder does not take them.
+    Parameters
+    ----------
+    request : AddRequest
     """
-    drafts = [_Draft(message) for message in request.items]
-    replace = request.if_exists == pb.AddRequest.REPLACE
-    del request  # the same bytes once more
-    await _embed(volume, embedder, [draft for draft in drafts if draft.image is not None], call)
-    for draft in drafts:
-        draft.check(volume.collection.dim)
-    async with turn.awaited():
-        commit = _commit(volume, [draft for draft in drafts if draft.item], replace)
-        turn.pass_on()  # it is in the line of writes: the next may join its commit
-        await commit
-    return [draft.added() for draft in drafts]
+
+    def __init__(self, request: pb.AddRequest) -> None:
+        self.collection, self.fingerprint = request.collection, request.fingerprint
+        self._replace = request.if_exists == pb.AddRequest.REPLACE
+        self._drafts = [_Draft(message) for message in request.items]
+
+    async def carry_out(self, volume: Volume, embedder: Submits, call: Call, turn: Turn) -> list[Added]:
+        """Embed and commit; one result for each item, in order.
+
+        Raises
+        ------
+        FingerprintMismatch
+            When images are to be embedded by another backbone than the collection's.
+        Overloaded, DeadlineExceeded
+            When the embedder does not take them.
+        """
+        await _embed(volume, embedder, [draft for draft in self._drafts if draft.image is not None], call)
+        for draft in self._drafts:
+            draft.check(volume.collection.dim)
+        async with turn.awaited():
+            commit = _commit(volume, [draft for draft in self._drafts if draft.item], self._replace)
+            turn.pass_on()  # it is in the line of writes: the next may join its commit
+            await commit
+        return [draft.added() for draft in self._drafts]
 
 
 class _Draft:

@@ -13,7 +13,7 @@ from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call, Calls, Handler, Request
 from extractor.collections import KEEP, Collection, Entry, Filter, Item
 from extractor.collections.item import Keep
-from extractor.collections_service.adding import Turn, Turns, add
+from extractor.collections_service.adding import Addition, Turn, Turns
 from extractor.collections_service.occupied import Occupied
 from extractor.collections_service.searching import search
 from extractor.collections_service.shelf import Shelf, Volume
@@ -114,17 +114,17 @@ class CollectionsService:
     def add(self, request: pb.AddRequest, call: Call) -> Awaitable[pb.AddResponse]:
         """Add items; on disk when answered."""
         self._accept(call, len(request.items))
-        return self._add(request, call, Turn(None))
+        return self._add(Addition(request), call, Turn(None))
 
     def add_in_turn(self, request: pb.AddRequest, call: Call) -> Awaitable[pb.AddResponse]:
         """The same for one request of a stream, committed after those before it."""
         self._accept(call, len(request.items))
-        return self._add(request, call, self._turns.take(call))
+        return self._add(Addition(request), call, self._turns.take(call))
 
-    async def _add(self, request: pb.AddRequest, call: Call, turn: Turn) -> pb.AddResponse:
+    async def _add(self, addition: Addition, call: Call, turn: Turn) -> pb.AddResponse:
         try:
-            volume = await self._volume(request.collection, request.fingerprint)
-            results = await add(volume, self._embedder, request, call, turn)
+            volume = await self._volume(addition.collection, addition.fingerprint)
+            results = await addition.carry_out(volume, self._embedder, call, turn)
         finally:
             turn.pass_on()
         return wire.pack_added(results, volume.collection.fingerprint)

@@ -138,7 +138,7 @@ class Shelf:
             return volume
         if name not in self._opening:
             self._opening[name] = asyncio.create_task(self._open(name))
-            self._opening[name].add_done_callback(lambda _: self._opening.pop(name))
+            self._opening[name].add_done_callback(lambda task: self._opened(name, task))
         return await asyncio.shield(self._opening[name])
 
     async def create(self, make: Callable[[DataFolder], Collection]) -> None:
@@ -168,6 +168,11 @@ class Shelf:
         volume = Volume(collection, identity, self._reading, self._writing)
         self._volumes[name] = volume
         return volume
+
+    def _opened(self, name: str, task: asyncio.Task[Volume]) -> None:
+        del self._opening[name]
+        if not task.cancelled():
+            task.exception()  # all who waited may have left: nobody else would look at it
 
     def _retire(self, name: str) -> None:
         if volume := self._volumes.pop(name, None):
