@@ -16,6 +16,7 @@ import io
 import struct
 import threading
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,14 +131,57 @@ def open_upright(data: bytes, limits: Limits) -> Image.Image:
     return _read(data, limits)[0]
 
 
-def _read(data: bytes, limits: Limits, spec: Preprocessing | None = None) -> tuple[Image.Image, Frame]:
-    """The image, upright, mode L or RGB, and where in it the picture is."""
+class Header(NamedTuple):
+    """What a file says of its picture before any pixel is decoded.
+
+    Attributes
+    ----------
+    width, height : int
+        Pixels of the picture when it is upright.
+    format : str
+        One of `FORMATS`.
+    """
+
+    width: int
+    height: int
+    format: str
+
+
+def read_header(data: bytes, limits: Limits) -> Header:
+    """Size and format of one image, in microseconds; errors as in `decode`, but pixels may be damaged."""
+    limits.check_bytes(len(data))
+    try:
+        with _open(data) as image:
+            _check_size(image, limits)
+            width, height = image.size
+            if _orientation(image) in _SIDEWAYS:
+                width, height = height, width
+            format = "JPEG" if image.format == "MPO" else str(image.format)
+            return Header(width, height, format)
+    except PenultimateError:
+        raise
+    except Exception as error:  # as below
+        raise InvalidImage(f"the picture is damaged or cut short: {error or type(error).__name__}") from error
+
+
+def open_small(data: bytes, header: Header, side: int, limits: Limits) -> Image.Image:
+    """As `open_upright`; of a JPEG only as many pixels are computed as a longer side of `side` needs."""
+    shorter, longer = sorted(header[:2])
+    # The shorter one's pixels are asked of both sides, since a file may lie on its side.
+    return _read(data, limits, least=max(1, side * shorter // longer))[0]
+
+
+def _read(
+    data: bytes, limits: Limits, spec: Preprocessing | None = None, least: int = 0
+) -> tuple[Image.Image, Frame]:
+    """The image, upright, mode L or RGB, and where in it the picture is; `least` pixels a side will do."""
     limits.check_bytes(len(data))
     try:
         with _open(data) as image:
             _check_size(image, limits)
             size = image.size
-            extent = _reduced(image, max(spec.box)) if spec and spec.decode == "fast" else size
+            least = _SPARE * max(spec.box) if spec and spec.decode == "fast" else least
+            extent = _reduced(image, least) if least else size
             with _one_large(image, size):
                 pixels = _pixels(data, image, spec)
                 orientation = _orientation(image)
@@ -168,9 +212,9 @@ def _pixels(data: bytes, image: Image.Image, spec: Preprocessing | None) -> Imag
     return image
 
 
-def _reduced(image: Image.Image, side: int) -> Size:
+def _reduced(image: Image.Image, least: int) -> Size:
     """Have a large JPEG decoded at the scale 1/2, 1/4 or 1/8; the picture's size in pixels of that."""
-    drafted = image.draft(None, (_SPARE * side, _SPARE * side))
+    drafted = image.draft(None, (least, least))
     return drafted[1][2:] if drafted else image.size
 
 

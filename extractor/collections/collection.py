@@ -16,6 +16,7 @@ from extractor.collections.filters import Filter
 from extractor.collections.info import Info, index_in_memory, index_on_disk
 from extractor.collections.item import KEEP, Entry, Item, Keep
 from extractor.collections.metadata import Json
+from extractor.collections.revising import Revision, revise
 from extractor.collections.saved import SavedIndex
 from extractor.collections.schema import DEFAULT_THUMBNAILS
 from extractor.collections.searching import search
@@ -288,6 +289,10 @@ class Collection:
     ) -> int:
         """Change the label and metadata of items; see `Store.set`."""
         return self._store.set(ids, label=label, metadata=metadata)
+
+    def revise(self, revisions: Iterable[Revision]) -> int:
+        """Change stamps, labels and metadata of items, all in one commit; see `revising.revise`."""
+        return revise(self._store, revisions)
 
     def search(
         self,

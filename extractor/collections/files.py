@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from extractor.collections.collection import Collection
-from extractor.collections.item import FileStamp, Item
-from extractor.collections.store import Known
+from extractor.collections.item import KEEP, Item
+from extractor.collections.metadata import merged
+from extractor.collections.revising import Revision
+from extractor.collections.sightings import FactsOf, Sight, Sighting, no_facts
 from extractor.errors import PenultimateError
-from extractor.results import Embeds, Result
+from extractor.results import Embeds, Result, Vector
 
 BATCH_ITEMS = 256
 BATCH_SECONDS = 0.5
@@ -33,6 +34,8 @@ class Filed:
         "new", "updated" and "unchanged" files are in the collection, on disk.
     cached : bool
         The vector was remembered, not computed.
+    duplicate_of : str
+        The id of the oldest item that was made of the same bytes, where that is another one.
     error : str
         Why it failed.
     """
@@ -40,18 +43,30 @@ class Filed:
     path: str
     status: Status
     cached: bool = False
+    duplicate_of: str = ""
     error: str = ""
 
 
 Report: TypeAlias = Callable[[Filed], None]
 
 
-def add_files(collection: Collection, source: Embeds, paths: Iterable[str], report: Report) -> None:
+def add_files(
+    collection: Collection,
+    source: Embeds,
+    paths: Iterable[str],
+    report: Report,
+    facts_of: FactsOf = no_facts,
+) -> None:
     """Add image files, each under its absolute path as id.
 
     A file whose path, size and time are those of its item is passed over
     unread; one with the same content counts as unchanged, too. Whatever was
-    embedded when an error or Ctrl-C stops the job is still committed.
+    embedded when an error or Ctrl-C stops the job is still committed. Memory
+    does not grow with the number of files.
+
+    Every item gets `width`, `height` and `format` as metadata, and a thumbnail
+    where the collection keeps them. The label and metadata of an item whose
+    file has changed stay, as far as `facts_of` has no others.
 
     Parameters
     ----------
@@ -62,6 +77,9 @@ def add_files(collection: Collection, source: Embeds, paths: Iterable[str], repo
         Read lazily.
     report : callable
         Called once for each file, when it is on disk or has failed.
+    facts_of : callable
+        Called for each path, in several threads: the label and metadata that
+        it shall have; what it raises is why that file fails.
 
     Raises
     ------
@@ -71,84 +89,111 @@ def add_files(collection: Collection, source: Embeds, paths: Iterable[str], repo
         When the collection cannot be written.
     """
     collection.require(source.fingerprint)
-    waiting: deque[_File] = deque()
-    batch = _Batch(collection, report)
+    filing = _Filing(collection, report)
     try:
-        for result in source.stream(_changed(collection, paths, waiting, report)):
-            file = waiting.popleft()
-            try:
-                item = file.item(result)
-            except PenultimateError as error:
-                report(Filed(file.path, "failed", error=str(error)))
-                continue
-            collection.require(result.fingerprint)  # a service can come back with another backbone
-            batch.add(item, Filed(file.path, file.status(result), result.cached))
+        for result in source.stream(filing.unknown(Sight(collection, source, facts_of).all(paths))):
+            filing.take(result)
     finally:
-        batch.commit()
+        filing.commit()
 
 
-class _File(NamedTuple):
-    """A file on its way through the source; its stamp was read before its bytes."""
-
-    path: str
-    id: str
-    stamp: FileStamp | None
-    known: Known | None
-
-    def item(self, result: Result) -> Item:
-        if result.embedding is None:
-            assert result.error is not None
-            raise result.error
-        return Item(self.id, result.embedding, result.digest or b"", self.stamp)
-
-    def status(self, result: Result) -> Status:
-        if self.known is None:
-            return "new"
-        return "unchanged" if self.known.digest == result.digest else "updated"
-
-
-def _changed(
-    collection: Collection, paths: Iterable[str], waiting: deque[_File], report: Report
-) -> Iterator[str]:
-    """The paths that need an embedding; each is put into `waiting` as it leaves."""
-    for path in paths:
-        id = os.path.abspath(path)  # noqa: PTH100 - a Path costs five times as much
-        stamp = _stamp(path)
-        known = collection.known(id) if stamp else None
-        if known and known.file == stamp:
-            report(Filed(path, "unchanged"))
-        else:
-            waiting.append(_File(path, id, stamp, known))
-            yield path
-
-
-def _stamp(path: str) -> FileStamp | None:
-    """None for a file that cannot be reached or stored under its name: that is said later."""
-    try:
-        path.encode()
-        return FileStamp.of(path)
-    except (OSError, ValueError):
-        return None
-
-
-class _Batch:
-    """Items waiting for their commit, which is when they are reported."""
+class _Filing:
+    """A job under way: files that are being embedded, and what waits for its commit."""
 
     def __init__(self, collection: Collection, report: Report) -> None:
         self._collection = collection
         self._report = report
-        self._waiting: list[tuple[Item, Filed]] = []
+        self._embedding: deque[Sighting] = deque()
+        self._items: list[tuple[Item, Filed]] = []
+        self._revisions: list[tuple[Revision, Filed]] = []
         self._committed = time.monotonic()
 
-    def add(self, item: Item, filed: Filed) -> None:
-        self._waiting.append((item, filed))
-        if len(self._waiting) >= BATCH_ITEMS or time.monotonic() - self._committed >= BATCH_SECONDS:
-            self.commit()
+    def unknown(self, sightings: Iterable[Sighting]) -> Iterator[str]:
+        """The files that must be embedded; what is to be done for the others is done as they pass."""
+        for sighting in sightings:
+            if sighting.error:
+                self._fail(sighting, sighting.error)
+            elif sighting.same_content:
+                self._keep(sighting)
+            elif sighting.vector is not None:
+                self._add(sighting, sighting.vector, sighting.digest, cached=True)
+            else:
+                self._embedding.append(sighting)
+                yield sighting.path
+
+    def take(self, result: Result) -> None:
+        """Take what came of the oldest file that is being embedded."""
+        sighting = self._embedding.popleft()
+        if result.embedding is None:
+            assert result.error is not None
+            self._fail(sighting, result.error)
+            return
+        self._collection.require(result.fingerprint)  # a service can come back with another backbone
+        self._add(sighting, result.embedding, result.digest, cached=result.cached)
 
     def commit(self) -> None:
-        batch, self._waiting = self._waiting, []  # a batch that cannot be written is not tried again
-        if batch:
-            self._collection.add(item for item, _ in batch)
+        """Write what waits, then report it. What cannot be written is not tried again."""
+        items, self._items = self._items, []
+        revisions, self._revisions = self._revisions, []
+        if items:
+            self._collection.add(item for item, _ in items)
+        if revisions:
+            self._collection.revise(revision for revision, _ in revisions)
         self._committed = time.monotonic()
-        for _, filed in batch:
+        for _, filed in revisions:
             self._report(filed)
+        for item, filed in items:
+            first = next(iter(self._collection.with_digest(item.digest)), item.id) if item.digest else item.id
+            self._report(filed if first == item.id else replace(filed, duplicate_of=first))
+
+    def _fail(self, sighting: Sighting, error: PenultimateError) -> None:
+        self._report(Filed(sighting.path, "failed", error=str(error)))
+
+    def _keep(self, sighting: Sighting) -> None:
+        """Leave the vector of an item as it is."""
+        revision, told = _revision(sighting), _says_more(sighting)
+        filed = Filed(sighting.path, "updated" if told else "unchanged")
+        if told or not sighting.stays:
+            self._revisions.append((revision, filed))
+            self._commit_when_due()
+        else:
+            self._report(filed)
+
+    def _add(self, sighting: Sighting, vector: Vector, digest: bytes | None, *, cached: bool) -> None:
+        try:
+            item = _item(sighting, vector, digest or b"")
+        except PenultimateError as error:
+            self._fail(sighting, error)
+            return
+        self._items.append((item, Filed(sighting.path, _status(sighting, item), cached)))
+        self._commit_when_due()
+
+    def _commit_when_due(self) -> None:
+        waiting = len(self._items) + len(self._revisions)
+        if waiting >= BATCH_ITEMS or time.monotonic() - self._committed >= BATCH_SECONDS:
+            self.commit()
+
+
+def _status(sighting: Sighting, item: Item) -> Status:
+    if sighting.known is None:
+        return "new"
+    return "unchanged" if sighting.known.digest == item.digest else "updated"
+
+
+def _item(sighting: Sighting, vector: Vector, digest: bytes) -> Item:
+    facts, picture, old = sighting.facts, sighting.picture, sighting.old
+    label = (old.label if old else None) if facts.label is KEEP else facts.label
+    metadata = merged({**(old.metadata if old else {}), **picture.facts}, facts.metadata)
+    return Item(sighting.id, vector, digest, sighting.stamp, label, metadata, picture.thumbnail)
+
+
+def _revision(sighting: Sighting) -> Revision:
+    return Revision(sighting.id, sighting.stamp, *sighting.facts)
+
+
+def _says_more(sighting: Sighting) -> bool:
+    """Whether the user's facts are not what the item has."""
+    old, facts = sighting.old, sighting.facts
+    if old is None:
+        return False
+    return facts.label not in (KEEP, old.label) or merged(old.metadata, facts.metadata) != old.metadata

@@ -161,13 +161,18 @@ def test_an_interrupted_job_keeps_what_was_embedded(
 ) -> None:
     """Ctrl-C in the middle of a batch; the next run does the rest only."""
     paths = photos(a="1000", b="0100", c="0010")
+    stream = source.stream
 
-    def interrupted() -> Iterator[str]:
-        yield from paths[:2]
-        raise KeyboardInterrupt
+    def interrupted(images: Iterable[ImageLike]) -> Iterator[Result]:
+        for number, result in enumerate(stream(images)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield result
 
+    source.stream = interrupted
     with pytest.raises(KeyboardInterrupt):
-        run(data, source, interrupted())
+        run(data, source, paths)
+    source.stream = stream
     source.asked.clear()
     assert statuses(run(data, source, paths)) == {"a": "unchanged", "b": "unchanged", "c": "new"}
     assert source.asked == ["c"]
@@ -221,13 +226,16 @@ def test_a_source_that_changes_its_backbone_is_stopped(
     """Before the job, and when a service comes back as another in the middle of it."""
     paths = photos(a="1000", b="0100")
 
-    def swapping() -> Iterator[str]:
-        yield paths[0]
-        source.fingerprint = OTHER
-        yield paths[1]
+    stream = source.stream
 
+    def swapping(images: Iterable[ImageLike]) -> Iterator[Result]:
+        for result in stream(images):
+            yield result
+            source.fingerprint = OTHER
+
+    source.stream = swapping
     with pytest.raises(FingerprintMismatch):
-        run(data, source, swapping())
+        run(data, source, paths)
     with pytest.raises(FingerprintMismatch):
         run(data, source, paths)
     with make(data) as collection:
