@@ -72,9 +72,15 @@ class Reader:
 
     def __init__(self, db: sqlite3.Connection, path: Path, dim: int) -> None:
         self.db, self._path, self._dim = db, path, dim
+        self._streams: list[sqlite3.Cursor] = []
 
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM items")[0])
+
+    def end(self) -> None:
+        """End the iterators that are left unread: while one is open, its moment is that of the connection."""
+        for stream in self._streams:
+            stream.close()
 
     def meta(self) -> Meta:
         """What all items share, as it is now."""
@@ -162,7 +168,7 @@ class Reader:
         """
         condition, values = _condition(where)
         query = f"SELECT {_ENTRY} FROM items WHERE number > ? AND {condition} ORDER BY number LIMIT ?"
-        rows = self.db.execute(query, (after, *values, limit))
+        rows = self._stream(query, after, *values, limit)
         while block := rows.fetchmany(_BLOCK):
             entries = [self._entry(row) for row in block]
             if vectors:
@@ -174,7 +180,7 @@ class Reader:
         """The items that were written after `since` and are still there, in the order they were written."""
         query = """SELECT number, id, vector, checksum FROM items LEFT JOIN vectors USING (number)
             WHERE number > ? ORDER BY number"""
-        rows = self.db.execute(query, (since.items,))
+        rows = self._stream(query, since.items)
         while block := rows.fetchmany(_BLOCK):
             numbers, ids, *_ = zip(*block, strict=True)
             vectors = np.empty((len(block), self._dim), np.float32)
@@ -206,6 +212,10 @@ class Reader:
 
     def _one(self, query: str, *values: object) -> Any:
         return self.db.execute(query, values).fetchone()
+
+    def _stream(self, query: str, *values: object) -> sqlite3.Cursor:
+        self._streams.append(self.db.execute(query, values))
+        return self._streams[-1]
 
     def _among(self, query: str, numbers: Sequence[int]) -> Iterator[Any]:
         chosen = "WHERE number IN (SELECT value FROM json_each(?))"

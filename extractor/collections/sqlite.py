@@ -79,14 +79,15 @@ class Database:
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
-        db = self._take()
+        db, kept = self._take(), False
         try:
             yield db
-        finally:
+            # After an error it is not used again: a traceback may hold a cursor, and with it an old moment.
             with self._lock:
                 kept = self._open and len(self._idle) < _SPARE_READERS
                 if kept:
                     self._idle.append(db)
+        finally:
             if not kept:
                 db.close()
 

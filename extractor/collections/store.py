@@ -143,7 +143,11 @@ class Store:
             When the file can only be read here, and was written meanwhile.
         """
         with self._database.reading() as db:
-            yield Reader(db, self._path, self.meta.dim)
+            reader = Reader(db, self._path, self.meta.dim)
+            try:
+                yield reader
+            finally:
+                reader.end()
 
     def put(self, items: Iterable[Item], *, replace: bool = True) -> list[str]:
         """Write items, all in one commit; each gets a new number.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from extractor.collections import reader as reading
 from extractor.collections import rows, schema, sqlite
 from extractor.collections.filters import Filter
 from extractor.collections.item import KEEP, FileStamp, Item
@@ -536,3 +537,32 @@ def test_checksums_tell_rows_apart() -> None:
     """Two rows that were exchanged have good bytes under the wrong number."""
     blob = os.urandom(16)
     assert schema.checksum(1, blob) != schema.checksum(2, blob)
+
+
+def test_an_iterator_that_is_left_unread_holds_nobody_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with its transaction; who reads next sees what was written since."""
+    monkeypatch.setattr(reading, "_BLOCK", 1)
+    store.put([item("a", 1, 0, 0, 0), item("b", 1, 0, 0, 0)])
+    with store.reading() as reader:
+        entries, blocks = reader.entries(), reader.written_since(Generation())
+        assert (next(entries).id, next(blocks).ids) == ("a", ["a"])
+    store.put([item("c", 1, 0, 0, 0)])
+    assert list(numbered(store)) == ["a", "b", "c"]
+    for rest in (entries, blocks):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            next(rest)
+
+
+def test_an_error_while_reading_holds_nobody_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although its traceback is kept, as a logger or debugger does."""
+    monkeypatch.setattr(reading, "_BLOCK", 1)
+    store.put([item("a", 1, 0, 0, 0), item("b", 1, 0, 0, 0)])
+    with store.writing() as db:
+        db.execute("DELETE FROM vectors WHERE number = 1")
+    with pytest.raises(DamagedFile) as kept, store.reading() as reader:
+        list(reader.entries(vectors=True))
+    store.put([item("a", 1, 0, 0, 0)])
+    assert list(numbered(store)) == ["b", "a"]
+    assert kept.value.__traceback__ is not None
