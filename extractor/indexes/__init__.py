@@ -1,13 +1,13 @@
-"""Nearest-neighbour indexes: rows of unit vectors, compared by their cosine.
+"""Nearest neighbours among unit vectors, compared by their cosine.
 
-An index numbers its rows and owns their unit length: vectors come in as the
-backbone gave them. Which id a row stands for is the collection's business.
-`ExactIndex` is the obvious implementation and the judge of every other one.
+Unit length has its owner here (`unit`): vectors come in as the backbone gave
+them. Which ids they have is the collection's business. Segments (`segments`,
+`kinds`) are what is searched; `exact` is the obvious way, and their judge.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,35 +33,6 @@ class Hits(NamedTuple):
 
     rows: Rows
     scores: NDArray[np.float64]
-
-
-class Index(Protocol):
-    """Rows of vectors that can be searched. Not safe for use by several threads at once."""
-
-    def __len__(self) -> int:
-        """The number of rows."""
-        ...
-
-    def add(self, vectors: ArrayLike) -> Rows:
-        """Add vectors of shape (n, dim), of any length but zero; return their row numbers.
-
-        Row numbers rise and are never used again.
-        """
-        ...
-
-    def remove(self, rows: ArrayLike) -> None:
-        """Remove rows; those that are not there are passed over."""
-        ...
-
-    def search(self, queries: ArrayLike, k: int) -> list[Hits]:
-        """For each query of shape (q, dim): the `k` best rows and all that tie with the last of them.
-
-        Raises
-        ------
-        InvalidArgument
-            When `k` is under 1, or a query has the wrong width or no direction.
-        """
-        ...
 
 
 def has_direction(vectors: ArrayLike) -> NDArray[np.bool_]:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractor.indexes.nearest import Mask, Places
-from extractor.indexes.threads import each, ranges
 from extractor.results import Vector
 
 Precision: TypeAlias = Literal["fp16", "sq8"]
@@ -23,7 +22,6 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 _untyped: Any = faiss  # its type hints leave out much, and some of what Python adds
 _TYPES = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}
-_LEAST = 512
 
 
 class Found(NamedTuple):
@@ -69,16 +67,11 @@ class Codec:
         codes: Bytes = self._quantizer.compute_codes(vectors)
         return codes
 
-    def decode(self, codes: Bytes) -> Vector:
-        """Vectors of shape (n, dim), on all cores."""
-        vectors = np.empty((len(codes), self.dim), np.float32)
-        codes = np.ascontiguousarray(codes)
-
-        def part(rows: slice) -> None:
-            of, to = codes[rows], vectors[rows]
-            self._quantizer.decode_c(faiss.swig_ptr(of), faiss.swig_ptr(to), len(of))
-
-        each(part, ranges(len(codes), _LEAST))
+    def decode(self, codes: Bytes, into: Vector | None = None) -> Vector:
+        """Vectors of shape (n, dim), in an array of that shape when one is given."""
+        vectors = np.empty((len(codes), self.dim), np.float32) if into is None else into
+        given = np.ascontiguousarray(codes)
+        self._quantizer.decode_c(faiss.swig_ptr(given), faiss.swig_ptr(vectors), len(given))
         return vectors
 
     def rounding(self, vectors: Vector, codes: Bytes) -> float:

@@ -30,7 +30,10 @@ class ExactIndex:
         return len(self._rows)
 
     def add(self, vectors: ArrayLike) -> Rows:
-        """See `Index.add`."""
+        """Add vectors of shape (n, dim), of any length but zero; return their row numbers.
+
+        Row numbers rise and are never used again.
+        """
         units = unit(vectors, self._dim)
         rows = np.arange(self._next, self._next + len(units), dtype=np.int64)
         self._units = np.concatenate([self._units, units])
@@ -39,12 +42,18 @@ class ExactIndex:
         return rows
 
     def remove(self, rows: ArrayLike) -> None:
-        """See `Index.remove`."""
+        """Remove rows; those that are not there are passed over."""
         kept = ~np.isin(self._rows, np.asarray(rows, np.int64))
         self._units, self._rows = self._units[kept], self._rows[kept]
 
     def search(self, queries: ArrayLike, k: int) -> list[Hits]:
-        """See `Index.search`."""
+        """For each query of shape (q, dim): the `k` best rows and all that tie with the last of them.
+
+        Raises
+        ------
+        InvalidArgument
+            When `k` is under 1, or a query has the wrong width or no direction.
+        """
         checked_k(k)
         return [best(self._rows, self._cosines(query), k) for query in unit(queries, self._dim)]
 

@@ -89,7 +89,10 @@ class Float16Segment:
         return None
 
     def _rows(self, places: Any) -> Vector:
-        return self._codec.decode(self._codes[places])
+        codes = self._codes[places]
+        units = np.empty((len(codes), self._codec.dim), np.float32)
+        each(lambda rows: self._codec.decode(codes[rows], units[rows]), ranges(len(codes), _LEAST))
+        return units
 
     def _alone(self, query: Vector, k: int, allowed: Selector | None) -> Places:
         kept = k + _SPARE

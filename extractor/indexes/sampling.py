@@ -9,7 +9,7 @@ import numpy as np
 
 from extractor.indexes.arriving import arriving
 from extractor.indexes.nearest import Nearest, Places
-from extractor.indexes.segments import Blocks, Segment
+from extractor.indexes.segments import Blocks
 from extractor.results import Vector
 
 NEIGHBOURS = 10
@@ -70,21 +70,6 @@ class Judge:
         return [
             found[found != own] for found, own in zip(self._nearest.found(), self.sample.places, strict=True)
         ]
-
-
-def recall(segment: Segment, queries: Vector, neighbours: Sequence[Places]) -> float:
-    """The share of the true neighbours that a segment names.
-
-    Parameters
-    ----------
-    segment : Segment
-    queries : float32 array of shape (q, dim)
-        Of length one; best some vectors of the segment itself.
-    neighbours : sequence of int64 arrays
-        For each query the numbers of its true nearest, itself left out.
-    """
-    named = segment.candidates(queries, NEIGHBOURS + 1)
-    return share([segment.numbers[places] for places in named], neighbours)
 
 
 def share(named: Sequence[Places], neighbours: Sequence[Places]) -> float:

@@ -16,7 +16,6 @@ from extractor.indexes import Hits, Rows, unit
 from extractor.indexes.exact import ExactIndex
 from extractor.indexes.kinds import KINDS, build, effective, load, save
 from extractor.indexes.nearest import Mask
-from extractor.indexes.sampling import recall
 from extractor.indexes.segments import Kind, Segment, scored
 from extractor.results import Vector
 
@@ -342,17 +341,6 @@ def test_an_approximate_segment_that_was_saved_answers_the_same(approximate: Seg
     queries = unit(clustered(20, 64, seed=1), 64)
     for one, other in zip(approximate.candidates(queries, 10), again.candidates(queries, 10), strict=True):
         assert sorted(one.tolist()) == sorted(other.tolist())
-
-
-def test_the_measured_recall_can_be_measured_again(approximate: Segment) -> None:
-    """By `recall`, on vectors of the segment, each without itself."""
-    units, asked = unit(APPROXIMATED, 64), np.arange(0, 12_000, 100)
-    true = [
-        hits.rows[hits.rows != own][:10]
-        for hits, own in zip(judged(APPROXIMATED, APPROXIMATED[asked], 11), asked, strict=True)
-    ]
-    assert recall(approximate, units[asked], true) == pytest.approx(approximate.recall, abs=0.03)
-    assert recall(segment_of("exact-fp16", APPROXIMATED), units[asked], true) == 1.0
 
 
 def test_few_vectors_are_never_approximated() -> None:
