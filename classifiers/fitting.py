@@ -106,6 +106,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         recipe = Recipe(self.kind, self.scale, self.seed, self.class_weight)
         labelled = Labelled.of(X, y, groups=groups, weights=sample_weight, class_weight=recipe.class_weight)
+        labelled = labelled.take(labelled.weights > 0)
         self.classes_ = np.unique(y)
         self.choice_ = choose(labelled, recipe)
         self.model_, converged = fit(labelled, recipe, self.choice_)
@@ -115,20 +116,25 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """The scores of rows of shape (n, dim): (n, classes), or (n,) for the second of two classes."""
-        scores = self.model_.scores(self._rows(X))
+        scores = self._fitted.scores(self._rows(X))
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """The probability of each class for rows of shape (n, dim): shape (n, classes)."""
-        return self.model_.probabilities(self._rows(X))
+        return self._fitted.probabilities(self._rows(X))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The label of each row of `X`, of shape (n, dim)."""
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        places = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[places]
         return labels
 
-    def _rows(self, X: ArrayLike) -> Any:
+    @property
+    def _fitted(self) -> Model:
         check_is_fitted(self)
+        return self.model_
+
+    def _rows(self, X: ArrayLike) -> Any:
         return validate_data(self, X, reset=False, dtype=np.float32)
 
 

@@ -122,8 +122,8 @@ def _encoded(y: ArrayLike, classes: Sequence[Any] | None) -> tuple[list[Any], Ta
     else:
         raise InvalidArgument(f"y must have one label for each row; its shape is {labels.shape}")
     if len(names) < 2:
-        found = repr(names[0]) if names else "none"
-        raise InvalidArgument(f"a classifier needs at least two classes; here there is only {found}")
+        found = f"1 class only, {names[0]!r}" if names else "none"
+        raise InvalidArgument(f"a classifier needs at least two classes; here there is {found}")
     return names, targets
 
 

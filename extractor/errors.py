@@ -25,7 +25,7 @@ class PenultimateError(Exception):
     """The base of every error raised on purpose."""
 
 
-class InvalidArgument(PenultimateError):
+class InvalidArgument(PenultimateError, ValueError):
     """A name, option, file or table cannot be used as given."""
 
 

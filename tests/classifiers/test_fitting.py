@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from classifiers import HeadClassifier, fit_head, tuning
 from classifiers.fitting import fit
@@ -203,8 +204,8 @@ def test_columns_that_never_change_do_no_harm() -> None:
         (np.eye(3), ["a", "b"], "X has 3 rows, and there are labels for 2"),
         (np.ones(3), ["a", "b", "c"], "must be a matrix"),
         ([[1.0], [np.nan], [np.inf]], ["a", "b", "b"], "2 rows of X, the first is row 1"),
-        (np.eye(3), ["a", "a", "a"], "two classes; here there is only 'a'"),
-        (np.empty((0, 3)), [], "here there is only none"),
+        (np.eye(3), ["a", "a", "a"], "two classes; here there is 1 class only, 'a'"),
+        (np.empty((0, 3)), [], "two classes; here there is none"),
     ],
 )
 def test_data_that_cannot_be_fitted_are_refused(X, y, says: str) -> None:
@@ -307,3 +308,25 @@ def test_weights_and_classes_that_do_not_fit_are_refused(options, says) -> None:
 
 def test_the_command_line_offers_every_kind() -> None:
     assert sorted(fitting_options.KINDS) == sorted([*KINDS, "auto"])
+
+
+CHOSEN_BY_FOLDS = (
+    "rows of a weight are dealt to the folds as one row, as in scikit-learn's own"
+)
+IN_FLOAT32 = "BLAS rounds the float32 kernel of few rows otherwise than that of many"
+
+
+def expected_failures(classifier: HeadClassifier) -> dict[str, str]:
+    failures = {"check_sample_weight_equivalence_on_dense_data": CHOSEN_BY_FOLDS}
+    if classifier.kind == "rbf-svm":
+        failures["check_methods_subset_invariance"] = IN_FLOAT32
+    return failures
+
+
+@parametrize_with_checks(
+    [HeadClassifier(kind=kind) for kind in ("logistic", "ridge", "rbf-svm")],
+    expected_failed_checks=expected_failures,
+)
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_accepts_the_classifier(estimator, check) -> None:
+    check(estimator)
