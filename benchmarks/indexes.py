@@ -96,7 +96,7 @@ def measure(kind: str, given: Stored, queries: Vector, true: list[Rows], scan: f
     print(
         f"{segment.kind}: built in {built:.1f} s, {segment.nbytes / GIB:.2f} GiB, opened in {opened:.2f} s\n"
         f"  one query {one * 1e3:.2f} ms: {one / scan:.3f} of a scan\n"
-        f"  {TOGETHER} together {many * 1e3:.2f} ms each: {many / one:.2f} of one, {many / scan:.3f} of a scan\n"
+        f"  {TOGETHER} together {many * 1e3:.2f} ms each: {many / one:.2f} of one, {many / scan:.3f} of it\n"
         f"  recall@{K} {right:.4f} by queries from outside, {segment.recall:.4f} when built; "
         f"peak memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB",
         flush=True,
