@@ -166,8 +166,8 @@ def _draw(target: Collection, groups: Sequence[Group], sheet: Path) -> None:
         Drawn(
             f"{number}: {len(group.members)} images, {'all of the same bytes' if group.exact else 'alike'}",
             [
-                tile(target, member.id, f"{member.score:.4f}{' same file' if member.exact else ''}")
-                for member in group.members[:SHEET_PICTURES]
+                tile(target, member.id, _note(member) if place else "first")
+                for place, member in enumerate(group.members[:SHEET_PICTURES])
             ],
         )
         for number, group in enumerate(groups[:SHEET_GROUPS], 1)
@@ -176,12 +176,13 @@ def _draw(target: Collection, groups: Sequence[Group], sheet: Path) -> None:
     draw(drawn, sheet, f"Duplicates in the collection {target.name}{shown}", _LEGEND)
 
 
+def _note(member: Member) -> str:
+    return f"{member.score:.4f}{' same file' if member.exact else ''}"
+
+
 def _draw_check(target: Collection, image: str, found: Sequence[Member], sheet: Path) -> None:
     from extractor.sheets import Row, Tile, neighbour_sheet
 
-    neighbours = [
-        tile(target, member.id, f"{member.score:.4f}{' same file' if member.exact else ''}")
-        for member in found[: 2 * SHEET_PICTURES]
-    ]
+    neighbours = [tile(target, member.id, _note(member)) for member in found[: 2 * SHEET_PICTURES]]
     neighbour_sheet([Row(Tile(image, image), neighbours)], sheet)
     click.echo(f"wrote {printable(sheet)}", err=True)

@@ -85,5 +85,5 @@ def _draw(target: Collection, found: Outliers, sheet: Path) -> None:
 
     tiles = [tile(target, image.id, f"{image.distance:.4f}") for image in found.images[:_DRAWN]]
     legend = f"Under each picture is its mean distance to the {found.k} nearest images."
-    group = Group(f"half of all images have less than {found.median:.4f}", tiles)
+    group = Group(f"Half of all images have less than {found.median:.4f}", tiles)
     draw([group], sheet, f"The oddest in the collection {target.name}", legend)

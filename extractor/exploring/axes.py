@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from extractor.exploring.pairs import TILE
 from extractor.exploring.rows import Rows
@@ -41,14 +41,28 @@ def principal_axes(rows: Rows, count: int, watch: Watch = unwatched) -> Axes:
     The same rows give the same axes: of each, the entry that is the largest is
     positive.
     """
-    mean, products = np.zeros(rows.dim), np.zeros((rows.dim, rows.dim))
-    for units in watch(rows.tiles(TILE), -(-len(rows) // TILE), "find axes", " tiles"):
-        wide = units.astype(np.float64) / len(rows)
+    tiles = watch(rows.tiles(TILE), -(-len(rows) // TILE), "find axes", " tiles")
+    find = _of_few if len(rows) < rows.dim else _of_many
+    mean, directions, variances = find(tiles, len(rows), rows.dim)
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
+    total = variances.sum() or 1.0  # all alike: nothing to explain
+    return Axes(mean, (directions * signs)[:, :count], variances[:count] / total)
+
+
+def _of_few(tiles: Iterable[Vector], _count: int, _dim: int) -> Axes:
+    """By the rows themselves, which are fewer than their covariances."""
+    units = np.concatenate(list(tiles)).astype(np.float64)
+    mean = units.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(units - mean, full_matrices=False)
+    return Axes(mean, directions.T, lengths**2)
+
+
+def _of_many(tiles: Iterable[Vector], count: int, dim: int) -> Axes:
+    """By the covariance matrix, a sum over all rows."""
+    mean, products = np.zeros(dim), np.zeros((dim, dim))
+    for units in tiles:
+        wide = units.astype(np.float64) / count
         mean += wide.sum(axis=0)
         products += wide.T @ units
-    covariance = products - np.outer(mean, mean)
-    first = max(rows.dim - count, 0)
-    values, directions = eigh(covariance, subset_by_index=[first, rows.dim - 1])
-    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(values))])
-    variance = np.trace(covariance) or 1.0  # all alike: nothing to explain
-    return Axes(mean, (directions * signs)[:, ::-1], values[::-1].clip(0) / variance)
+    variances, directions = np.linalg.eigh(products - np.outer(mean, mean))
+    return Axes(mean, directions[:, ::-1], variances[::-1].clip(0))

@@ -3,8 +3,10 @@
 The number of clusters, when nobody says it, is the one of the highest
 simplified silhouette (Hruschka, de Castro and Campello, "Evolutionary
 algorithms for clustering gene-expression data", 2004): the mean over the
-images of (b - a) / b, with a the distance to the image's own centre and b that
-to the next one. It is 1 where clusters are far apart and 0 where they overlap.
+images of (b - a) / max(a, b), with a the distance to the centre of its own
+cluster and b that to the next one. It is 1 where clusters are far apart and 0
+where they overlap. The own centre is taken without the image itself, which
+would draw it near: otherwise noise in many small clusters would look tidy.
 """
 
 from __future__ import annotations
@@ -163,9 +165,12 @@ def _silhouette(fitted: KMeans, sample: Vector) -> float:
     if distances.shape[1] < 2:
         return 0.0
     own, other = np.partition(distances, 1, axis=1)[:, :2].T
-    sizes = np.bincount(fitted.labels_, minlength=distances.shape[1])
-    worth = np.divide(other - own, other, out=np.zeros_like(own), where=other > 0)
-    return float(np.mean(worth * (sizes[fitted.labels_] > 1)))
+    sizes = np.bincount(fitted.labels_, minlength=distances.shape[1])[fitted.labels_]
+    shared = sizes > 1
+    own = own * sizes / np.maximum(sizes - 1, 1)  # to the centre of the others in its cluster
+    larger = np.maximum(own, other)
+    worth = np.divide(other - own, larger, out=np.zeros_like(own), where=shared & (larger > 0))
+    return float(worth.mean())
 
 
 def _nearest_centre(fitted: KMeans, points: Vector) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

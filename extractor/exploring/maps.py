@@ -66,6 +66,7 @@ def lay_out(rows: Rows, method: Method = "pca", most: int = MOST, watch: Watch =
     if method == "umap":
         return Layout(places, _umap(_projected(rows, _UMAP_AXES, places, watch)[0]), "UMAP")
     points, explained = _projected(rows, 2, places, watch)
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a single image has one axis
     return Layout(places, points, f"PCA: two directions, {explained:.0%} of the variance")
 
 
