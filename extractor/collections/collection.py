@@ -325,7 +325,7 @@ class Collection:
         with self._snapshots.reading() as (reader, snapshot):
             allowed = None if where is None else reader.numbers(where)
             found = search(snapshot, queries, k, partial(_units, reader, self.dim), allowed)
-            matches = [_matches(reader, hits, k, min_score) for hits in found]
+            matches = _matches(reader, found, k, min_score)
         self._upkeep.wake(snapshot)
         return matches
 
@@ -404,11 +404,17 @@ def _units(reader: Reader, dim: int, numbers: Iterable[int]) -> Vector:
         raise reader.damaged(error) from None
 
 
-def _matches(reader: Reader, hits: Hits, k: int, min_score: float | None) -> list[Match]:
-    good = hits.scores >= (-np.inf if min_score is None else min_score)
-    ids, scores = reader.ids(hits.rows[good]), hits.scores[good].tolist()
-    found = [Match(id, score) for id, score in zip(ids, scores, strict=True)]
-    return sorted(found, key=lambda match: (-match.score, match.id))[:k]
+def _matches(reader: Reader, found: list[Hits], k: int, min_score: float | None) -> list[list[Match]]:
+    numbers = np.unique(np.concatenate([np.empty(0, np.int64), *(hits.rows for hits in found)]))
+    ids = dict(zip(numbers.tolist(), reader.ids(numbers), strict=True))
+    least = -np.inf if min_score is None else min_score
+    return [_ordered(hits, ids, least)[:k] for hits in found]
+
+
+def _ordered(hits: Hits, ids: Mapping[int, str], least: float) -> list[Match]:
+    pairs = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
+    matches = [Match(ids[number], score) for number, score in pairs if score >= least]
+    return sorted(matches, key=lambda match: (-match.score, match.id))
 
 
 def _which(data: DataFolder) -> str:

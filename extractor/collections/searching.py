@@ -16,8 +16,10 @@ from extractor.results import Vector
 ReadUnits: TypeAlias = Callable[[Numbers], Vector]
 """Gives the unit vectors of numbers that are in the store."""
 
-FEW = 4096
-"""So many allowed places are all compared, whatever the kind of the segment."""
+FEW = 1024
+"""Of a kind that is not exact, so many allowed places are all compared."""
+
+EXACT = ("exact", "exact-fp16")
 
 _BLOCK = 1024
 
@@ -56,7 +58,8 @@ def _candidates(part: Part, queries: Vector, k: int, allowed: Numbers | None) ->
     if allowed is None and len(part) > k:
         return part.segment.candidates(queries, k, part.alive)
     places = part.among(part.segment.numbers if allowed is None else allowed)
-    if len(places) <= max(k, FEW):
+    few = 0 if part.segment.kind in EXACT else FEW
+    if len(places) <= max(k, few):
         return [places] * len(queries)
     mask = np.zeros(len(part.segment.numbers), np.bool_)
     mask[places] = True
