@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call
 from extractor.collections import Item
+from extractor.collections.pictures import NO_PICTURE, Picture
 from extractor.collections_service.shelf import Volume
 from extractor.collections_wire import messages as wire
 from extractor.collections_wire.values import Added
@@ -100,12 +101,12 @@ class _Draft:
         self._vector, self._digest = message.vector, message.digest
         self._label = message.label if message.HasField("label") else None
         self._metadata = message.metadata
-        self._thumbnail = b""
+        self._picture = NO_PICTURE
         self._embedded: Result | None = None
 
-    def embedded(self, result: Result, thumbnail: bytes) -> None:
+    def embedded(self, result: Result, picture: Picture) -> None:
         """Take what was made of the image, which is needed no more."""
-        self.image, self._embedded, self._thumbnail = None, result, thumbnail
+        self.image, self._embedded, self._picture = None, result, picture
         self.cached = result.cached
 
     def check(self, dim: int) -> None:
@@ -131,8 +132,9 @@ class _Draft:
         return self._made(wire.unpack_vector(self._vector, dim))
 
     def _made(self, vector: Vector) -> Item:
-        metadata = wire.unpack_metadata(self._metadata)
-        return Item(self.id, vector, self._digest, None, self._label, metadata, self._thumbnail)
+        facts, thumbnail = self._picture
+        metadata = {**facts, **wire.unpack_metadata(self._metadata)}
+        return Item(self.id, vector, self._digest, None, self._label, metadata, thumbnail)
 
     def refuse(self, name: str) -> None:
         """There is an item of that id, and it shall stay."""
@@ -153,9 +155,9 @@ async def _embed(volume: Volume, embedder: Submits, drafts: Sequence[_Draft], ca
     results = await Submission(embedder, images, call.deadline).results()
     call.answered(results)
     good = [image if result.ok else b"" for image, result in zip(images, results, strict=True)]
-    thumbnails = await volume.thumbnails(good, embedder.limits)
-    for draft, result, small in zip(drafts, results, thumbnails, strict=True):
-        draft.embedded(result, small)
+    pictures = await volume.look_at(good, embedder.limits)
+    for draft, result, picture in zip(drafts, results, pictures, strict=True):
+        draft.embedded(result, picture)
 
 
 def _commit(volume: Volume, drafts: Sequence[_Draft], replace: bool) -> Awaitable[object]:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 from extractor.collections import Collection
 from extractor.collections.collection import names
 from extractor.collections.dropping import drop
+from extractor.collections.pictures import Picture, look_at
 from extractor.collections.store import store_path
 from extractor.collections_service.threads import Threads
 from extractor.collections_service.writing import Writer
 from extractor.errors import Unavailable
 from extractor.settings import DataFolder, Limits, cores
-from extractor.thumbnails import thumbnail
 
 T = TypeVar("T")
 
@@ -78,11 +78,10 @@ class Volume:
         """
         return await self._use(self._reading, work)
 
-    async def thumbnails(self, images: Sequence[bytes], limits: Limits) -> list[bytes]:
-        """A thumbnail of each image, as this collection keeps them; empty for none, and of no image."""
-        if not (side := self.collection.thumbnails):
-            return [b""] * len(images)
-        work = [self._reading.run(partial(thumbnail, image, side, limits)) for image in images]
+    async def look_at(self, images: Sequence[bytes], limits: Limits) -> list[Picture]:
+        """Size, format and thumbnail of each image, as this collection keeps them; nothing of no image."""
+        side = self.collection.thumbnails
+        work = [self._reading.run(partial(look_at, image, side, limits)) for image in images]
         return await asyncio.gather(*work)
 
     async def _write(self, work: Callable[[Collection], Any]) -> Any:

@@ -312,8 +312,9 @@ def test_items_are_labelled_changed_and_listed(colours: Any) -> None:
     assert colours.set(["green"], label=None, metadata={"hex": None, "nested": {"a": [1]}}) == 1
     listed = {item.id: item for item in colours.items()}
     assert list(listed) == ["red", "green", "blue", *(f"n{number}" for number in range(600))]
-    assert (listed["red"].label, listed["red"].metadata) == ("warm", {"hex": "f00"})
-    assert (listed["green"].label, listed["green"].metadata) == (None, {"nested": {"a": [1]}})
+    facts = {"width": 4, "height": 4, "format": "PNG"}
+    assert (listed["red"].label, listed["red"].metadata) == ("warm", facts | {"hex": "f00"})
+    assert (listed["green"].label, listed["green"].metadata) == (None, facts | {"nested": {"a": [1]}})
     some = list(colours.items(where="number >= 598", vectors=True))
     assert [item.id for item in some] == ["n598", "n599"]
     np.testing.assert_array_equal(some[1].vector, [1, 599, 0])
@@ -325,8 +326,8 @@ def test_items_are_labelled_changed_and_listed(colours: Any) -> None:
         list(colours.items(where="number >"))
 
 
-def test_a_thumbnail_is_kept_of_each_image(client: Any) -> None:
-    """Of the longer side that was asked for, or none."""
+def test_size_format_and_a_thumbnail_are_kept_of_each_image(client: Any) -> None:
+    """The thumbnail is of the longer side that was asked for, or there is none."""
     stream = io.BytesIO()
     Image.new("RGB", (400, 200), (200, 10, 10)).save(stream, "PNG")
     for name, thumbnails, size in (("usual", None, (128, 64)), ("small", 20, (20, 10)), ("none", 0, None)):
@@ -336,3 +337,6 @@ def test_a_thumbnail_is_kept_of_each_image(client: Any) -> None:
         thumbnail = collection.get("wide").thumbnail
         assert (Image.open(io.BytesIO(thumbnail)).size if thumbnail else None) == size
         assert collection.get("vector").thumbnail == b""
+        assert collection.get("wide").metadata == {"width": 400, "height": 200, "format": "PNG"}
+        collection.add([NewItem("wide", stream.getvalue(), metadata={"width": "wide"})])
+        assert collection.get("wide").metadata["width"] == "wide"  # the caller knows best
