@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from contextlib import suppress
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from extractor.cli.main import SOME_FAILED
+from extractor.cli.facts import facts_from, facts_options
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
-from extractor.cli.progress import progress
+from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
+from extractor.cli.progress import counting
+from extractor.errors import InvalidArgument, PenultimateError
 from extractor.settings import DataFolder, checked_name
 from extractor.text import printable
 
@@ -19,12 +25,17 @@ if TYPE_CHECKING:
     from extractor.collections import Collection, Filed
     from extractor.results import Embeds
 
+KINDS = ("auto", "exact", "exact-fp16", "ivf", "hnsw")
+MAX_THUMBNAIL = 512
+
 
 @click.command(
     epilog="""\b
 Examples:
   penultimate index holiday ~/Pictures/2024
-  penultimate index flowers 'data/**/*.jpg' extra.png
+  penultimate index flowers 'data/**/*.jpg' extra.png --label-from-folder
+  penultimate index flowers data --prune --report outcome.csv
+  penultimate index flowers --retry-failed outcome.csv
   find . -name '*.jpg' | penultimate index flowers -
 
 \b
@@ -32,19 +43,49 @@ Exit codes: 0 all are in the collection, 3 some failed (listed), 1 none could be
 """
 )
 @click.argument("collection")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@facts_options
+@click.option(
+    "--thumbnails",
+    type=click.IntRange(0, MAX_THUMBNAIL),
+    metavar="N",
+    help="Pixels of the thumbnails to keep, 0 for none; chosen when the collection is made. [default: 128]",
+)
+@click.option(
+    "--index",
+    "kind",
+    type=click.Choice(KINDS),
+    help="The kind of index; chosen when the collection is made. [default: auto, by its size]",
+)
+@click.option("--prune", is_flag=True, help="Remove the items under PATH whose files are gone.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what became of each image: FILE.csv or FILE.json.",
+)
+@click.option(
+    "--retry-failed",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="REPORT",
+    help="Only the images that failed as this report says, in place of PATH.",
+)
 @source_options
 @data_option
 @json_option
 def command(
     collection: str,
     paths: tuple[str, ...],
+    label: str | None,
+    label_from_folder: bool,
+    metadata: tuple[str, ...],
+    thumbnails: int | None,
+    kind: str | None,
+    prune: bool,
+    report: Path | None,
+    retry_failed: Path | None,
     data: DataFolder,
     as_json: bool,
-    backbone: str,
-    server: str | None,
-    provider: str,
-    precision: str,
+    **source: Any,
 ) -> int:
     """Add images to COLLECTION, which is made when it is not there.
 
@@ -57,27 +98,46 @@ def command(
     files of the same path, size and time are passed over unread, changed ones
     are replaced.
     """
-    from extractor.collections import Collection
-    from extractor.sources import find
-
+    if report:
+        checked_suffix(report)
     own = _backbone(data, checked_name("collection", collection))
-    files = list(find(paths))
+    facts_of = facts_from(label, label_from_folder, metadata)
+    files = _files(paths, retry_failed)
+    tally, begun = Tally(keep=as_json), time.monotonic()
     with (
-        open_source(data, backbone, server, provider, precision, own=own) as source,
-        Collection.open_or_create(
-            data,
-            collection,
-            fingerprint=source.fingerprint,
-            dim=source.dim,
-            backbone=backbone_of(source),
-        ) as target,
+        _opened(data, collection, source, own, thumbnails, kind) as (target, embeds),
+        reporting(report) as row,
     ):
-        filed = _add(target, source, files)
-        summary = _summary(filed, target)
+        job = _Job(target, tally, row)
+        with job.told(paths if not retry_failed else ()):
+            from extractor.collections import add_files
+
+            add_files(target, embeds, files, job.take, facts_of)
+        pruned = _prune(target, [path for path in paths if path not in job.barren]) if prune else 0
+        if tally.new or tally.updated or pruned:
+            _build(target)
+        summary = _summary(tally, target, pruned, time.monotonic() - begun)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
-    _report(summary)
-    return _exit_code(summary)
+    _say(summary, tally)
+    return tally.exit_code
+
+
+def _files(paths: tuple[str, ...], retry_failed: Path | None) -> Iterable[str]:
+    """The images, lazily; one of them is found now, so that an empty folder is said before all else."""
+    from extractor.sources import find
+
+    if bool(paths) == bool(retry_failed):
+        raise click.UsageError("name PATHs, or a report with --retry-failed, and not both")
+    if not retry_failed:
+        files = find(paths)
+        return chain([next(files)], files)
+    failed = failed_in(retry_failed)
+    first = next(failed, None)
+    if first is None:
+        click.echo(f"nothing failed, as {retry_failed} says", err=True)
+        return []
+    return chain([first], failed)
 
 
 def _backbone(data: DataFolder, name: str) -> str | None:
@@ -90,55 +150,138 @@ def _backbone(data: DataFolder, name: str) -> str | None:
     return None
 
 
-def _add(target: Collection, source: Embeds, files: list[str]) -> list[Filed]:
-    """Add the files; when something stops that, say what was kept."""
-    from extractor.collections import add_files
+@contextmanager
+def _opened(
+    data: DataFolder,
+    name: str,
+    source: dict[str, Any],
+    own: str | None,
+    thumbnails: int | None,
+    kind: str | None,
+) -> Iterator[tuple[Collection, Embeds]]:
+    """The collection, made when it is not there, and what embeds for it."""
+    from extractor.collections import Collection
+    from extractor.collections.schema import DEFAULT_THUMBNAILS
 
-    filed: list[Filed] = []
-    try:
-        add_files(target, source, progress(files, len(files), "index"), filed.append)
-    except BaseException:
-        click.echo(
-            f"Stopped after {len(filed)} of {len(files)} images; what was added is kept in the collection "
-            f"{target.name!r}. Run the same again to go on.",
-            err=True,
+    with (
+        open_source(data, **source, own=own) as embeds,
+        Collection.open_or_create(
+            data,
+            name,
+            fingerprint=embeds.fingerprint,
+            dim=embeds.dim,
+            backbone=backbone_of(embeds),
+            thumbnails=DEFAULT_THUMBNAILS if thumbnails is None else thumbnails,
+            settings={"kind": kind} if kind else {},
+        ) as target,
+    ):
+        _check_choices(target, thumbnails, kind)
+        yield target, embeds
+
+
+def _check_choices(target: Collection, thumbnails: int | None, kind: str | None) -> None:
+    """Refuse what was chosen otherwise when the collection was made."""
+    if thumbnails not in (None, target.thumbnails):
+        raise InvalidArgument(
+            f"the collection {target.name!r} was made with --thumbnails {target.thumbnails}: leave the "
+            "option out, or index into a collection of another name"
         )
-        raise
-    return filed
+    if kind and kind != (there := target.info().settings.get("kind", "auto")):
+        raise InvalidArgument(
+            f"the index of the collection {target.name!r} is {there}: leave --index out, or change it with "
+            f"`penultimate collections reindex {target.name} --kind {kind}`"
+        )
 
 
-def _summary(filed: list[Filed], target: Collection) -> dict[str, Any]:
-    counts = Counter(file.status for file in filed)
+class _Job:
+    """One run: what became of the images goes to the counts, the report and the screen.
+
+    Attributes
+    ----------
+    barren : set of str
+        Paths that failed as they were named.
+    """
+
+    def __init__(self, target: Collection, tally: Tally, row: Callable[[Filed], None]) -> None:
+        self._target, self._tally, self._row = target, tally, row
+        self._step: Callable[[], object] = lambda: None
+        self._named: tuple[str, ...] = ()
+        self.barren: set[str] = set()
+
+    @contextmanager
+    def told(self, paths: tuple[str, ...]) -> Iterator[None]:
+        """Show how far it is; when something stops it, say what was kept."""
+        from extractor.sources import find
+
+        self._named = paths
+        known = bool(paths) and "-" not in paths  # a list on standard input cannot be read twice
+        try:
+            with counting("index", (lambda: sum(1 for _ in find(paths))) if known else None) as self._step:
+                yield
+        except BaseException:
+            click.echo(
+                f"Stopped after {self._tally.images} images; what was added is kept in the collection "
+                f"{self._target.name!r}. Run the same again to go on.",
+                err=True,
+            )
+            raise
+
+    def take(self, filed: Filed) -> None:
+        """Take one image that is done."""
+        self._tally.add(filed)
+        self._row(filed)
+        self._step()
+        if filed.status == "failed":
+            from tqdm import tqdm
+
+            tqdm.write(f"failed: {printable(filed.path)}: {printable(filed.error)}", file=sys.stderr)
+            if filed.path in self._named:
+                self.barren.add(filed.path)
+
+
+def _prune(target: Collection, paths: Iterable[str]) -> int:
+    from extractor.collections.pruning import prune
+
+    return prune(target, paths)
+
+
+def _build(target: Collection) -> None:
+    """Build what a search would have to wait for; without it searches are slower, and right."""
+    from extractor.collections.compaction import TAIL
+
+    if len(target) < TAIL:
+        return
+    try:
+        target.compact()
+    except PenultimateError as error:
+        click.echo(f"the index is built at the next search: {printable(error)}", err=True)
+
+
+def _summary(tally: Tally, target: Collection, pruned: int, seconds: float) -> dict[str, Any]:
     return {
         "collection": target.name,
         "items": len(target),
-        "images": len(filed),
-        "new": counts["new"],
-        "updated": counts["updated"],
-        "unchanged": counts["unchanged"],
-        "cached": sum(file.cached for file in filed),
-        "failed": [
-            {"id": printable(file.path), "error": printable(file.error)}
-            for file in filed
-            if file.status == "failed"
-        ],
+        "images": tally.images,
+        "new": tally.new,
+        "updated": tally.updated,
+        "unchanged": tally.unchanged,
+        "cached": tally.cached,
+        "duplicates": tally.duplicates,
+        "pruned": pruned,
+        "failed": tally.failures,
+        "index": target.info().index.reason,
+        "seconds": round(seconds, 3),
     }
 
 
-def _report(summary: dict[str, Any]) -> None:
-    for failure in summary["failed"]:
-        click.echo(f"failed: {failure['id']}: {failure['error']}", err=True)
+def _say(summary: dict[str, Any], tally: Tally) -> None:
+    rate = summary["images"] / max(summary["seconds"], 1e-9)
     click.echo(
         "{images} images: {new} new, {updated} updated, {unchanged} unchanged, {lost} failed "
-        "({cached} vectors were remembered); the collection {collection!r} holds {items}".format(
-            lost=len(summary["failed"]), **summary
+        "({cached} vectors were remembered, {duplicates} images have the content of another), "
+        "{pruned} items of files that are gone removed, in {seconds:.1f} s ({rate:.0f} images/s); "
+        "the collection {collection!r} holds {items}, index {index}".format(
+            lost=tally.failed, rate=rate, **summary
         ),
         err=True,
     )
-
-
-def _exit_code(summary: dict[str, Any]) -> int:
-    failed = len(summary["failed"])
-    if not failed:
-        return 0
-    return SOME_FAILED if failed < summary["images"] else 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -18,3 +20,27 @@ def progress(items: Iterable[T], total: int, doing: str, unit: str = " images") 
 
     pause = 0.2 if sys.stderr.isatty() else 10.0
     yield from tqdm(items, doing, total, unit=unit, delay=1.0, mininterval=pause, maxinterval=2 * pause)
+
+
+@contextmanager
+def counting(doing: str, count: Callable[[], int] | None = None) -> Iterator[Callable[[], object]]:
+    """A bar that is moved by hand, one image at a time.
+
+    Parameters
+    ----------
+    doing : str
+    count : callable, optional
+        How many there are; found out beside the work, and shown from then on.
+    """
+    from tqdm import tqdm
+
+    pause = 0.2 if sys.stderr.isatty() else 10.0
+    with tqdm(desc=doing, unit=" images", delay=1.0, mininterval=pause, maxinterval=2 * pause) as bar:
+        if count:
+            threading.Thread(target=_set_total, args=(bar, count), name="count", daemon=True).start()
+        yield bar.update
+
+
+def _set_total(bar: Any, count: Callable[[], int]) -> None:
+    with suppress(Exception):  # who does the work says what is wrong
+        bar.total = count()

@@ -1,0 +1,138 @@
+"""What became of each image of a job: counted, written to a report, and read again to try once more."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from extractor.cli.main import SOME_FAILED
+from extractor.errors import InvalidArgument
+from extractor.folders import publishing, refusals
+from extractor.text import printable
+
+if TYPE_CHECKING:
+    from extractor.collections import Filed
+
+SUFFIXES = (".csv", ".json")
+COLUMNS = ("path", "status", "cached", "duplicate_of", "error")
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many images came to each end.
+
+    Attributes
+    ----------
+    keep : bool
+        Whether failures are kept one by one, too.
+    """
+
+    keep: bool = False
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    cached: int = 0
+    duplicates: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """All of them."""
+        return self.new + self.updated + self.unchanged + self.failed
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command that did nothing else."""
+        if not self.failed:
+            return 0
+        return SOME_FAILED if self.failed < self.images else 1
+
+    def add(self, filed: Filed) -> None:
+        """Count one."""
+        setattr(self, filed.status, getattr(self, filed.status) + 1)
+        self.cached += filed.cached
+        self.duplicates += bool(filed.duplicate_of)
+        if self.keep and filed.status == "failed":
+            self.failures.append({"id": printable(filed.path), "error": printable(filed.error)})
+
+
+def checked_suffix(path: Path) -> Path:
+    """Return `path` when a report can be written there, else raise InvalidArgument."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InvalidArgument(f"a report is written as {' or '.join(SUFFIXES)}, not {path.name!r}")
+    return path
+
+
+@contextmanager
+def reporting(path: Path | None) -> Iterator[Callable[[Filed], None]]:
+    """Write a row for each image; the file appears, whole, when the block ends without an error.
+
+    Raises
+    ------
+    InvalidArgument
+        When the place cannot be written.
+    """
+    if path is None:
+        yield lambda _: None
+        return
+    with ExitStack() as stack:
+        with refusals(path, "--report"):
+            draft = stack.enter_context(publishing(path))
+            stream = stack.enter_context(draft.open("w", newline="", errors="surrogateescape"))
+        writer = stack.enter_context((_csv if path.suffix.lower() == ".csv" else _json)(stream))
+        yield lambda filed: writer(_row(filed))
+
+
+def failed_in(report: Path) -> Iterator[str]:
+    """The paths that failed, as a report says.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is no report.
+    """
+    checked_suffix(report)
+    try:
+        with report.open(newline="", errors="surrogateescape") as stream:
+            rows = csv.DictReader(stream) if report.suffix.lower() == ".csv" else json.load(stream)
+            for row in rows:
+                if row["status"] == "failed":
+                    yield row["path"]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is not what --report writes"
+        raise InvalidArgument(f"the report {report} cannot be read: {reason}") from error
+
+
+def _row(filed: Filed) -> dict[str, Any]:
+    path = os.path.abspath(filed.path)  # noqa: PTH100 - for every image of a large job
+    return dict(
+        zip(COLUMNS, (path, filed.status, filed.cached, filed.duplicate_of, filed.error), strict=True)
+    )
+
+
+@contextmanager
+def _csv(stream: TextIO) -> Iterator[Callable[[dict[str, Any]], None]]:
+    writer = csv.DictWriter(stream, COLUMNS)
+    writer.writeheader()
+    yield lambda row: writer.writerow({**row, "cached": int(row["cached"])}) and None
+
+
+@contextmanager
+def _json(stream: TextIO) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A list of objects, one a line."""
+    before = "[\n"
+
+    def write(row: dict[str, Any]) -> None:
+        nonlocal before
+        stream.write(before + json.dumps(row))
+        before = ",\n"
+
+    yield write
+    stream.write("\n]\n" if before == ",\n" else "[]\n")
