@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 class Codec:
-    """Turns vectors into codes and back.
+    """Turns vectors into codes, and compares codes with a query.
 
     Parameters
     ----------
@@ -67,18 +67,6 @@ class Codec:
         codes: Bytes = self._quantizer.compute_codes(vectors)
         return codes
 
-    def decode(self, codes: Bytes, into: Vector | None = None) -> Vector:
-        """Vectors of shape (n, dim), in an array of that shape when one is given."""
-        vectors = np.empty((len(codes), self.dim), np.float32) if into is None else into
-        given = np.ascontiguousarray(codes)
-        self._quantizer.decode_c(faiss.swig_ptr(given), faiss.swig_ptr(vectors), len(given))
-        return vectors
-
-    def rounding(self, vectors: Vector, codes: Bytes) -> float:
-        """The longest difference between a vector and what its code keeps of it."""
-        lost = vectors - self.decode(codes)
-        return float(np.sqrt(np.einsum("ij,ij->i", lost, lost, dtype=np.float64)).max(initial=0.0))
-
     def scan(
         self, query: Vector, parts: Iterable[tuple[Bytes, Places]], k: int, allowed: Selector | None
     ) -> Found:
@@ -88,7 +76,7 @@ class Codec:
         ----------
         query : float32 array of shape (dim,)
         parts : iterable of (codes, places)
-            Of shapes (n, size) and (n,), in rows without gaps.
+            Of shapes (n, size) and (n,), without gaps in memory.
         k : int
         allowed : Selector or None
             The places that may be found.

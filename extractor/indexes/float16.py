@@ -7,21 +7,35 @@ within this bound are candidates, so none is lost.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extractor.indexes import Rows
 from extractor.indexes.arriving import numbered
-from extractor.indexes.codes import Bytes, Codec, Found, Selector
+from extractor.indexes.codes import Codec, Found, Selector
 from extractor.indexes.files import Reader, Writer
 from extractor.indexes.nearest import Mask, Places, compare, is_sparse, near, slack
 from extractor.indexes.segments import Blocks, Kind
 from extractor.indexes.threads import each, ranges
 from extractor.results import Vector
 
-_TOGETHER = 4
-"""From so many queries on, decoding once for all of them and one matrix product are quicker."""
+Halves: TypeAlias = NDArray[np.float16]
+
+_TOGETHER = 10
+"""From so many queries on, widening once for all of them and one matrix product are quicker."""
+
+_SCALE = 2.0**14
+"""No value of a unit vector gets too large by it, and next to none too small for a full fraction."""
+
+_WIDENED = 2.0**-112
+"""How much too small a 16-bit float is when its bits are used as those of a 32-bit float: the exponent's
+zero lies elsewhere. The queries make up for it."""
+
+_BITS = np.array(0x8FFFE000, np.uint32).view(np.int32)
+
+_IN_CACHE = 512
 
 _SPARE = 32
 _LEAST = 1024
@@ -33,66 +47,72 @@ class Float16Segment:
     Parameters
     ----------
     numbers : int64 array of shape (n,)
-    codes : uint8 array of shape (n, 2 * dim)
-        May be mapped from a file.
+    halves : float16 array of shape (n, dim)
+        The vectors times `_SCALE`; may be mapped from a file.
     rounding : float
-        See `Codec.rounding`.
+        The longest difference between a vector and what is kept of it.
     """
 
     kind: Kind = "exact-fp16"
     recall = 1.0
 
-    def __init__(self, numbers: Rows, codes: Bytes, rounding: float) -> None:
+    def __init__(self, numbers: Rows, halves: Halves, rounding: float) -> None:
         self.numbers = numbers
-        self._codes, self._rounding = codes, rounding
-        self._codec = Codec(codes.shape[1] // 2, "fp16")
-        self._slack = slack(self._codec.dim, rounding)
+        self._halves, self._rounding = halves, rounding
+        self._codec = Codec(halves.shape[1], "fp16")
+        self._slack = slack(halves.shape[1], rounding)
         self._places = np.arange(len(numbers))
 
     @classmethod
     def build(cls, dim: int, blocks: Blocks, count: int) -> Float16Segment:
         """See `kinds.build`."""
-        codec, rounding = Codec(dim, "fp16"), 0.0
-        numbers, codes = np.empty(count, np.int64), np.empty((count, codec.size), np.uint8)
+        numbers, halves, rounding = np.empty(count, np.int64), np.empty((count, dim), np.float16), 0.0
         for places, units in numbered(blocks, dim, count, numbers):
-            codes[places] = codec.encode(units)
-            rounding = max(rounding, codec.rounding(units, codes[places]))
-        return cls(numbers, codes, rounding)
+            halves[places] = units * np.float32(_SCALE)
+            lost = units - halves[places].astype(np.float32) / np.float32(_SCALE)
+            rounding = max(rounding, float(np.sqrt(np.einsum("ij,ij->i", lost, lost).max())))
+        return cls(numbers, halves, rounding)
 
     @classmethod
     def read(cls, files: Reader) -> Float16Segment:
         """See `kinds.load`."""
-        return cls(files.array("numbers"), files.array("codes"), files.facts["rounding"])
+        return cls(files.array("numbers"), files.array("halves"), files.facts["rounding"])
 
     def write(self, files: Writer) -> dict[str, Any]:
         """See `Segment.write`."""
         files.array("numbers", self.numbers)
-        files.array("codes", self._codes)
+        files.array("halves", self._halves)
         return {"rounding": self._rounding}
 
     @property
     def nbytes(self) -> int:
         """See `Segment.nbytes`."""
-        return self.numbers.nbytes + self._places.nbytes + self._codes.nbytes
+        return self.numbers.nbytes + self._places.nbytes + self._halves.nbytes
 
     def candidates(self, queries: Vector, k: int, allowed: Mask | None = None) -> list[Places]:
         """See `Segment.candidates`."""
         if len(queries) >= _TOGETHER or (allowed is not None and is_sparse(allowed)):
-            return compare(
-                queries, k, self._rows, len(self.numbers), slack=self._slack, allowed=allowed, block=4096
-            )
+            scaled = queries * np.float32(1 / (_SCALE * _WIDENED))
+            return compare(scaled, k, self._rows, len(self.numbers), slack=self._slack, allowed=allowed)
         selector = Selector.of(allowed)
-        return [self._alone(query, k, selector) for query in queries]
+        return [self._alone(query, k, selector) for query in queries * np.float32(1 / _SCALE)]
 
     def units(self, places: Places) -> Vector | None:  # noqa: ARG002
         """See `Segment.units`."""
         return None
 
     def _rows(self, places: Any) -> Vector:
-        codes = self._codes[places]
-        units = np.empty((len(codes), self._codec.dim), np.float32)
-        each(lambda rows: self._codec.decode(codes[rows], units[rows]), ranges(len(codes), _LEAST))
-        return units
+        """The vectors, times `_SCALE` and `_WIDENED`."""
+        halves = self._halves[places].view(np.int16)
+        widened = np.empty(halves.shape, np.int32)
+
+        def part(rows: slice) -> None:
+            for start in range(rows.start, rows.stop, _IN_CACHE):
+                of = slice(start, min(start + _IN_CACHE, rows.stop))
+                _widen(halves[of], widened[of])
+
+        each(part, ranges(len(halves), _LEAST))
+        return widened.view(np.float32)
 
     def _alone(self, query: Vector, k: int, allowed: Selector | None) -> Places:
         kept = k + _SPARE
@@ -109,7 +129,19 @@ class Float16Segment:
             kept *= 8
 
     def _scan(self, query: Vector, k: int, allowed: Selector | None) -> list[Found]:
+        codes = self._halves.view(np.uint8)
+
         def part(rows: slice) -> Found:
-            return self._codec.scan(query, [(self._codes[rows], self._places[rows])], k, allowed)
+            return self._codec.scan(query, [(codes[rows], self._places[rows])], k, allowed)
 
         return each(part, ranges(len(self.numbers), _LEAST))
+
+
+def _widen(halves: NDArray[np.int16], into: NDArray[np.int32]) -> None:
+    """Move sign, exponent and fraction to where a 32-bit float has them; the sign comes along by itself.
+
+    Three passes in the cache take a third of the time of NumPy's or FAISS's conversion.
+    """
+    np.copyto(into, halves)
+    np.left_shift(into, 13, out=into)
+    np.bitwise_and(into, _BITS, out=into)

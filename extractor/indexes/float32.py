@@ -13,8 +13,6 @@ from extractor.indexes.nearest import Mask, Places, compare, slack
 from extractor.indexes.segments import Blocks, Kind
 from extractor.results import Vector
 
-_TOGETHER = 8192
-
 
 class Float32Segment:
     """Unit vectors in float32; see `Segment`.
@@ -61,16 +59,7 @@ class Float32Segment:
     def candidates(self, queries: Vector, k: int, allowed: Mask | None = None) -> list[Places]:
         """See `Segment.candidates`."""
         count = len(self.numbers)
-        block = count if len(queries) == 1 else _TOGETHER  # one product for one query: nothing is quicker
-        return compare(
-            queries,
-            k,
-            self._units.__getitem__,
-            count,
-            slack=self._slack,
-            allowed=allowed,
-            block=max(1, block),
-        )
+        return compare(queries, k, self._units.__getitem__, count, slack=self._slack, allowed=allowed)
 
     def units(self, places: Places) -> Vector | None:
         """See `Segment.units`."""

@@ -17,7 +17,11 @@ Mask: TypeAlias = NDArray[np.bool_]
 _SPARSE = 8
 """Picking vectors out pays when less than one in so many is allowed."""
 
-_PICKED = 4096
+_BLOCK = 2048
+"""Places that several queries are compared with at a time: few enough to stay in the cache."""
+
+_ALONE = 4
+"""Fewer queries are quicker one by one."""
 
 
 def slack(dim: int, rounding: float = 0.0) -> float:
@@ -86,7 +90,6 @@ def compare(
     *,
     slack: float,
     allowed: Mask | None = None,
-    block: int = 8192,
 ) -> list[Places]:
     """Compare queries with every place by matrix products, block by block.
 
@@ -101,17 +104,16 @@ def compare(
     slack : float
         See `slack`.
     allowed : bool array of shape (count,), optional
-    block : int
-        Places that are compared at a time.
     """
     nearest = Nearest(len(queries), k, slack)
     if allowed is not None and is_sparse(allowed):
         picked = np.flatnonzero(allowed)
-        for start in range(0, len(picked), _PICKED):
-            places = picked[start : start + _PICKED]
+        for start in range(0, len(picked), _BLOCK):
+            places = picked[start : start + _BLOCK]
             nearest.add(_products(queries, rows(places)), places)
         return nearest.found()
-    for start in range(0, count, block):
+    block = count if len(queries) < _ALONE else _BLOCK
+    for start in range(0, count, max(1, block)):
         part = slice(start, min(start + block, count))
         mask = None if allowed is None else allowed[part]
         nearest.add(_products(queries, rows(part)), np.arange(part.start, part.stop), mask)
@@ -124,9 +126,8 @@ def is_sparse(allowed: Mask) -> bool:
 
 
 def _products(queries: Vector, units: Vector) -> Vector:
-    """The scores, of shape (q, n); for one query BLAS reads the vectors at the memory's full speed."""
-    if len(queries) == 1:
-        alone: Vector = (units @ queries[0])[None]
-        return alone
+    """The scores, of shape (q, n); for single queries BLAS reads the vectors at the memory's full speed."""
+    if 0 < len(queries) < _ALONE:
+        return np.stack([units @ query for query in queries])
     scores: Vector = queries @ units.T
     return scores
