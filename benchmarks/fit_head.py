@@ -111,7 +111,8 @@ def measure_matrix(real: Features, must: Must) -> None:
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in training.seconds.items())
     print(
         f"{must.rows:,} x {features.X.shape[1]}, {must.classes} classes: {took:.1f} s, "
-        f"{took / must.seconds:.2f} of {must.seconds:.0f} s ({stages}); accuracy {training.metrics.accuracy:.1%}; peak {peak:.2f} GiB"
+        f"{took / must.seconds:.2f} of {must.seconds:.0f} s ({stages}); "
+        f"accuracy {training.metrics.accuracy:.1%}; peak {peak:.2f} GiB"
     )
     if must.rows <= SMALL[0].rows:
         reference(features, took, training)
