@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ import click
 from extractor.cli.facts import facts_from, facts_options
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
-from extractor.cli.progress import counting
+from extractor.cli.progress import Steps, counting
 from extractor.errors import InvalidArgument, PenultimateError
 from extractor.settings import DataFolder, checked_name
 from extractor.text import printable
@@ -204,7 +203,7 @@ class _Job:
 
     def __init__(self, target: Collection, tally: Tally, row: Callable[[Filed], None]) -> None:
         self._target, self._tally, self._row = target, tally, row
-        self._step: Callable[[], object] = lambda: None
+        self._steps: Steps | None = None
         self._named: tuple[str, ...] = ()
         self.barren: set[str] = set()
 
@@ -216,7 +215,7 @@ class _Job:
         self._named = paths
         known = bool(paths) and "-" not in paths  # a list on standard input cannot be read twice
         try:
-            with counting("index", (lambda: sum(1 for _ in find(paths))) if known else None) as self._step:
+            with counting("index", (lambda: sum(1 for _ in find(paths))) if known else None) as self._steps:
                 yield
         except BaseException:
             click.echo(
@@ -228,13 +227,12 @@ class _Job:
 
     def take(self, filed: Filed) -> None:
         """Take one image that is done."""
+        assert self._steps, "images are taken while it is told how far it is"
         self._tally.add(filed)
         self._row(filed)
-        self._step()
+        self._steps.step()
         if filed.status == "failed":
-            from tqdm import tqdm
-
-            tqdm.write(f"failed: {printable(filed.path)}: {printable(filed.error)}", file=sys.stderr)
+            self._steps.say(f"failed: {printable(filed.path)}: {printable(filed.error)}")
             if filed.path in self._named:
                 self.barren.add(filed.path)
 

@@ -29,6 +29,7 @@ _SUMMARIES = {
     "embed": "Embed images and write the vectors to a file.",
     "index": "Add images to a collection.",
     "search": "Find the images of a collection that look like one image.",
+    "collections": "List collections; show, change, copy and mend what they hold.",
     "duplicates": "Find the images of a collection that are the same or nearly so.",
     "outliers": "Find the images of a collection that are unlike all others.",
     "clusters": "Divide the images of a collection into groups of their kind.",

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+DELAY = 1.0
+"""Seconds before there is a bar."""
+
 
 def progress(items: Iterable[T], total: int, doing: str, unit: str = " images") -> Iterator[T]:
     """Pass `items` through, showing count, rate and time left from the second second on.
@@ -19,12 +22,27 @@ def progress(items: Iterable[T], total: int, doing: str, unit: str = " images") 
     from tqdm import tqdm
 
     pause = 0.2 if sys.stderr.isatty() else 10.0
-    yield from tqdm(items, doing, total, unit=unit, delay=1.0, mininterval=pause, maxinterval=2 * pause)
+    yield from tqdm(items, doing, total, unit=unit, delay=DELAY, mininterval=pause, maxinterval=2 * pause)
+
+
+class Steps:
+    """A bar that is moved by hand, and lines that are said beside it."""
+
+    def __init__(self, bar: Any) -> None:
+        self.step: Callable[[], object] = bar.update
+        self._bar = bar
+
+    def say(self, line: str) -> None:
+        """Print a line on standard error."""
+        if self._bar.format_dict["elapsed"] < DELAY:  # there is no bar yet
+            print(line, file=sys.stderr)  # noqa: T201
+        else:
+            self._bar.write(line, file=sys.stderr)
 
 
 @contextmanager
-def counting(doing: str, count: Callable[[], int] | None = None) -> Iterator[Callable[[], object]]:
-    """A bar that is moved by hand, one image at a time.
+def counting(doing: str, count: Callable[[], int] | None = None) -> Iterator[Steps]:
+    """A bar for images that are done one at a time.
 
     Parameters
     ----------
@@ -35,10 +53,10 @@ def counting(doing: str, count: Callable[[], int] | None = None) -> Iterator[Cal
     from tqdm import tqdm
 
     pause = 0.2 if sys.stderr.isatty() else 10.0
-    with tqdm(desc=doing, unit=" images", delay=1.0, mininterval=pause, maxinterval=2 * pause) as bar:
+    with tqdm(desc=doing, unit=" images", delay=DELAY, mininterval=pause, maxinterval=2 * pause) as bar:
         if count:
             threading.Thread(target=_set_total, args=(bar, count), name="count", daemon=True).start()
-        yield bar.update
+        yield Steps(bar)
 
 
 def _set_total(bar: Any, count: Callable[[], int]) -> None:
