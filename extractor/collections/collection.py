@@ -210,6 +210,16 @@ class Collection:
         with self._store.reading() as reader:
             return reader.known(id)
 
+    def known_all(self, ids: Iterable[str]) -> list[Known | None]:
+        """`known` of several, as of one moment."""
+        with self._store.reading() as reader:
+            return [reader.known(id) for id in ids]
+
+    def oldest(self, digests: Iterable[bytes]) -> list[str | None]:
+        """For each digest the id of the item that was written first of those made of these bytes."""
+        with self._store.reading() as reader:
+            return [reader.oldest(digest) for digest in digests]
+
     def with_digest(self, digest: bytes) -> list[str]:
         """The ids of the items made of exactly these bytes, in the order they were written."""
         with self._store.reading() as reader:

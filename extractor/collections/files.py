@@ -142,9 +142,10 @@ class _Filing:
         self._committed = time.monotonic()
         for _, filed in revisions:
             self._report(filed)
-        for item, filed in items:
-            first = next(iter(self._collection.with_digest(item.digest)), item.id) if item.digest else item.id
-            self._report(filed if first == item.id else replace(filed, duplicate_of=first))
+        oldest = self._collection.oldest(item.digest for item, _ in items)
+        for (item, filed), first in zip(items, oldest, strict=True):
+            duplicate = first if item.digest and first not in (None, item.id) else None
+            self._report(replace(filed, duplicate_of=duplicate) if duplicate else filed)
 
     def _fail(self, sighting: Sighting, error: PenultimateError) -> None:
         self._report(Filed(sighting.path, "failed", error=str(error)))

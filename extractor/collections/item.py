@@ -96,7 +96,7 @@ class Item:
             raise InvalidArgument(
                 f"the vector of item {self.id!r} must have one dimension, not {vector.shape}"
             )
-        if not has_direction(vector[None])[0]:
+        if not _has_direction(vector):
             raise InvalidArgument(
                 f"the vector of item {self.id!r} is zero or holds values that are not finite: "
                 "nothing can be compared with it"
@@ -145,6 +145,11 @@ def check_label(label: str | None, id: str) -> None:
             f"the label of item {id!r} must be a text of 1 to {MAX_LABEL:,} characters; None stands for none"
         )
     _check_text("label", label)
+
+
+def _has_direction(vector: Vector) -> bool:
+    """As `has_direction`; a usual vector is known by a plain product, which takes a tenth of the time."""
+    return 1e-30 < float(np.dot(vector, vector)) < 1e30 or bool(has_direction(vector[None])[0])
 
 
 def _check_id(id: str) -> None:

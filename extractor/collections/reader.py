@@ -120,6 +120,11 @@ class Reader:
         rows = self.db.execute("SELECT id FROM items WHERE digest = ? ORDER BY number", (digest,))
         return [id for (id,) in rows]
 
+    def oldest(self, digest: bytes) -> str | None:
+        """The id of the item that was written first of those made from exactly these bytes."""
+        row = self._one("SELECT id FROM items WHERE digest = ? ORDER BY number LIMIT 1", digest)
+        return row and str(row[0])
+
     def thumbnail(self, id: str) -> bytes | None:
         """The JPEG of the item of that id; None when there is none."""
         row = self._one("SELECT jpeg FROM thumbnails JOIN items USING (number) WHERE id = ?", id)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
@@ -140,36 +141,34 @@ class Sight:
 
     def look(self, paths: Sequence[str]) -> list[Sighting]:
         """Look at some files together."""
-        seen = [self._look(path) for path in paths if not self._stop.is_set()]
-        if self._stop.is_set():
-            return []
-        wanted = [sighting for sighting in seen if sighting.digest and not sighting.same_content]
+        seen = [_named(path) for path in paths]
+        there = [sighting for sighting in seen if sighting.stamp]
+        known = self._collection.known_all(sighting.id for sighting in there)
+        for sighting, item in zip(there, known, strict=True):
+            if self._stop.is_set():
+                return []
+            sighting.known = item
+            self._see(sighting)
+        wanted = [sighting for sighting in there if sighting.digest and not sighting.same_content]
         for sighting, vector in zip(wanted, self._recalled(wanted), strict=True):
             sighting.vector = vector
         return seen
 
-    def _look(self, path: str) -> Sighting:
-        sighting = Sighting(path, os.path.abspath(path))  # noqa: PTH100 - a Path costs five times as much
+    def _see(self, sighting: Sighting) -> None:
         try:
-            path.encode()
-            sighting.stamp = FileStamp.of(path)
-            sighting.known = self._collection.known(sighting.id)
-            sighting.facts = self._facts_of(path)
+            sighting.facts = self._facts_of(sighting.path)
             if not sighting.stays:
                 self._read(sighting)
             if sighting.known and (sighting.facts != NO_FACTS or not sighting.same_content):
                 sighting.old = self._entry(sighting.id)
-        except (OSError, ValueError):
-            pass  # the source says what is wrong with it
         except PenultimateError as error:
             sighting.error = error
-        return sighting
 
     def _read(self, sighting: Sighting) -> None:
         try:
             data = sources.read(sighting.path, self._limits)
         except PenultimateError:
-            return  # as above
+            return  # the source says what is wrong with it
         sighting.digest = hashlib.sha256(data).digest()
         if not sighting.same_content:
             sighting.picture = look_at(data, self._collection.thumbnails, self._limits)
@@ -185,6 +184,15 @@ class Sight:
         return [
             getattr(row, "vector", row) for row in found
         ]  # a client gives vectors, an embedder rows of its cache
+
+
+def _named(path: str) -> Sighting:
+    """A file with its stamp, read before its bytes; what cannot be reached or stored has none."""
+    sighting = Sighting(path, os.path.abspath(path))  # noqa: PTH100 - a Path costs five times as much
+    with suppress(OSError, ValueError):  # the source says what is wrong with it
+        path.encode()
+        sighting.stamp = FileStamp.of(path)
+    return sighting
 
 
 def _chunks(paths: Iterable[str]) -> Iterator[list[str]]:
