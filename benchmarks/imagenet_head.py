@@ -18,7 +18,7 @@ import skimage
 import sklearn
 
 from benchmarks.machine import describe
-from classifiers import Answer, Head, load_head
+from classifiers import Answer, Classification, Head, load_head
 from classifiers.evaluate import wilson_interval
 from extractor import DataFolder, Embedder
 from extractor.errors import NotFound
@@ -41,9 +41,9 @@ KNOWN = {
 
 def best(head: Head, embedder: Embedder, files: Iterable[str | Path]) -> Iterator[Answer]:
     """The most probable class of each picture."""
-    for answers in head.classify(embedder, files, top=1):
-        assert isinstance(answers, list), answers
-        yield answers[0]
+    for found in head.classify(embedder, files, top=1):
+        assert isinstance(found, Classification), found
+        yield found.answers[0]
 
 
 def known(head: Head, embedder: Embedder) -> None:

@@ -5,7 +5,7 @@ from classifiers import fit_head, load_head
 
 classifier = fit_head(X, y)               # a scikit-learn classifier
 head = load_head("cells")                 # what `fit-head --name cells` saved
-answers = next(head.classify(embedder, ["cell.png"]))
+found = next(head.classify(embedder, ["cell.png"]))
 ```
 
 Names are imported when they are first used, so that `fit-head --help` does
@@ -19,20 +19,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from classifiers.baselines import Colours
-    from classifiers.bundle import load_head, save_head
     from classifiers.comparison import Comparison, Difference, Entrant, Row, compare
     from classifiers.dataset import Dataset, Rejected
     from classifiers.evaluate import Metrics
     from classifiers.features import Features, embed
     from classifiers.fitting import HeadClassifier, fit_head
-    from classifiers.heads import Answer, Head, HeadManifest, imagenet_head
+    from classifiers.heads import Answer, Classification, Head, HeadManifest, imagenet_head
     from classifiers.recipes import Recipe
+    from classifiers.rejection import Rejection
+    from classifiers.serving import ServedHeads
     from classifiers.splits import folds, split
+    from classifiers.statistics import Statistics
     from classifiers.training import Training, train
     from classifiers.transformer import EmbeddingTransformer
+    from classifiers.versions import load_head, promote, rollback, save_head
 
 __all__ = [
     "Answer",
+    "Classification",
     "Colours",
     "Comparison",
     "Dataset",
@@ -46,7 +50,10 @@ __all__ = [
     "Metrics",
     "Recipe",
     "Rejected",
+    "Rejection",
     "Row",
+    "ServedHeads",
+    "Statistics",
     "Training",
     "compare",
     "embed",
@@ -54,6 +61,8 @@ __all__ = [
     "folds",
     "imagenet_head",
     "load_head",
+    "promote",
+    "rollback",
     "save_head",
     "split",
     "train",
@@ -61,17 +70,20 @@ __all__ = [
 
 _MODULES = {
     "baselines": ("Colours",),
-    "bundle": ("load_head", "save_head"),
     "comparison": ("Comparison", "Difference", "Entrant", "Row", "compare"),
     "dataset": ("Dataset", "Rejected"),
     "evaluate": ("Metrics",),
     "features": ("Features", "embed"),
     "fitting": ("HeadClassifier", "fit_head"),
-    "heads": ("Answer", "Head", "HeadManifest", "imagenet_head"),
+    "heads": ("Answer", "Classification", "Head", "HeadManifest", "imagenet_head"),
     "recipes": ("Recipe",),
+    "rejection": ("Rejection",),
+    "serving": ("ServedHeads",),
     "splits": ("folds", "split"),
     "training": ("Training", "train"),
+    "statistics": ("Statistics",),
     "transformer": ("EmbeddingTransformer",),
+    "versions": ("load_head", "promote", "rollback", "save_head"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -17,6 +17,7 @@ from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
     from classifiers.dataset import Dataset
+    from extractor.results import Embeds
 
 
 @click.command(
@@ -34,7 +35,7 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
 )
 @click.version_option(package_name="penultimate", prog_name="fit-head")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="The head's name; an earlier head of this name is replaced.")
+@click.option("--name", required=True, help="The head's name; of one that is there a new version is made.")
 @fitting_options("split")
 @click.option(
     "--scale",
@@ -55,6 +56,14 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
     show_default=True,
     help="Otherwise: the share of each class that is held out to test on.",
 )
+@click.option(
+    "--promote", is_flag=True, help="Let the new version answer from now on; the first does anyway."
+)
+@click.option(
+    "--add-class",
+    metavar="CLASS",
+    help="Fit nothing again: SOURCE is a folder of images of this new class, and the head learns it.",
+)
 @source_options
 @data_option
 @json_option
@@ -66,6 +75,8 @@ def command(
     test: Path | None,
     test_size: float,
     seed: int,
+    promote: bool,
+    add_class: str | None,
     data: DataFolder,
     as_json: bool,
     backbone: str,
@@ -83,12 +94,16 @@ def command(
     head that is saved is then fitted on all images of SOURCE with these.
     """
     from classifiers import report
-    from classifiers.bundle import head_path, save_head
+    from classifiers.publishing import publish
     from classifiers.recipes import Recipe
     from classifiers.splits import check_test_size
     from classifiers.training import train
+    from classifiers.versions import head_path
 
-    path = head_path(name, data)
+    head_path(name, data)
+    if add_class is not None:
+        with open_source(data, backbone, server, provider, precision, own=_backbone(name, data)) as embeds:
+            return _add_class(name, add_class, source, embeds, data, promote, as_json)
     check_test_size(test_size)
     datasets = _read(source, test)
     with open_source(data, backbone, server, provider, precision) as embeds:
@@ -103,10 +118,11 @@ def command(
     training = train(name, *features, backbone=used, recipe=recipe, test_size=test_size, note=_note)
     echo_left_out(set(training.rejected) - set(listed))
     training = replace(training, seconds=seconds | training.seconds)
-    replaced = path.exists()
-    save_head(training.head, data)
-    facts = report.to_dict(training, path, replaced)
-    click.echo(json.dumps(facts, indent=2) if as_json else report.to_text(training, path, replaced))
+    published = publish(training, data, promote=promote)
+    path = published.saved.path
+    facts = report.to_dict(training, path, False) | published.to_dict()
+    text = "\n".join([report.to_text(training, path, False), *published.lines()])
+    click.echo(json.dumps(facts, indent=2) if as_json else text)
     return SOME_FAILED if training.rejected else 0
 
 
@@ -121,6 +137,24 @@ def _read(source: Path, test: Path | None) -> list[Dataset]:
         known, unseen = datasets
         check_test(known.labels, known.images, unseen.labels, unseen.images)
     return datasets
+
+
+def _backbone(name: str, data: DataFolder) -> str:
+    from classifiers.versions import load_head
+
+    return load_head(name, data).manifest.backbone
+
+
+def _add_class(
+    name: str, label: str, source: Path, embeds: Embeds, data: DataFolder, promote: bool, as_json: bool
+) -> int:
+    """Teach the head that answers one class more."""
+    from classifiers.extending import extend
+
+    extension = extend(name, label, source, embeds, data, promote=promote, embedded=embedded)
+    echo_left_out(extension.rejected)
+    click.echo(json.dumps(extension.to_dict(), indent=2) if as_json else "\n".join(extension.lines()))
+    return SOME_FAILED if extension.rejected else 0
 
 
 def _note(line: str) -> None:

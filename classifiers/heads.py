@@ -12,14 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from classifiers.layers import Linear, Model, Plain
+from classifiers.rejection import Rejection
+from classifiers.statistics import Statistics
 from extractor.errors import FingerprintMismatch, PenultimateError
-from extractor.results import Embeds, ImageLike
+from extractor.results import Embeds, ImageLike, Vector
 
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
 
 IMAGENET = "imagenet"
 """The head that every backbone brings with it; no other can have this name."""
+
+UNKNOWN = "unknown"
+"""What an image of none of the classes is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class HeadManifest:
         Of the libraries that fitted it.
     created : str
         ISO 8601, UTC.
+    thresholds : list of float
+        By class, the probability from which an image has the label, where it
+        may have several; empty for 0.5.
     synsets : list of str
         WordNet ids of the classes, of an ImageNet head only.
     """
@@ -58,6 +66,7 @@ class HeadManifest:
     fitting: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: _versions())
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    thresholds: list[float] = field(default_factory=list)
     synsets: list[str] = field(default_factory=list)
 
 
@@ -72,6 +81,37 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Classification:
+    """What a head says of an image.
+
+    Attributes
+    ----------
+    answers : list of Answer
+        The most probable classes, best first; also those of an unknown image,
+        though it is probably none of them.
+    labels : list of str
+        What the image is: one class, or as many as it has where it may have
+        several; empty when it is unknown.
+    unknown : bool
+        Whether it is further from all that the head was fitted on than its
+        threshold allows.
+    score : float or None
+        That distance, about 1 for an image of a class; None when the head
+        cannot tell.
+    """
+
+    answers: list[Answer]
+    labels: list[str]
+    unknown: bool = False
+    score: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The most probable class, or "unknown"."""
+        return UNKNOWN if self.unknown else self.answers[0].label
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """A fitted classifier over embeddings.
 
@@ -80,6 +120,10 @@ class Head:
     manifest : HeadManifest
     model : Model
         From embeddings to probabilities.
+    statistics : Statistics or None
+        Of what it was fitted on.
+    rejection : Rejection or None
+        Says which images are none of the classes.
 
     Examples
     --------
@@ -87,12 +131,14 @@ class Head:
 
         with Embedder() as source:
             head = load_head("cells")
-            for answers in head.classify(source, ["a.png", "b.png"]):
-                print(answers[0].label)
+            for found in head.classify(source, ["a.png", "b.png"]):
+                print(found.label, found.score)
     """
 
     manifest: HeadManifest
     model: Model
+    statistics: Statistics | None = None
+    rejection: Rejection | None = None
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The label of each row of `X`, of shape (n, dim)."""
@@ -119,9 +165,9 @@ class Head:
             )
 
     def classify(
-        self, source: Embeds, images: Iterable[ImageLike], top: int = 5
-    ) -> Iterator[list[Answer] | PenultimateError]:
-        """For each image, in order, its `top` most probable classes, or why there is none.
+        self, source: Embeds, images: Iterable[ImageLike], top: int = 5, *, reject: bool = True
+    ) -> Iterator[Classification | PenultimateError]:
+        """For each image, in order, what it is, or why that cannot be said.
 
         Parameters
         ----------
@@ -130,6 +176,9 @@ class Head:
         images : iterable of bytes, path or PIL image
             Read lazily.
         top : int
+            How many classes.
+        reject : bool
+            Say of an image that is none of the classes that it is unknown.
 
         Raises
         ------
@@ -137,24 +186,46 @@ class Head:
             When `source` has another backbone than the head.
         """
         self.check(source)
-        return self._answers(source, images, top)
+        return self._stream(source, images, top, reject)
 
-    def _answers(
-        self, source: Embeds, images: Iterable[ImageLike], top: int
-    ) -> Iterator[list[Answer] | PenultimateError]:
+    def judge(self, X: Vector, top: int = 5, *, reject: bool = True) -> list[Classification]:
+        """What each row of `X`, embeddings of shape (n, dim), is; parameters as in `classify`."""
+        rejection = self.rejection if reject else None
+        scores = rejection.distances(X).tolist() if rejection else [None] * len(X)
+        return [
+            self._classification(row, top, score)
+            for row, score in zip(self.predict_proba(X), scores, strict=True)
+        ]
+
+    def _stream(
+        self, source: Embeds, images: Iterable[ImageLike], top: int, reject: bool
+    ) -> Iterator[Classification | PenultimateError]:
         for result in source.stream(images):
             if result.embedding is None:
                 yield result.error or PenultimateError("no embedding and no reason was given")
             else:
-                yield self._best(self.predict_proba(result.embedding[None])[0], top)
+                yield self.judge(result.embedding[None], top, reject=reject)[0]
 
-    def _best(self, probabilities: NDArray[np.float64], top: int) -> list[Answer]:
+    def _classification(
+        self, probabilities: NDArray[np.float64], top: int, score: float | None
+    ) -> Classification:
         order = np.argsort(-probabilities, kind="stable")[:top].tolist()
+        unknown = score is not None and self.rejection is not None and score > self.rejection.threshold
+        labels = [] if unknown else self._labels(probabilities)
+        return Classification([self._answer(at, probabilities) for at in order], labels, unknown, score)
+
+    def _answer(self, at: int, probabilities: NDArray[np.float64]) -> Answer:
         synsets = self.manifest.synsets
-        return [
-            Answer(self.manifest.classes[i], float(probabilities[i]), i, synsets[i] if synsets else None)
-            for i in order
-        ]
+        return Answer(
+            self.manifest.classes[at], float(probabilities[at]), at, synsets[at] if synsets else None
+        )
+
+    def _labels(self, probabilities: NDArray[np.float64]) -> list[str]:
+        classes = self.manifest.classes
+        if not self.model.multi_label:
+            return [classes[int(probabilities.argmax())]]
+        over = probabilities >= np.asarray(self.manifest.thresholds or 0.5)
+        return [classes[at] for at in np.flatnonzero(over).tolist()]
 
 
 def imagenet_head(bundle: Bundle) -> Head:

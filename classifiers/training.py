@@ -17,9 +17,11 @@ from classifiers.features import Features
 from classifiers.fitting import fit
 from classifiers.heads import Head, HeadManifest
 from classifiers.layers import Model
-from classifiers.recipes import Recipe
+from classifiers.recipes import Recipe, quiet_single_threads
+from classifiers.rejection import Rejection
 from classifiers.selection import choose
 from classifiers.splits import split
+from classifiers.statistics import Statistics
 from classifiers.targets import Labelled
 from classifiers.tuning import Choice
 from extractor.errors import FingerprintMismatch
@@ -115,6 +117,10 @@ def train(
     if test is None:
         with _timed(seconds, "refit"):
             head, converged = fit(_labelled(features, recipe), recipe, choice)
+    with _timed(seconds, "unknowns"), quiet_single_threads():
+        statistics = Statistics.of(_labelled(features if test is None else known, recipe), recipe.seed)
+        rejection = Rejection.fit(rows, recipe.seed)
+        rejection = rejection.tested(unseen.X) if rejection else None
     manifest = HeadManifest(
         name=name,
         kind=choice.kind,
@@ -136,7 +142,8 @@ def train(
         },
     )
     rejected = known.rejected + (test.rejected if test else [])
-    return Training(Head(manifest, head), known, unseen, tested, logits, metrics, choice, rejected, seconds)
+    fitted = Head(manifest, head, statistics, rejection)
+    return Training(fitted, known, unseen, tested, logits, metrics, choice, rejected, seconds)
 
 
 def _labelled(features: Features, recipe: Recipe) -> Labelled:

@@ -16,7 +16,7 @@ from extractor.settings import DataFolder
 from extractor.text import printable
 
 if TYPE_CHECKING:
-    from classifiers.heads import Answer, Head
+    from classifiers.heads import Answer, Classification, Head
 
 
 @click.command(
@@ -35,6 +35,10 @@ Exit codes: 0 all labelled, 3 some failed (listed), 1 none could be labelled.
 @click.option(
     "--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes for an image."
 )
+@click.option("--reject/--no-reject", default=True, help="Say of an image of none of the classes: unknown.")
+@click.option(
+    "--version", type=click.IntRange(min=1), help="A version of the head. [default: the one promoted]"
+)
 @source_options
 @data_option
 @json_option
@@ -42,6 +46,8 @@ def command(
     head: str,
     images: tuple[str, ...],
     top: int,
+    reject: bool,
+    version: int | None,
     data: DataFolder,
     as_json: bool,
     backbone: str,
@@ -53,28 +59,38 @@ def command(
 
     HEAD is a name given to `fit-head`, or imagenet, the backbone's own 1,000
     classes. IMAGE is an image, a folder, a glob, or - for a list of paths on
-    standard input. The backbone is the head's own unless one is named.
+    standard input. The backbone is the head's own unless one is named. An image
+    that is further from all that the head was fitted on than its threshold is
+    called unknown, with its distance; images of the classes have about 1.
     """
-    from classifiers.bundle import load_head
+    from classifiers.versions import load_head
     from extractor.sources import find
 
-    fitted = load_head(head, data, backbone=backbone)
+    fitted = load_head(head, data, version=version, backbone=backbone)
     paths = list(find(images))
     with open_source(data, backbone, server, provider, precision, own=fitted.manifest.backbone) as source:
-        answers = _answers(fitted, source, paths, top)
+        answers = _answers(fitted, source, paths, top, reject)
         outcomes = _print_json(answers) if as_json else _print_lines(answers)
     return _exit_code(outcomes)
 
 
-def _answers(head: Head, source: Any, paths: list[str], top: int) -> Iterator[dict[str, Any]]:
+def _answers(head: Head, source: Any, paths: list[str], top: int, reject: bool) -> Iterator[dict[str, Any]]:
     """One plain dictionary for each image."""
-    results = progress(head.classify(source, paths, top), len(paths), "classify")
+    results = progress(head.classify(source, paths, top, reject=reject), len(paths), "classify")
     for path, result in zip(paths, results, strict=True):
         if isinstance(result, PenultimateError):
             yield {"image": path, "error": str(result)}
         else:
-            first, *others = map(_plain, result)
-            yield {"image": path, **first, "next": others}
+            yield {"image": path, **_found(result)}
+
+
+def _found(result: Classification) -> dict[str, Any]:
+    """An unknown image has no class and no probability; the classes that it is least unlike come next."""
+    answers = [_plain(answer) for answer in result.answers]
+    judged = {"labels": result.labels, "unknown": result.unknown, "score": result.score}
+    if result.unknown:
+        return {"label": result.label, **judged, "next": answers}
+    return {**answers[0], **judged, "next": answers[1:]}
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
@@ -101,7 +117,9 @@ def _print_lines(answers: Iterator[dict[str, Any]]) -> list[bool]:
 
 def _line(answer: dict[str, Any]) -> str:
     others = ", ".join(map(_share, answer["next"]))
-    cells = [printable(answer["image"]), printable(answer["label"]), _percent(answer)]
+    sure = f"distance {answer['score']:.1f}" if answer["unknown"] else _percent(answer)
+    several = answer["labels"] if len(answer["labels"]) > 1 else [answer["label"]]
+    cells = [printable(answer["image"]), printable(", ".join(several)), sure]
     return "\t".join(cells + ([f"(next: {others})"] if others else []))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import safetensors.numpy
 from classifiers import Head, HeadClassifier, HeadManifest, fit_head, load_head, save_head
 from classifiers.bundle import _checksum
 from classifiers.kinds import KINDS
+from classifiers.rejection import Rejection
+from classifiers.statistics import Statistics
+from classifiers.targets import Labelled
 from extractor.errors import DamagedFile, FingerprintMismatch, InvalidArgument, NotFound
 from extractor.settings import DataFolder
 
@@ -23,7 +27,8 @@ def head(name: str = "trees", classifier: HeadClassifier | None = None) -> Head:
     manifest = HeadManifest(
         name, "logistic", sorted(set(Y)), "f" * 64, "pixels", 6, metrics={"accuracy": 0.9}
     )
-    return Head(manifest, (classifier or fit_head(X, Y)).model_)
+    rows = Labelled.of(X, Y)
+    return Head(manifest, (classifier or fit_head(X, Y)).model_, Statistics.of(rows), Rejection.fit(rows))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -36,45 +41,29 @@ def test_a_head_comes_back_as_it_was(store: DataFolder, kind, scale) -> None:
     assert loaded.manifest == saved.manifest
     assert np.array_equal(loaded.predict_proba(X), saved.predict_proba(X))
     assert loaded.predict(X).tolist() == fitted.predict(X).tolist()
-
-
-def test_a_head_of_the_same_name_is_replaced_whole(store: DataFolder) -> None:
-    save_head(head(), store)
-    save_head(head(classifier=fit_head(-X, Y)), store)
-    assert load_head("trees", store).predict(-X).tolist() == fit_head(-X, Y).predict(-X).tolist()
-    assert [each.name for each in store.heads.iterdir() if each.is_dir()] == ["trees"]
-
-
-def test_a_head_is_read_whole_while_it_is_replaced(store: DataFolder, monkeypatch) -> None:
-    """Its two files are of one fit, also when another is saved between them."""
-    save_head(head(), store)
-    read = Path.read_bytes
-
-    def replaced_meanwhile(file: Path) -> bytes:
-        monkeypatch.undo()
-        save_head(head(classifier=fit_head(-X, Y)), store)
-        return read(file)
-
-    monkeypatch.setattr(Path, "read_bytes", replaced_meanwhile)
-    assert load_head("trees", store).predict(-X).tolist() == fit_head(-X, Y).predict(-X).tolist()
+    assert loaded.rejection is not None
+    assert loaded.rejection.measured == saved.rejection.measured
+    assert np.array_equal(loaded.rejection.distances(X), saved.rejection.distances(X))
+    for name, array in saved.statistics.arrays().items():
+        assert np.array_equal(loaded.statistics.arrays()[name], array)
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "head.safetensors"])
 @pytest.mark.parametrize("harm", ["flip", "half", "empty", "gone"])
 def test_damage_is_recognised_and_says_what_to_do(store: DataFolder, file: str, harm: str) -> None:
-    damaged = save_head(head(), store) / file
+    damaged = save_head(head(), store).path / file
     data = damaged.read_bytes()
     middle = len(data) // 2
     flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
     damaged.write_bytes({"flip": flipped, "half": data[:middle], "empty": b"", "gone": b""}[harm])
     if harm == "gone":
         damaged.unlink()
-    with pytest.raises(DamagedFile, match=r"trees is damaged .*fit-head SOURCE --name trees"):
+    with pytest.raises(DamagedFile, match=r"trees/versions/0001 is damaged .*fit-head SOURCE --name trees"):
         load_head("trees", store)
 
 
 def test_no_byte_of_the_manifest_can_change_unseen(store: DataFolder) -> None:
-    file = save_head(head(), store) / "manifest.json"
+    file = save_head(head(), store).path / "manifest.json"
     data = file.read_bytes()
     for at in range(0, len(data), 7):
         if chr(data[at]).isalnum():
@@ -83,36 +72,67 @@ def test_no_byte_of_the_manifest_can_change_unseen(store: DataFolder) -> None:
                 load_head("trees", store)
 
 
-def rewrite(path: Path, arrays: dict[str, np.ndarray], **facts: object) -> None:
-    """What somebody writes who knows the checksum."""
-    stored = safetensors.numpy.save(arrays)
+def rewrite(path: Path, changed: dict[str, np.ndarray] | None = None, **facts: object) -> None:
+    """What somebody writes who knows the checksums."""
+    file = path / "head.safetensors"
+    stored = safetensors.numpy.save(safetensors.numpy.load(file.read_bytes()) | (changed or {}))
     manifest = json.loads((path / "manifest.json").read_text()) | facts
     del manifest["sha256"]
-    (path / "manifest.json").write_text(json.dumps(manifest | {"sha256": _checksum(manifest, stored)}))
-    (path / "head.safetensors").write_bytes(stored)
+    manifest["files"] = {"head.safetensors": hashlib.sha256(stored).hexdigest()}
+    (path / "manifest.json").write_text(json.dumps(manifest | {"sha256": _checksum(manifest)}))
+    file.write_bytes(stored)
 
 
 @pytest.mark.parametrize(
-    "arrays",
+    "changed",
     [
-        {},
         fit_head(X[:, :5], Y).model_.arrays(),
         fit_head(X[:20], Y[:20]).model_.arrays(),
-        fit_head(X, Y, kind="mlp").model_.arrays(),
-        {name: array * np.nan for name, array in fit_head(X, Y).model_.arrays().items()},
+        {"weights": np.full((3, 6), np.nan, np.float32)},
+        {"statistics.scatter": np.eye(5, dtype=np.float32)},
+        {"rejection.noise": np.zeros(1)},
+        {"rejection.basis": np.zeros((2, 5), np.float32)},
     ],
-    ids=["nothing", "narrower", "fewer classes", "another layer", "not finite"],
+    ids=["narrower", "fewer classes", "not finite", "narrower scatter", "no variance", "narrower basis"],
 )
-def test_what_does_not_fit_its_manifest_is_refused(store: DataFolder, arrays) -> None:
-    path = save_head(head(), store)
-    rewrite(path, arrays)
-    with pytest.raises(DamagedFile, match=r"the array \w+|not finite"):
+def test_what_does_not_fit_its_manifest_is_refused(store: DataFolder, changed) -> None:
+    path = save_head(head(), store).path
+    rewrite(path, changed)
+    with pytest.raises(
+        DamagedFile, match=r"trees/versions/0001 is damaged \(it cannot be read: ValueError: "
+    ):
         load_head("trees", store)
 
 
-def test_a_newer_format_asks_for_a_newer_version(store: DataFolder) -> None:
-    rewrite(save_head(head(), store), fit_head(X, Y).model_.arrays(), format=3)
-    with pytest.raises(DamagedFile, match="format 3, and this version reads 2"):
+def test_another_layer_than_the_manifest_says_is_refused(store: DataFolder) -> None:
+    path = save_head(head(), store).path
+    model = json.loads((path / "manifest.json").read_text())["model"]
+    rewrite(path, model=model | {"layer": "two-layer"})
+    with pytest.raises(DamagedFile, match="the array hidden is missing"):
+        load_head("trees", store)
+
+
+def test_a_head_that_answers_otherwise_than_when_it_was_written_is_refused(store: DataFolder) -> None:
+    """Its weights are of the right form and were changed with their checksum: the canary tells."""
+    path = save_head(head(), store).path
+    rewrite(path, {"weights": -head().model.arrays()["weights"]})
+    with pytest.raises(DamagedFile, match=r"its canary's probabilities are .* from those that were written"):
+        load_head("trees", store)
+
+
+@pytest.mark.parametrize(
+    ("found", "advice"), [(3, "install a newer penultimate"), (1, "fit the head again under its name")]
+)
+def test_another_format_says_what_to_do(store: DataFolder, found: int, advice: str) -> None:
+    rewrite(save_head(head(), store).path, format=found)
+    with pytest.raises(DamagedFile, match=f"has the format {found}, and this version reads 2: {advice}"):
+        load_head("trees", store)
+
+
+def test_a_head_from_before_versions_asks_to_be_fitted_again(store: DataFolder) -> None:
+    (store.heads / "trees").mkdir(parents=True)
+    (store.heads / "trees/manifest.json").write_text('{"format": 1}')
+    with pytest.raises(DamagedFile, match=r"saved by an earlier penultimate.*fit-head SOURCE --name trees"):
         load_head("trees", store)
 
 

@@ -49,14 +49,15 @@ def test_json_is_one_document_with_all_of_it(invoke, painted: Path, store: DataF
     assert code == 0
     assert facts["metrics"]["confusion"] == [[3, 0], [0, 3]]
     assert (facts["classes"], facts["fitting"]["train"], facts["replaced"]) == (["blue", "red"], 18, False)
-    assert set(facts["seconds"]) == {"embed", "sweep", "fit", "test", "refit"}
-    assert facts["path"] == str(store.heads / "colours")
+    assert set(facts["seconds"]) == {"embed", "sweep", "fit", "test", "refit", "unknowns"}
+    assert facts["path"] == str(store.heads / "colours/versions/0001")
     assert facts["choice"]["strength"] in [trial["strength"] for trial in facts["choice"]["trials"]]
 
 
-def test_fitting_again_replaces_and_says_so(invoke, fitted: Path) -> None:
+def test_fitting_again_makes_a_version_and_says_which_answers(invoke, fitted: Path) -> None:
     _, out, _ = invoke(fit_head, fitted, "--name", "colours", "--head", "linear-svm")
-    assert "in place of the earlier head of this name" in out
+    assert "version 2 against version 1, on 6 images that neither was fitted on: 100.0% against 100.0%" in out
+    assert "version 1 still answers; let version 2 answer: `penultimate heads promote colours`" in out
     assert "linear support vector machine" in out
 
 
@@ -210,7 +211,7 @@ def test_copies_of_test_images_are_not_fitted_on(invoke, painted: Path, tmp_path
 
 
 def test_a_full_disk_leaves_the_earlier_head(invoke, fitted: Path, store: DataFolder, monkeypatch) -> None:
-    before = (store.heads / "colours/head.safetensors").read_bytes()
+    before = (store.heads / "colours/versions/0001/head.safetensors").read_bytes()
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -219,7 +220,7 @@ def test_a_full_disk_leaves_the_earlier_head(invoke, fitted: Path, store: DataFo
     code, _, err = invoke(fit_head, fitted, "--name", "colours", "--head", "linear-svm")
     assert code == 1
     assert "No space left on device; nothing was changed" in err
-    assert (store.heads / "colours/head.safetensors").read_bytes() == before
+    assert (store.heads / "colours/versions/0001/head.safetensors").read_bytes() == before
 
 
 def test_a_data_folder_that_is_a_file_is_refused(painted: Path, invoke, store: DataFolder) -> None:
@@ -279,10 +280,10 @@ def test_a_head_that_is_not_there_is_named(invoke, fitted: Path, head: str) -> N
 
 
 def test_a_damaged_head_is_named(invoke, fitted: Path, store: DataFolder) -> None:
-    (store.heads / "colours/head.safetensors").write_bytes(b"junk")
+    (store.heads / "colours/versions/0001/head.safetensors").write_bytes(b"junk")
     code, _, err = invoke(classify, "colours", fitted / "red/1.png")
     assert code == 1
-    assert "colours is damaged" in err
+    assert "colours/versions/0001 is damaged" in err
 
 
 def test_a_folder_without_images_is_named(invoke, fitted: Path, tmp_path: Path) -> None:
