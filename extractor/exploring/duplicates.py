@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from extractor.errors import InvalidArgument
-from extractor.exploring.pairs import tiles
+from extractor.exploring.linking import equals, link
 from extractor.exploring.rows import Places, Rows
 from extractor.exploring.watching import Watch, unwatched
 from extractor.indexes import SCORE_DECIMALS
@@ -38,7 +36,6 @@ it must be higher, 0.99 for 0.007 %.
 """
 
 _FIRST_SEARCH = 64
-_TOLERANCE = 10.0**-SCORE_DECIMALS  # float32 products of unit vectors are off by a few 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +99,9 @@ def find_duplicates(rows: Rows, threshold: float = THRESHOLD, watch: Watch = unw
     InvalidArgument
         When the threshold is out of range.
     """
-    floor = checked_threshold(threshold) - _TOLERANCE
-    sets = _Sets(len(rows))
-    sets.join(*_same_bytes(rows))
-    for tile in tiles(rows, watch):
-        left, right = np.nonzero(tile.scores >= floor)
-        sets.join(tile.left[left], tile.right[right])
-    return (_group(rows, places) for places in sets.groups())
+    (linked,) = link(rows, [checked_threshold(threshold)], watch)
+    linked.sets.join(*_same_bytes(rows))
+    return (_group(rows, places) for places in linked.sets.groups())
 
 
 class Searchable(Protocol):
@@ -145,49 +138,12 @@ def find_duplicates_of(
     return [Member(match.id, match.score, match.id in same) for match in matches[0]]
 
 
-class _Sets:
-    """Disjoint sets of places: the parent of each is in its set and is not after it."""
-
-    def __init__(self, count: int) -> None:
-        self._parents = np.arange(count, dtype=np.int64)
-
-    def roots(self, places: Places) -> Places:
-        """The first place of the set of each."""
-        roots = self._parents[places]
-        while (roots != (above := self._parents[roots])).any():
-            roots = above
-        self._parents[places] = roots
-        return roots
-
-    def join(self, left: Places, right: Places) -> None:
-        """Make one set of those of `left[i]` and `right[i]`, for every i."""
-        ends = np.stack([self.roots(left), self.roots(right)])
-        ends = ends[:, ends[0] != ends[1]]
-        if not ends.size:
-            return
-        nodes, edges = np.unique(ends, return_inverse=True)
-        start, end = edges.reshape(ends.shape)
-        graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(len(nodes), len(nodes)))
-        _, component = connected_components(graph, directed=False)
-        _, firsts = np.unique(component, return_index=True)
-        self._parents[nodes] = nodes[firsts[component]]
-
-    def groups(self) -> Iterator[Places]:
-        """The sets of more than one, the largest first."""
-        roots = self.roots(np.arange(len(self._parents)))
-        order = np.argsort(roots, kind="stable")
-        first, starts, sizes = np.unique(roots[order], return_index=True, return_counts=True)
-        for number in np.lexsort((first, -sizes)):
-            if sizes[number] > 1:
-                yield order[starts[number] : starts[number] + sizes[number]]
-
-
 def _same_bytes(rows: Rows) -> tuple[Places, Places]:
     """Each row that has a digest, and the first of the same digest."""
     digests = rows.digests
     known = np.flatnonzero(digests != b"")
-    _, first, which = np.unique(digests[known], return_index=True, return_inverse=True)
-    return known, known[first[which]]
+    same, first = equals(digests[known])
+    return known[same], known[first]
 
 
 def _group(rows: Rows, places: Places) -> Group:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extractor.exploring.rows import Places, Rows
+from extractor.exploring.rows import Places
 from extractor.exploring.watching import Watch, unwatched
 from extractor.results import Vector
 
 TILE = 1024
 """Rows and columns of a tile: 4 MB of scores, large enough for BLAS to be at its best."""
+
+
+class Tiled(Protocol):
+    """Rows to compare: `extractor.exploring.rows.Rows`, or what looks like them."""
+
+    def __len__(self) -> int: ...
+
+    def tile(self, start: int, count: int) -> Vector:
+        """Unit vectors of up to `count` rows from `start` on, of shape (n, dim)."""
+        ...
 
 
 class Tile(NamedTuple):
@@ -36,12 +46,12 @@ class Tile(NamedTuple):
         return bool(self.left[0] == self.right[0])
 
 
-def tiles(rows: Rows, watch: Watch = unwatched, size: int = TILE) -> Iterator[Tile]:
+def tiles(rows: Tiled, watch: Watch = unwatched, size: int = TILE) -> Iterator[Tile]:
     """Every pair of rows once, except in diagonal tiles, where each stands twice.
 
     Parameters
     ----------
-    rows : Rows
+    rows : Tiled
     watch : Watch
         Is shown the tiles.
     size : int
@@ -57,7 +67,7 @@ def tiles(rows: Rows, watch: Watch = unwatched, size: int = TILE) -> Iterator[Ti
         yield Tile(_span(left, units), _span(right, others), units @ others.T)
 
 
-def nearest(rows: Rows, k: int, watch: Watch = unwatched, size: int = TILE) -> NDArray[np.float32]:
+def nearest(rows: Tiled, k: int, watch: Watch = unwatched, size: int = TILE) -> NDArray[np.float32]:
     """The cosines of each row with the `k` others that are most like it.
 
     Returns
