@@ -28,7 +28,7 @@ DEAD_LEAST, DEAD_SHARE = 1024, 0.25
 STAY = 0.75
 """A kind is kept until it would not even be chosen for this share of the items."""
 
-_BLOCK = 1024
+_BLOCK = 256  # small, so that searches get their turn between two of them
 
 KindFor: TypeAlias = Callable[[int], Kind]
 

@@ -38,6 +38,8 @@ _VERSION = 1
 _MANIFEST = "manifest.json"
 _WITNESSES = 16
 _TRIES = 5
+# The last four: whole, but laid out as this release does not know. RuntimeError is what FAISS raises.
+_UNUSABLE = (OSError, DamagedFile, LookupError, TypeError, ValueError, RuntimeError)
 
 
 class _Stale(Exception):
@@ -92,7 +94,7 @@ class SavedIndex:
             return _parsed((self._folder / _MANIFEST).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, DamagedFile) as error:
+        except _UNUSABLE as error:
             self._passed_over("damaged", error)
             return None
 
@@ -107,7 +109,7 @@ class SavedIndex:
             except _Stale as reason:
                 self._passed_over("of another state of the store", reason)
                 break
-            except (OSError, DamagedFile) as error:
+            except _UNUSABLE as error:
                 if self.manifest() == manifest:  # no other process has just saved
                     self._passed_over("damaged", error)
                     break

@@ -8,11 +8,9 @@ command that searches once and ends has not begun to build.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import weakref
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -36,7 +34,6 @@ REST = 60.0
 
 _ROUNDS = 8
 _SAMPLE = 64
-_NICE = 10
 _PATIENCE = 30.0  # for what cannot be stopped in the middle, such as one block
 
 
@@ -104,8 +101,7 @@ class Upkeep:
         self._end()
 
     def _run(self) -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)  # of this thread alone
+        # Of no lower priority: what it holds for a moment, such as the interpreter, searches wait for.
         if self._stop.wait(DELAY):
             return
         try:

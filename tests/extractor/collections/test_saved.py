@@ -189,6 +189,18 @@ def test_an_index_of_a_later_release_is_made_again(
     assert "version 99" in caplog.text
 
 
+def test_a_segment_of_another_layout_is_made_again(
+    data: DataFolder, saved: list[list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is whole, its checksums are right, and this release cannot read it."""
+    (manifest,) = folder(data).glob("*/segment.json")
+    text = manifest.read_text().partition("\n")[2].replace('"numbers"', '"names"')
+    manifest.write_text(f"{zlib.crc32(text.encode()):08x}\n{text}")
+    with open_here(data) as collection:
+        assert answers(collection) == saved
+    assert "it is made again from the store" in caplog.text
+
+
 def test_what_another_process_saves_meanwhile_is_loaded(
     data: DataFolder,
     saved: list[list[str]],
