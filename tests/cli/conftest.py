@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import skimage.data
+from PIL import Image
 
+from extractor.cli.main import penultimate as commands
+from extractor.cli.main import run as run_command
 from extractor.settings import DataFolder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -96,3 +100,28 @@ def start_stuck(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     for job in jobs:
         with job:
             job.kill()
+
+
+@pytest.fixture
+def call(data: DataFolder, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`call(*arguments)` in this process: exit code, standard output, standard error."""
+
+    def called(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_command(commands, [*map(str, arguments), "--data", str(data.root)])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return called
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A cat, a cup and an astronaut, each as PNG and as JPEG."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, show in enumerate((skimage.data.chelsea, skimage.data.coffee, skimage.data.astronaut)):
+        picture = Image.fromarray(show()).resize((240, 240))
+        picture.save(folder / f"{number}-a.png")
+        picture.save(folder / f"{number}-b.jpg", quality=90)
+    return folder

@@ -240,3 +240,64 @@ def test_a_source_that_changes_its_backbone_is_stopped(
         run(data, source, paths)
     with make(data) as collection:
         assert len(collection) == 1
+
+
+def test_thousands_of_corrupt_files_shift_no_row(
+    data: DataFolder, source: FakeEmbeds, tmp_path: Path
+) -> None:
+    """Every one of them is named, and each good one has the vector of its own digits."""
+    good = {}
+    for number in range(3000):
+        path = tmp_path / f"{number:04}"
+        digits = f"{number + 1:04}"
+        path.write_text(digits if number % 13 == 0 else f"x{number}")
+        if number % 13 == 0:
+            good[str(path)] = [int(digit) for digit in digits]
+    filed = run(data, source, [str(tmp_path / f"{number:04}") for number in range(3000)])
+    assert {file.path for file in filed if file.status == "failed"} == {
+        str(tmp_path / f"{number:04}") for number in range(3000)
+    } - set(good)
+    with make(data) as collection:
+        assert {entry.id: entry.vector.tolist() for entry in collection.items(vectors=True)} == good
+
+
+def test_a_file_of_the_same_bytes_is_named_with_its_first(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """In one commit and in the next; the first itself is no duplicate."""
+    a, copy, b = photos(a="1000", copy="1000", b="0100")
+    assert [file.duplicate_of for file in run(data, source, [a, copy, b])] == ["", a, ""]
+    (later,) = photos(later="0100")
+    assert [file.duplicate_of for file in run(data, source, [later])] == [b]
+
+
+def test_what_is_remembered_is_not_asked_for(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """A source that can look digests up is given only what it does not know."""
+    paths = photos(a="1000", b="0100", c="0010")
+    asked = list(source.embed(paths[:2]))
+    source.lookup = lambda digests: [r and r.embedding for r in map(source.remembered.get, digests)]
+    source.asked.clear()
+    filed = run(data, source, paths)
+    assert source.asked == ["c"]
+    assert {Path(file.path).name: file.cached for file in filed} == {"a": True, "b": True, "c": False}
+    with make(data) as collection:
+        assert collection.get(paths[1]).vector.tolist() == asked[1].embedding.tolist()
+
+
+def test_a_touched_file_gets_no_new_vector(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Its stamp is changed in place: no index has to follow, and nothing is embedded."""
+    (path,) = photos(a="1000")
+    run(data, source, [path])
+    with make(data) as collection:
+        (before,) = collection.items()
+    os.utime(path, ns=(1, 1))
+    source.asked.clear()
+    run(data, source, [path])
+    with make(data) as collection:
+        (after,) = collection.items()
+    assert source.asked == []
+    assert (after.number, after.file.mtime_ns) == (before.number, 1)

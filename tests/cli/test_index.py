@@ -1,6 +1,9 @@
-"""`penultimate index` and `penultimate search`, from the arguments to the exit code."""
+"""`penultimate index`, from the arguments to the exit code."""
 
+import csv
+import io
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -8,47 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
-from extractor.cli.main import penultimate as commands
-from extractor.cli.main import run
-from extractor.collections import Collection, sqlite
+from extractor.collections import Collection, Item, sqlite
 from extractor.settings import DataFolder
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def data(tmp_path: Path, exported_data: DataFolder) -> DataFolder:
-    """A data folder with the real backbone and nothing else."""
-    folder = DataFolder(tmp_path / "data")
-    folder.root.mkdir()
-    folder.backbones.symlink_to(exported_data.backbones)
-    return folder
-
-
-@pytest.fixture
-def call(data: DataFolder, capsys: pytest.CaptureFixture[str]) -> Run:
-    def called(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run(commands, [*map(str, arguments), "--data", str(data.root)])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return called
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A cat, a cup and an astronaut, each as PNG and as JPEG."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, show in enumerate((skimage.data.chelsea, skimage.data.coffee, skimage.data.astronaut)):
-        picture = Image.fromarray(show()).resize((240, 240))
-        picture.save(folder / f"{number}-a.png")
-        picture.save(folder / f"{number}-b.jpg", quality=90)
-    return folder
 
 
 def test_index_then_search(call: Run, photos: Path) -> None:
@@ -110,27 +78,6 @@ def test_when_none_can_be_added_the_exit_code_is_1(call: Run, tmp_path: Path) ->
     assert err == "Error: the collection 'bad' is empty: add images with `penultimate index bad PATH...`\n"
 
 
-def test_more_neighbours_than_items(call: Run, photos: Path) -> None:
-    """All there are, as JSON, best first."""
-    call("index", "things", photos)
-    _, out, _ = call("search", "things", photos / "2-b.jpg", "-k", 100, "--json")
-    found = json.loads(out)
-    assert (found["collection"], found["query"]) == ("things", str(photos / "2-b.jpg"))
-    assert [match["rank"] for match in found["matches"]] == [1, 2, 3, 4, 5, 6]
-    scores = [match["score"] for match in found["matches"]]
-    assert scores == sorted(scores, reverse=True)
-
-
-def test_a_sheet_is_written_on_request(call: Run, photos: Path, tmp_path: Path) -> None:
-    """In a folder that is made for it, if need be."""
-    call("index", "things", photos)
-    sheet = tmp_path / "out" / "sheet.png"
-    code, _, err = call("search", "things", photos / "0-a.png", "-k", 3, "--sheet", sheet)
-    assert (code, err) == (0, f"wrote {sheet}\n")
-    with Image.open(sheet) as image:
-        assert image.width > 4 * 150
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -160,21 +107,12 @@ def test_what_cannot_be_done_is_one_sentence(
     assert err.count("\n") == 1
 
 
-def test_k_under_one_is_wrong_usage(call: Run, photos: Path) -> None:
-    """Exit code 2, as for any option that makes no sense."""
-    code, _, err = call("search", "things", photos / "0-a.png", "-k", 0)
-    assert code == 2
-    assert "0 is not in the range" in err
-
-
 @pytest.mark.parametrize("words", [["index", "old"], ["search", "old"]])
 def test_another_backbone_s_collection_is_refused(
     call: Run, photos: Path, data: DataFolder, words: list[str]
 ) -> None:
     """Both fingerprints are in the sentence."""
     with Collection.create(data, "old", fingerprint="e" * 64, dim=1280, backbone="efficientnet_lite0") as old:
-        from extractor.collections import Item
-
         old.add([Item("a", np.ones(1280, np.float32))])
     code, _, err = call(*words, photos / "0-a.png")
     assert code == 1
@@ -229,18 +167,103 @@ def test_a_collection_s_own_backbone_is_used(call: Run, photos: Path, data: Data
     assert "cannot be compared" in err
 
 
-def test_a_read_only_data_folder_can_be_searched(penultimate, photos: Path, data: DataFolder) -> None:
-    """And adding to it is refused in one sentence, with nothing half done."""
-    assert penultimate("index", "things", str(photos)).returncode == 0
-    folder = data.collections / "things"
-    (folder / "items.sqlite").chmod(0o400)
-    folder.chmod(0o500)
-    done = penultimate("search", "things", str(photos / "1-a.png"), "-k", "2")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"{photos / '1-b.jpg'}\n")
-    Image.new("RGB", (50, 50), "red").save(photos / "new.png")
-    done = penultimate("index", "things", str(photos))
-    assert done.returncode == 1
-    assert "Error: the collection 'things' cannot be written here" in done.stderr
-    assert f"make the folder {folder} writable" in done.stderr
-    folder.chmod(0o700)
+def item_of(data: DataFolder, path: Path) -> Item:
+    with Collection.open(data, "things") as collection:
+        return collection.get(str(path))
+
+
+def test_items_have_what_was_said_and_seen_of_them(call: Run, photos: Path, data: DataFolder) -> None:
+    """Size, format, thumbnail, the label of the folder; a table says more of one, and overrules it."""
+    table = photos.parent / "facts.csv"
+    table.write_text("path,label,year,note\nphotos/0-a.png,cat,2024,\n")
+    call("index", "things", photos, "--label-from-folder", "--metadata", "season=winter", "--metadata", table)
+    cat, cup = item_of(data, photos / "0-a.png"), item_of(data, photos / "1-b.jpg")
+    seen = {"width": 240, "height": 240, "season": "winter"}
+    assert (cat.label, cat.metadata) == ("cat", {**seen, "format": "PNG", "year": 2024})
+    assert (cup.label, cup.metadata) == ("photos", {**seen, "format": "JPEG"})
+    with Image.open(io.BytesIO(cup.thumbnail)) as thumbnail:  # of 240 pixels a JPEG is read at half
+        assert (thumbnail.format, thumbnail.size) == ("JPEG", (120, 120))
+
+
+def test_a_label_comes_to_images_that_are_there(call: Run, photos: Path, data: DataFolder) -> None:
+    """Those count as updated, once; and a changed file keeps what was said of it."""
+    call("index", "things", photos)
+    assert "6 images: 0 new, 6 updated, 0 unchanged" in call("index", "things", photos, "--label", "x")[2]
+    assert "6 images: 0 new, 0 updated, 6 unchanged" in call("index", "things", photos, "--label", "x")[2]
+    Image.new("RGB", (60, 50), "red").save(photos / "0-a.png")
+    call("index", "things", photos)
+    changed = item_of(data, photos / "0-a.png")
+    assert (changed.label, changed.metadata["width"]) == ("x", 60)
+
+
+def test_what_is_gone_is_pruned_only_below_the_paths(call: Run, photos: Path, tmp_path: Path) -> None:
+    """A file elsewhere stays, as does all below a folder that holds no image: its disk may not be there."""
+    elsewhere = tmp_path / "photos-2"
+    shutil.copytree(photos, elsewhere)
+    call("index", "things", photos, elsewhere)
+    for gone in (photos / "0-a.png", *elsewhere.iterdir()):
+        gone.unlink()
+    code, out, _ = call("index", "things", photos, "--prune", "--json")
+    assert (code, json.loads(out)["pruned"], json.loads(out)["items"]) == (0, 1, 11)
+    _, out, _ = call("index", "things", photos, elsewhere, "--prune", "--json")
+    assert json.loads(out)["pruned"] == 0
+    shutil.copy(photos / "0-b.jpg", elsewhere / "new.jpg")
+    _, out, _ = call("index", "things", f"{elsewhere}/*.png", elsewhere, "--prune", "--json")
+    assert json.loads(out)["pruned"] == 6
+
+
+@pytest.mark.parametrize("name", ["outcome.csv", "outcome.json"])
+def test_what_failed_is_tried_again_by_the_report(call: Run, photos: Path, tmp_path: Path, name: str) -> None:
+    """Only that, whatever its name; a report has a line for each image, and says what is there twice."""
+    bad = photos / os.fsdecode(b'n\xc3\xa4me, "quoted".png')
+    bad.write_text("not a picture")
+    shutil.copy(photos / "0-a.png", photos / "copy.png")
+    report = tmp_path / name
+    code, _, err = call("index", "things", photos, "--report", report)
+    assert code == 3
+    assert "1 images have the content of another" in err
+    text = report.read_text()
+    rows = list(csv.DictReader(io.StringIO(text))) if name.endswith("csv") else json.loads(text)
+    assert len(rows) == 8
+    assert [row["path"] for row in rows if row["status"] == "failed"] == [str(bad)]
+    assert {row["path"]: row["duplicate_of"] for row in rows if row["duplicate_of"]} == {
+        str(photos / "copy.png"): str(photos / "0-a.png")
+    }
+    shutil.copy(photos / "1-a.png", bad)
+    code, out, _ = call("index", "things", "--retry-failed", report, "--report", report, "--json")
+    assert (code, json.loads(out)["images"], json.loads(out)["new"]) == (0, 1, 1)
+    code, _, err = call("index", "things", "--retry-failed", report)
+    assert (code, "nothing failed" in err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--report", "x.txt", "{photos}"], "a report is written as .csv or .json, not 'x.txt'"),
+        (["--retry-failed", "{text}"], "cannot be read: it is not what --report writes"),
+        (["--thumbnails", "64", "{photos}"], "was made with --thumbnails 128"),
+        (["--index", "hnsw", "{photos}"], "penultimate collections reindex things --kind hnsw"),
+        (["--metadata", "{text}", "{photos}"], "needs a column `path`"),
+        (["--metadata", "none.csv", "{photos}"], "a single fact is written KEY=VALUE"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_one_sentence(
+    call: Run, photos: Path, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    """Before anything is done."""
+    call("index", "things", photos / "0-a.png")
+    text = tmp_path / "text.csv"
+    text.write_text("a,b\n1,2\n")
+    code, _, err = call("index", "things", *(word.format(photos=photos, text=text) for word in arguments))
+    assert code == 1
+    assert sentence in err
+    assert "Error: " in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["{photos}", "--retry-failed", "x.csv"], ["{photos}", "--label", "a", "--label-from-folder"]],
+)
+def test_options_that_exclude_each_other_are_wrong_usage(call: Run, photos: Path, words: list[str]) -> None:
+    """As is naming nothing."""
+    assert call("index", "things", *(word.format(photos=photos) for word in words))[0] == 2

@@ -1,0 +1,146 @@
+"""`penultimate collections`: each command, from the arguments to the exit code."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from extractor.collections import Collection
+from extractor.settings import DataFolder
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def do(call: Run, photos: Path) -> Run:
+    """`do(*words)`: `penultimate collections ...`, with the photos in the collection `things`."""
+    call("index", "things", photos, "--label", "thing")
+    return lambda *words: call("collections", *words)
+
+
+def ids(out: str) -> list[str]:
+    return [Path(item["id"]).name for item in json.loads(out)]
+
+
+def test_the_list_says_what_there_is(do: Run, data: DataFolder) -> None:
+    """Counts, bytes, fingerprint, kind and recall; a damaged collection is named beside the others."""
+    broken = data.collections / "broken" / "items.sqlite"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no database" * 100)
+    code, out, err = do("list")
+    assert code == 0
+    assert out.splitlines()[1].split()[:2] == ["things", "6"]
+    assert "not measured" in out
+    assert err.startswith("broken: the collection 'broken' is damaged")
+    wrong, things = json.loads(do("list", "--json")[1])
+    assert set(wrong) == {"name", "error"}
+    assert (things["count"], things["labels"]) == (6, [{"label": "thing", "count": 6}])
+    assert things["index"]["kind"] == "exact"
+
+
+def test_items_are_shown_by_id_path_and_filter(
+    do: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is not there is named, with exit code 3, or 1 when nothing is."""
+    monkeypatch.chdir(photos)
+    code, out, err = do("get", "things", "0-a.png", "nope", "--json", "--vectors")
+    assert (code, ids(out)) == (3, ["0-a.png"])
+    assert "no item 'nope'" in err
+    assert len(json.loads(out)[0]["vector"]) == 1280
+    assert do("get", "things", "nope")[0] == 1
+    assert ids(do("get", "things", "--filter", "format = 'PNG'", "--json")[1]) == [
+        "0-a.png",
+        "1-a.png",
+        "2-a.png",
+    ]
+    assert ids(do("get", "things", "--limit", 2, "--json")[1]) == ["0-a.png", "0-b.jpg"]
+    assert "label=thing" in do("get", "things", "1-a.png")[1]
+    assert do("get", "things", "1-a.png", "--thumbnail", tmp_path / "small.jpg")[0] == 0
+    with Image.open(tmp_path / "small.jpg") as small:
+        assert max(small.size) == 128
+
+
+def test_labels_and_metadata_are_set_and_taken_away(do: Run, photos: Path, data: DataFolder) -> None:
+    """By id or filter; other facts stay, numbers are numbers."""
+    do("set", "things", photos / "0-a.png", "--label", "cat", "--metadata", "age=3")
+    assert (
+        do("set", "things", "--filter", "label = 'cat'", "--metadata", "age=4", "--metadata", "format=null")[
+            0
+        ]
+        == 0
+    )
+    with Collection.open(data, "things") as collection:
+        cat = collection.get(str(photos / "0-a.png"))
+        assert (cat.label, cat.metadata) == ("cat", {"width": 240, "height": 240, "age": 4})
+    assert "changed 6 items" in do("set", "things", "--filter", "id is not null", "--no-label")[2]
+    assert do("set", "things", photos / "0-a.png")[0] == 2
+
+
+def test_nothing_is_deleted_unless_somebody_says_so(
+    do: Run, photos: Path, data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal only with --yes; on one it asks."""
+    code, _, err = do("delete", "things", photos / "0-a.png")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "--yes" in err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    assert "nothing was changed" in do("drop", "things")[2]
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    assert "deleted 3 items; things holds 3" in do("delete", "things", "--filter", "format = 'PNG'")[2]
+    assert "deleted 1 items" in do("delete", "things", photos / "0-b.jpg", "--yes")[2]
+    assert do("drop", "things", "--yes")[0] == 0
+    assert not (data.collections / "things").exists()
+    assert do("drop", "things", "--yes")[0] == 1
+
+
+def test_what_is_exported_or_backed_up_comes_back(do: Run, data: DataFolder, tmp_path: Path) -> None:
+    """Under another name, with labels; what a filter means, where one is given."""
+    assert do("export", "things", tmp_path / "png.parquet", "--filter", "format = 'PNG'")[0] == 0
+    assert "3 rows: 3 added" in do("import", "fresh", tmp_path / "png.parquet")[2]
+    assert "3 refused" in do("import", "fresh", tmp_path / "png.parquet", "--keep")[2]
+    assert do("backup", "things", tmp_path / "b.sqlite")[0] == 0
+    assert do("restore", "again", tmp_path / "b.sqlite")[0] == 0
+    code, _, err = do("restore", "again", tmp_path / "b.sqlite")
+    assert (code, "already" in err) == (1, True)
+    with Collection.open(data, "things") as one, Collection.open(data, "again") as other:
+        for entry in one.items():
+            assert (one.get(entry.id).vector == other.get(entry.id).vector).all()
+            assert other.get(entry.id).label == "thing"
+
+
+def test_a_damaged_vector_is_found_and_mended(do: Run, data: DataFolder) -> None:
+    """`verify` names it with exit code 1; `repair` embeds it again."""
+    assert do("verify", "things")[0] == 0
+    with sqlite3.connect(data.collections / "things" / "items.sqlite") as db:
+        db.execute("UPDATE vectors SET vector = zeroblob(5120) WHERE number = 2")
+    db.close()
+    code, out, err = do("verify", "things")
+    assert (code, "1 damaged" in out, "0-b.jpg" in err) == (1, True, True)
+    code, _, err = do("repair", "things")
+    assert (code, "1 embedded again" in err) == (0, True)
+    assert json.loads(do("verify", "things", "--json")[1])["sound"] is True
+
+
+def test_the_index_is_made_anew_and_stays_of_that_kind(do: Run, call: Run) -> None:
+    """With its reason and measured recall; a kind that is none is wrong usage."""
+    assert do("reindex", "things", "--kind", "exact-fp16")[1].startswith("exact-fp16: ")
+    (things,) = json.loads(do("list", "--json")[1])
+    assert (things["settings"], things["index"]["recall"]) == ({"kind": "exact-fp16"}, 1.0)
+    assert do("reindex", "things", "--kind", "tree")[0] == 2
+
+
+def test_every_command_has_an_example_and_one_sentence_for_what_is_not_there(do: Run, tmp_path: Path) -> None:
+    """Whatever the command."""
+    from extractor.cli.collections import command
+
+    for name in command.list_commands(None):  # type: ignore[arg-type]
+        assert "Example" in (command.get_command(None, name).epilog or ""), name  # type: ignore[arg-type,union-attr]
+    for words in (["get"], ["verify"], ["repair"], ["reindex"], ["drop"], ["export"], ["backup"]):
+        file = [tmp_path / "x.parquet"] if words[0] in ("export", "backup") else []
+        code, out, err = do(*words, "cats", *file)
+        assert (code, out, err.count("\n")) == (1, "", 1), words
+        assert "there is no collection 'cats'; there are: things" in err
