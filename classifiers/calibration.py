@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -11,6 +13,9 @@ from classifiers.kinds import Targets
 
 LEAST_ROWS = 100
 """Held-out rows that a temperature needs, where the scores are log probabilities already."""
+
+BINS = 15
+"""Of confidence, of equal width."""
 
 _RANGE = (-7, 7)  # of the natural logarithm of a temperature
 
@@ -47,7 +52,31 @@ def temperature(
     return float(np.exp(found.x))
 
 
-def calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.int64], bins: int = 15) -> float:
+class Bin(NamedTuple):
+    """Answers of about the same confidence: its mean, which share was right, and how many there are."""
+
+    confidence: float
+    accuracy: float
+    images: int
+
+
+def reliability(probabilities: NDArray[np.float64], truth: NDArray[np.int64], bins: int = BINS) -> list[Bin]:
+    """How often answers are right, by how sure they are; parameters as of `calibration_error`.
+
+    Bins without an answer are left out.
+    """
+    confidence, right, place = _binned(probabilities, truth, bins)
+    counts = np.bincount(place, minlength=bins)
+    sums = [np.bincount(place, each, minlength=bins) for each in (confidence, right)]
+    return [
+        Bin(float(sums[0][at] / counts[at]), float(sums[1][at] / counts[at]), int(counts[at]))
+        for at in np.flatnonzero(counts)
+    ]
+
+
+def calibration_error(
+    probabilities: NDArray[np.float64], truth: NDArray[np.int64], bins: int = BINS
+) -> float:
     """The expected calibration error: how far confidence is from accuracy, over bins of equal width.
 
     Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning (2015).
@@ -58,8 +87,38 @@ def calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.int6
     truth : int array of shape (n,)
     bins : int
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    confidence, right, place = _binned(probabilities, truth, bins)
     gaps = np.bincount(place, confidence - right, minlength=bins)
     return float(np.abs(gaps).sum() / max(len(truth), 1))
+
+
+def chance_calibration_error(
+    probabilities: NDArray[np.float64], bins: int = BINS, seed: int = 0, draws: int = 200
+) -> float:
+    """What 95 % of test sets of this size would stay below if the probabilities were right.
+
+    The calibration error of a few images is never 0: it is measured against
+    truths that are drawn from the probabilities themselves, as in the consistency
+    bars of Broecker and Smith, "Increasing the Reliability of Reliability
+    Diagrams" (2007).
+
+    Parameters
+    ----------
+    probabilities : array of shape (n, classes)
+    bins, seed, draws : int
+    """
+    confidence, _, place = _binned(probabilities, np.zeros(len(probabilities), np.int64), bins)
+    rng = np.random.default_rng(seed)
+    member = (place[:, None] == np.arange(bins)).astype(np.float64)
+    right = rng.random((draws, len(place))) < confidence
+    gaps = (confidence - right) @ member
+    return float(np.quantile(np.abs(gaps).sum(axis=1) / max(len(place), 1), 0.95))
+
+
+def _binned(
+    probabilities: NDArray[np.float64], truth: NDArray[np.int64], bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]:
+    """Of each row the confidence, whether the answer is right, and the bin."""
+    confidence = probabilities.max(axis=1)
+    right: NDArray[np.bool_] = probabilities.argmax(axis=1) == truth
+    return confidence, right, np.minimum((confidence * bins).astype(np.intp), bins - 1)

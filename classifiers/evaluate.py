@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from classifiers.dataset import check_known
+from classifiers.intervals import Z95, Interval, f1_interval, table_intervals, wilson_interval
 
-Z95 = 1.959964
-"""The normal quantile of a 95 % interval."""
+__all__ = ["Z95", "ClassFigures", "Metrics", "evaluate", "wilson_interval"]
 
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """One class's row of the table. `recall` is None when no test image is of the class."""
+    """One class's row of the table. `recall` is None when no test image is of the class.
+
+    Intervals are of 95 %, and None where there is nothing to go by.
+    """
 
     label: str
     precision: float
     recall: float | None
     f1: float
     support: int
+    precision_interval: Interval | None = None
+    recall_interval: Interval | None = None
+    f1_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,21 @@ class Metrics:
     classes : list of ClassFigures
     confusion : list of list of int
         Rows: the truth; columns: the answers; both in the order of `classes`.
+    balanced_accuracy_interval, macro_f1_interval : tuple of float
+        Bootstrapped 95 % intervals: see `classifiers.intervals`.
     """
 
     n: int
     accuracy: float
-    interval: tuple[float, float]
+    interval: Interval
     balanced_accuracy: float
     macro_f1: float
     majority: str
     majority_accuracy: float
     classes: list[ClassFigures]
     confusion: list[list[int]]
+    balanced_accuracy_interval: Interval
+    macro_f1_interval: Interval
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -84,40 +93,56 @@ def evaluate(classes: Sequence[str], truth: ArrayLike, answers: ArrayLike, major
         When the truth has a class that the head does not know.
     """
     counts = _confusion(classes, np.asarray(truth), np.asarray(answers))
-    right, in_truth, in_answers = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    n = int(counts.sum())
-    precision = right / np.maximum(in_answers, 1)
-    recall = right / np.maximum(in_truth, 1)
-    f1 = 2 * right / np.maximum(in_truth + in_answers, 1)
-    figures = [
-        ClassFigures(label, float(precision[i]), float(recall[i]) if support else None, float(f1[i]), support)
-        for i, (label, support) in enumerate(zip(classes, in_truth.tolist(), strict=True))
-    ]
+    right, in_truth, n = int(np.diag(counts).sum()), counts.sum(axis=1), int(counts.sum())
+    balanced, macro = (float(each[0]) for each in _means(counts[None]))
+    balanced_interval, macro_interval = table_intervals(counts, _means)
     return Metrics(
         n=n,
-        accuracy=float(right.sum() / n),
-        interval=wilson_interval(int(right.sum()), n),
-        balanced_accuracy=float(recall[in_truth > 0].mean()),
-        macro_f1=float(f1[in_truth + in_answers > 0].mean()),
+        accuracy=right / n,
+        interval=wilson_interval(right, n),
+        balanced_accuracy=balanced,
+        macro_f1=macro,
         majority=majority,
         majority_accuracy=float(in_truth[list(classes).index(majority)] / n),
-        classes=figures,
+        classes=[_class_figures(label, counts, at) for at, label in enumerate(classes)],
         confusion=counts.tolist(),
+        balanced_accuracy_interval=balanced_interval,
+        macro_f1_interval=macro_interval,
     )
 
 
-def wilson_interval(right: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a share, by E. B. Wilson (1927); unlike the normal one it stays within 0..1."""
-    share = right / n
-    middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+def _class_figures(label: str, counts: NDArray[np.int64], at: int) -> ClassFigures:
+    right, in_truth, in_answers = (
+        int(each) for each in (counts[at, at], counts[at].sum(), counts[:, at].sum())
+    )
+    return ClassFigures(
+        label=label,
+        precision=right / max(in_answers, 1),
+        recall=right / in_truth if in_truth else None,
+        f1=2 * right / max(in_truth + in_answers, 1),
+        support=in_truth,
+        precision_interval=wilson_interval(right, in_answers) if in_answers else None,
+        recall_interval=wilson_interval(right, in_truth) if in_truth else None,
+        f1_interval=f1_interval(right, in_truth, in_answers),
+    )
 
 
-def _confusion(classes: Sequence[str], truth: Any, answers: Any) -> Any:
+def _means(tables: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """Balanced accuracy and macro F1 of tables of shape (m, classes, classes): each of shape (m,)."""
+    right = np.einsum("mcc->mc", tables)
+    in_truth, in_answers = tables.sum(axis=2), tables.sum(axis=1)
+    recall = right / np.maximum(in_truth, 1)
+    f1 = 2 * right / np.maximum(in_truth + in_answers, 1)
+    return [
+        (share * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        for share, there in ((recall, in_truth > 0), (f1, in_truth + in_answers > 0))
+    ]
+
+
+def _confusion(classes: Sequence[str], truth: Any, answers: Any) -> NDArray[np.int64]:
     check_known(truth.tolist(), classes)
     order = np.argsort(classes)
     places = [order[np.searchsorted(np.asarray(classes)[order], each)] for each in (truth, answers)]
-    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, tuple(places), 1)
     return counts
