@@ -15,7 +15,9 @@ from extractor.results import Vector
 SHARPNESS = 1 / 0.07
 """A vote weighs exp(cosine * sharpness): Wu et al., Unsupervised Feature Learning (2018), as DINO has it."""
 
-_NO_VOTE = 1e-3  # of a neighbour's weight, so that a class without a vote has a score
+NO_VOTE = 1e-3
+"""Of a neighbour's weight, so that a class without a vote has a score."""
+
 _BLOCK_VALUES = 1 << 24
 
 
@@ -67,5 +69,5 @@ class Neighbours:
         weights = np.exp((np.take_along_axis(cosines, nearest, 1).astype(np.float64) - 1) * SHARPNESS)
         votes = np.zeros((len(X), self.classes))
         np.add.at(votes, (np.arange(len(X))[:, None], self.labels[nearest]), weights)
-        scores: NDArray[np.float64] = np.log(votes + _NO_VOTE * weights.max(axis=1, keepdims=True))
+        scores: NDArray[np.float64] = np.log(votes + NO_VOTE * weights.max(axis=1, keepdims=True))
         return scores
