@@ -114,8 +114,12 @@ class Rejection:
         return cls(Gaussian.fit(labelled.X, about, labelled.weights), thinned(distances), measured)
 
     def tested(self, X: ArrayLike) -> Rejection:
-        """The same, with the share of these rows, which it has not seen, that it rejects."""
-        return replace(self, measured=replace(self.measured, rejected=float(self.unknown(X).mean())))
+        """The same, with the share of these rows, which it has not seen, that it rejects; it keeps their
+        distances: those it was measured on are of fits on fewer rows, and not quite like live ones.
+        """
+        found = self.distances(X)
+        measured = replace(self.measured, rejected=float((found > self.threshold).mean()))
+        return replace(self, held_out=thinned(found), measured=measured)
 
     @property
     def threshold(self) -> float:

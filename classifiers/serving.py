@@ -57,6 +57,11 @@ class ServedHeads:
                 kept = self._read(name)
         return kept.version, kept.head
 
+    def is_ready(self, name: str) -> bool:
+        """Whether `serving` has its answer in memory."""
+        kept = self._kept.get(name)
+        return kept is not None and kept.mark == self._mark(name)
+
     def _read(self, name: str) -> _Kept:
         """Read it, unless another thread just did."""
         mark, kept = self._mark(name), self._kept.pop(name, None)
