@@ -21,7 +21,7 @@ from extractor.preprocessing import Decode
 from extractor.settings import checked_name
 
 Pooling = Literal["avg", "max", "gem", "cls"]
-Views = Literal["plain", "flip"]
+Views = Literal["plain", "flip", "flips"]
 Profile = Decode
 
 POOLINGS: tuple[str, ...] = get_args(Pooling)
@@ -69,8 +69,9 @@ class Variant:
         one after the other. None for the layer before the classifier.
     size : int, optional
         Side of the square input, in pixels; the backbone's own when left out.
-    views : {"plain", "flip"}
-        "flip" gives the mean over the picture and its mirror image.
+    views : {"plain", "flip", "flips"}
+        "flip" gives the mean over the picture and its mirror image, "flips"
+        over these two and both upside down.
     profile : {"exact", "fast", "gpu"}
         How pictures are decoded.
 

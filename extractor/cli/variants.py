@@ -50,7 +50,7 @@ def variant_options(command: F) -> F:
             "--views",
             type=click.Choice(get_args(Views)),
             default="plain",
-            help="flip: the mean over the picture and its mirror image.",
+            help="flip: the mean over the picture and its mirror image; flips: and both upside down.",
         ),
         size_option,
         click.option(

@@ -1,17 +1,20 @@
-"""A network cut at some of its layers, their outputs pooled, on the picture and its mirror image."""
+"""A network cut at some of its layers, their outputs pooled, on the picture and its mirror images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from extractor.backbones.export.layers import Output, find_layer, outputs, watched
-from extractor.backbones.variant import Cut, Variant
+from extractor.backbones.variant import Cut, Variant, Views
 from extractor.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import torch
+
+_MIRRORED: dict[Views, Sequence[Sequence[int]]] = {"plain": (), "flip": ([3],), "flips": ([3], [2], [2, 3])}
+"""Besides the picture as it is: along which axes of [n, channels, height, width] each view is mirrored."""
 
 
 def changed(
@@ -36,7 +39,8 @@ def changed(
     """
     if variant.cuts:
         embedding = cut(network, variant.cuts, shape)
-    return _mirrored(embedding) if variant.views == "flip" else embedding
+    mirrored = _MIRRORED[variant.views]
+    return _mean_of_views(embedding, mirrored) if mirrored else embedding
 
 
 def cut(network: Any, cuts: Iterable[Cut], shape: tuple[int, int]) -> torch.nn.Module:
@@ -70,21 +74,21 @@ def cut(network: Any, cuts: Iterable[Cut], shape: tuple[int, int]) -> torch.nn.M
     return AtLayers().eval()
 
 
-def _mirrored(embedding: torch.nn.Module) -> torch.nn.Module:
-    """The mean over the pictures and their mirror images."""
+def _mean_of_views(embedding: torch.nn.Module, mirrored: Sequence[Sequence[int]]) -> torch.nn.Module:
+    """The mean over the pictures and their images, each mirrored along some of the axes of [n, c, h, w]."""
     import torch
 
-    class BothViews(torch.nn.Module):
+    class MeanOfViews(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.embedding = embedding
 
         def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-            # One run over both, so that each weight is in the graph once.
-            views = self.embedding(torch.cat([pictures, pictures.flip(3)]))
-            return torch.as_tensor(views.unflatten(0, (2, -1)).mean(0))
+            # One run over all, so that each weight is in the graph once.
+            views = self.embedding(torch.cat([pictures, *(pictures.flip(*axes) for axes in mirrored)]))
+            return torch.as_tensor(views.unflatten(0, (1 + len(mirrored), -1)).mean(0))
 
-    return BothViews().eval()
+    return MeanOfViews().eval()
 
 
 def _pooling(wanted: Cut, output: Output) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -172,6 +172,18 @@ def test_both_views_give_the_mean_and_mirroring_changes_nothing(resnet: Any) -> 
     torch.testing.assert_close(both(pictures.flip(3)), found)
 
 
+def test_four_views_give_the_mean_and_turning_upside_down_changes_nothing(resnet: Any) -> None:
+    import torch
+
+    plain = penultimate(resnet)
+    all_views = changed(plain, resnet, Variant(views="flips"), (64, 64))
+    pictures = pictures_of(64, count=3)
+    views = [pictures, pictures.flip(2), pictures.flip(3), pictures.flip(2, 3)]
+    expected = sum(plain(view) for view in views) / 4
+    for view in views:
+        torch.testing.assert_close(all_views(view), expected)
+
+
 def stages(network: Any, pixels: Any) -> Vector:
     """Avg and max of three stages, by running the network's parts one after the other."""
     import torch

@@ -23,7 +23,7 @@ def variants(draw: st.DrawFn) -> Variant:
     return Variant(
         tuple(layers),
         draw(st.none() | st.integers(32, 4096)),
-        draw(st.sampled_from(["plain", "flip"])),
+        draw(st.sampled_from(["plain", "flip", "flips"])),
         draw(st.sampled_from(["exact", "fast"])),
     )
 
@@ -92,7 +92,7 @@ def test_a_layer_without_a_pooling_is_its_average() -> None:
         ({"layers": tuple(f"stages.{i}.blocks.0" for i in range(7))}, "too long for the name of a folder"),
         ({"size": 31}, "an input of 31 pixels cannot be: choose 32 to 4,096"),
         ({"size": 4097}, "an input of 4097 pixels"),
-        ({"views": "ten"}, "'ten' cannot be chosen for views: there are plain, flip"),
+        ({"views": "ten"}, "'ten' cannot be chosen for views: there are plain, flip, flips"),
         ({"profile": "quick"}, "'quick' cannot be chosen for profile: there are exact, fast"),
     ],
 )
