@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifiers.bundle import read_facts, read_tested
 from classifiers.comparison import Difference, difference
+from classifiers.dataset import Dataset, Rejected
+from classifiers.features import Features
 from classifiers.layers import Model
-from classifiers.records import Rows, held_out_of_both
-from classifiers.versions import folder_of, serving_version, versions
+from classifiers.records import Rows, at_hand, held_out_of_both, unchanged
+from classifiers.versions import folder_of, load_head, serving_version, versions
 from extractor.errors import NotFound
-from extractor.results import Vector
+from extractor.results import Embeds, Vector
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
     from classifiers.training import Training
+
+Embedded: TypeAlias = "Callable[[Embeds, Dataset], Features]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +115,35 @@ def against_serving(training: Training, data: DataFolder) -> Contest | str | Non
         return f"version {number}, which answers, was fitted on every image that was held out: not compared"
     ours = Contender(max(versions(manifest.name, data)) + 1, training.tested, manifest.classes)
     return contest(ours, Contender.of(folder), training.unseen.X[rows], training.unseen.y[rows])
+
+
+def between(
+    name: str, version: int, other: int, embeds: Embeds, data: DataFolder, embedded: Embedded
+) -> tuple[Contest, list[Rejected]]:
+    """Two versions on the images that were held out from both and are still there.
+
+    Returns
+    -------
+    Contest
+    list of Rejected
+        Images that are gone or are others now.
+
+    Raises
+    ------
+    NotFound
+        When there is no such version, or no such image.
+    FingerprintMismatch
+        When a version is of another backbone than `embeds`.
+    """
+    folders = [folder_of(name, data, number) for number in (version, other)]
+    for number in (version, other):
+        load_head(name, data, version=number).check(embeds)
+    rows = [Rows.read(folder) for folder in folders]
+    held = rows[0].held_out(rows[1].trained_on())
+    present, missing = at_hand(held)
+    chosen = Dataset([held.paths[at] for at in present], [held.labels[at] for at in present])
+    features, changed = unchanged(held, embedded(embeds, chosen)) if present else (None, [])
+    if features is None or not len(features.y):
+        raise NotFound(f"no image that versions {version} and {other} of {name!r} have not seen is there")
+    ours, theirs = map(Contender.of, folders)
+    return contest(ours, theirs, features.X, features.y), [*missing, *changed]

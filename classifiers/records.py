@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classifiers.dataset import Rejected
 from classifiers.features import Features
 from extractor.errors import DamagedFile, NotFound
 
@@ -54,6 +55,12 @@ class Rows:
     def trained_on(self) -> set[str]:
         """The digests of the rows that the tested head was fitted on."""
         return {d for d, split in zip(self.digests, self.splits, strict=True) if split == TRAIN}
+
+    def held_out(self, seen: set[str]) -> Rows:
+        """The rows that were held out and are none of those with the digests `seen`."""
+        parts = (self.paths, self.digests, self.labels, self.splits)
+        kept = [each for each in zip(*parts, strict=True) if each[3] == TEST and each[1] not in seen]
+        return Rows(*([each[at] for each in kept] for at in range(len(parts))))
 
     def write(self, file: Path) -> None:
         """Write them as Parquet."""
@@ -112,3 +119,23 @@ def held_out_of_both(digests: NDArray[np.str_], *others: Rows) -> NDArray[np.int
     """The rows that none of the others was fitted on."""
     seen: set[str] = set().union(*(rows.trained_on() for rows in others))
     return np.flatnonzero([digest not in seen for digest in digests.tolist()])
+
+
+def at_hand(rows: Rows) -> tuple[list[int], list[Rejected]]:
+    """The rows whose file is there, and the others with the reason."""
+    present = [at for at, path in enumerate(rows.paths) if Path(path).is_file()]
+    there = set(present)
+    missing = [Rejected(path, "it is gone") for at, path in enumerate(rows.paths) if at not in there]
+    return present, missing
+
+
+def unchanged(rows: Rows, features: Features) -> tuple[Features, list[Rejected]]:
+    """The features of images that are still what was labelled, and the others with the reason."""
+    digest = dict(zip(rows.paths, rows.digests, strict=True))
+    same = [digest[image] == found for image, found in zip(features.images, features.digests, strict=True)]
+    changed = [
+        Rejected(image, "it is another picture than the one that was labelled")
+        for image, each in zip(features.images, same, strict=True)
+        if not each
+    ]
+    return features.take(np.flatnonzero(same)), changed

@@ -62,6 +62,17 @@ class ServedHeads:
         kept = self._kept.get(name)
         return kept is not None and kept.mark == self._mark(name)
 
+    def is_ready(self, name: str) -> bool:
+        """Whether `serving` has nothing to read: an event loop need not leave it to a thread.
+
+        Raises
+        ------
+        InvalidArgument
+            When no head can have the name.
+        """
+        kept = self._kept.get(name)
+        return kept is not None and kept.mark == self._mark(name)
+
     def _read(self, name: str) -> _Kept:
         """Read it, unless another thread just did."""
         mark, kept = self._mark(name), self._kept.pop(name, None)

@@ -35,6 +35,7 @@ _SUMMARIES = {
     "clusters": "Divide the images of a collection into groups of their kind.",
     "map": "Lay a collection out as an interactive map, one HTML file.",
     "classify": "Label images with a head.",
+    "heads": "List heads; compare, promote, export and delete their versions.",
     "compare-backbones": "Say which backbone suits labelled images, and whether any does.",
     "tune": "Measure what keeps this machine busiest, and remember it.",
     "doctor": "Check this installation and say what is in use.",

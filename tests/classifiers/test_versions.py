@@ -135,9 +135,12 @@ def test_writers_at_the_same_time_make_a_version_each(store: DataFolder) -> None
 
 def test_who_serves_takes_a_new_version_and_reads_none_twice(three: DataFolder) -> None:
     heads = ServedHeads(three)
+    assert not heads.is_ready("trees")
     version, first = heads.serving("trees")
     assert (version, heads.serving("trees")[1]) == (1, first)
+    assert heads.is_ready("trees")
     promote("trees", 2, three)
+    assert not heads.is_ready("trees")
     version, second = heads.serving("trees")
     assert version == 2
     assert second is not first

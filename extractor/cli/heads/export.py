@@ -1,0 +1,52 @@
+"""`penultimate heads export`: a head as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from extractor.cli.options import data_option
+from extractor.settings import DataFolder
+from extractor.text import printable
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  penultimate heads export cells --onnx cells.onnx
+  penultimate heads export cells --onnx cells-whole.onnx --with-backbone
+"""
+)
+@click.argument("name")
+@click.option(
+    "--onnx",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The file to write.",
+)
+@click.option(
+    "--with-backbone",
+    is_flag=True,
+    help="One graph from pixels (uint8, n x height x width x 3, resized for the backbone) to probabilities.",
+)
+@click.option("--version", type=click.IntRange(min=1), help="Which. [default: the one that answers]")
+@data_option
+def export(name: str, file: Path, with_backbone: bool, version: int | None, data: DataFolder) -> None:
+    """Write the head NAME as one ONNX graph, proved equal in ONNX Runtime (needs the `export` extra).
+
+    Classes and fingerprint are in its metadata. Whether an image is unknown is not in the graph.
+    """
+    from classifiers.graphs import export_onnx
+    from classifiers.versions import load_head
+    from extractor.backbones.bundle import Bundle
+
+    head = load_head(name, data, version=version)
+    bundle = Bundle.of(data, head.manifest.backbone) if with_backbone else None
+    done = export_onnx(head, file, bundle)
+    what = "golden pictures" if with_backbone else "embeddings"
+    click.echo(
+        f"wrote {printable(done.file)}: {done.input} to {done.output}, {len(head.manifest.classes)} classes; "
+        f"on {done.rows} {what} no probability is more than {done.apart:.1g} from the head's"
+    )

@@ -1,0 +1,199 @@
+"""`penultimate heads`, on pictures of two colours and an embedding that costs nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from classifiers import load_head
+from classifiers.cli import command as fit_head
+from classifiers.versions import serving_version, versions
+from extractor.cli.classify import command as classify
+from extractor.cli.heads import command as heads
+from extractor.cli.heads.comparing import compare
+from extractor.cli.heads.export import export
+from extractor.cli.heads.life import delete, promote, rollback
+from extractor.cli.heads.listing import list_, show
+from extractor.cli.heads.transfer import transfer
+from extractor.settings import DataFolder
+
+
+@pytest.fixture
+def run(invoke, pixels, monkeypatch):
+    """As `invoke`, for the commands of `heads` as well."""
+    for module in ("comparing", "transfer"):
+        monkeypatch.setattr(f"extractor.cli.heads.{module}.open_source", lambda *_, **__: pixels)
+    return invoke
+
+
+@pytest.fixture
+def fitted(run, painted: Path) -> Path:
+    """Two versions of a head `colours`; the first answers."""
+    for kind in ("logistic", "ridge"):
+        code, _, err = run(fit_head, painted, "--name", "colours", "--head", kind)
+        assert code == 0, err
+    return painted
+
+
+@pytest.mark.parametrize("command", [heads, list_])
+def test_heads_are_listed_with_the_version_that_answers(run, fitted: Path, command) -> None:
+    code, out, _ = run(command)
+    header, row = out.splitlines()
+    assert code == 0
+    assert header.split() == [
+        "name",
+        "version",
+        "kind",
+        "classes",
+        "images",
+        "accuracy",
+        "backbone",
+        "created",
+    ]
+    assert row.split()[:7] == ["colours", "1", "logistic", "2", "24", "100.0%", "pixels"]
+
+
+def test_without_heads_the_list_says_how_to_fit_one(run) -> None:
+    assert run(heads)[1] == "no heads yet: fit one with `fit-head SOURCE --name NAME`\n"
+
+
+def test_a_damaged_head_does_not_hide_the_others(run, fitted: Path, store: DataFolder) -> None:
+    shutil.copytree(store.heads / "colours", store.heads / "other")
+    (store.heads / "other/versions/0001/manifest.json").write_text("{")
+    rows = json.loads(run(list_, "--json")[1])
+    assert [row["name"] for row in rows] == ["colours", "other"]
+    assert "other/versions/0001 is damaged" in rows[1]["damage"]
+    assert "is damaged" in run(list_)[1]
+
+
+def test_the_versions_of_a_head_are_shown_and_all_that_one_says(run, fitted: Path) -> None:
+    lines = run(show, "colours")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["version", "1", "2"]
+    assert lines[1].split()[1] == "yes"
+    facts = json.loads(run(show, "colours", "--version", 2, "--json")[1])
+    assert (facts["kind"], facts["serving"], facts["classes"]) == ("ridge", False, ["blue", "red"])
+    text = run(show, "colours", "--version", 2)[1]
+    assert "2: blue, red" in text
+    assert "threshold" in text
+
+
+def test_promotion_and_rollback_are_one_command_each(run, fitted: Path, store: DataFolder) -> None:
+    assert run(promote, "colours")[1] == "colours: version 2 answers\n"
+    assert load_head("colours", store).manifest.kind == "ridge"
+    assert run(rollback, "colours")[1] == "colours: version 1 answers again\n"
+    code, _, err = run(rollback, "colours")
+    assert code == 1
+    assert "none to go back to" in err
+
+
+def test_fit_head_promotes_when_it_is_told_to(run, fitted: Path, store: DataFolder) -> None:
+    code, out, _ = run(fit_head, fitted, "--name", "colours", "--promote", "--json")
+    facts = json.loads(out)
+    assert (code, facts["version"], facts["serving"], serving_version("colours", store)) == (0, 3, 3, 3)
+    assert facts["against_serving"]["n"] == 6
+
+
+def test_two_versions_are_compared_on_images_that_neither_has_seen(run, fitted: Path) -> None:
+    code, out, _ = run(compare, "colours")
+    assert code == 0
+    assert "version 2 against version 1, on 6 images that neither was fitted on: 100.0% against 100.0%" in out
+    held = json.loads(run(compare, "colours", 1, 2, "--json")[1])
+    assert (held["version"], held["other"], held["n"]) == (1, 2, 6)
+
+
+def test_images_that_changed_or_are_gone_are_not_compared_on(run, fitted: Path, paint) -> None:
+    for file in (fitted / "red").iterdir():
+        file.unlink()
+    for i in range(12):
+        paint(f"painted/blue/{i}.png", (60, 60, 180), 900 + i)
+    code, _, err = run(compare, "colours")
+    assert code == 1
+    assert "no image that versions 2 and 1 of 'colours' have not seen is there" in err
+
+
+def test_a_version_or_a_head_is_deleted(run, fitted: Path, store: DataFolder) -> None:
+    assert run(delete, "colours", "--version", 1)[0] == 1
+    assert run(delete, "colours", "--version", 2)[0] == 0
+    assert versions("colours", store) == [1]
+    assert run(delete, "colours", "--yes")[0] == 0
+    assert not (store.heads / "colours").exists()
+
+
+def test_a_head_goes_only_after_a_yes(run, fitted: Path, store: DataFolder, monkeypatch) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run(delete, "colours")[0] == 130
+    assert versions("colours", store) == [1, 2]
+
+
+def test_a_head_is_exported(run, fitted: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="of the extra `export`")
+    code, out, err = run(export, "colours", "--onnx", tmp_path / "c.onnx")
+    assert code == 0, err
+    assert (
+        "c.onnx: embeddings to probabilities, 2 classes; on 88 embeddings no probability is more than" in out
+    )
+    assert (tmp_path / "c.onnx").stat().st_size > 0
+
+
+def test_a_head_moves_to_another_backbone(run, fitted: Path, pixels, store: DataFolder) -> None:
+    pixels.fingerprint = "e" * 64
+    code, out, err = run(transfer, "colours")
+    assert (code, err) == (0, "")
+    assert "100.0% of 6 held-out images are answered rightly, where it was 100.0% on 6" in out
+    assert "version 1, which answers, takes the embeddings of another backbone: not compared" in out
+    assert load_head("colours", store, version=3).manifest.fingerprint == "e" * 64
+    assert load_head("colours", store).manifest.fingerprint == "f" * 64
+
+
+def test_what_is_gone_or_changed_is_named_when_a_head_moves(run, fitted: Path, pixels, paint) -> None:
+    pixels.fingerprint = "e" * 64
+    (fitted / "red/3.png").unlink()
+    paint("painted/blue/4.png", (60, 60, 180), 777)
+    code, out, err = run(transfer, "colours", "--promote", "--json")
+    assert code == 3
+    assert f"left out: {fitted}/blue/4.png: it is another picture than the one that was labelled" in err
+    assert f"left out: {fitted}/red/3.png: it is gone" in err
+    facts = json.loads(out)
+    assert (facts["version"], facts["serving"], len(facts["gone"])) == (3, 3, 2)
+
+
+def test_a_head_does_not_move_to_its_own_backbone(run, fitted: Path) -> None:
+    code, _, err = run(transfer, "colours")
+    assert code == 1
+    assert "is one of the backbone pixels already: nothing to do" in err
+
+
+def test_a_head_without_images_left_does_not_move(run, fitted: Path, pixels, store: DataFolder) -> None:
+    pixels.fingerprint = "e" * 64
+    shutil.rmtree(fitted)
+    code, _, err = run(transfer, "colours")
+    assert code == 1
+    assert "none of the 24 images of the head 'colours' is there any more" in err
+    assert versions("colours", store) == [1, 2]
+
+
+def test_an_image_of_no_class_is_unknown_unless_one_will_not_have_it(run, fitted: Path, paint) -> None:
+    stranger = paint("stranger.png", (10, 250, 10), 5)
+    code, out, _ = run(classify, "colours", stranger, "--json")
+    (found,) = json.loads(out)
+    assert (code, found["label"], found["labels"], found["unknown"]) == (0, "unknown", [], True)
+    assert found["score"] > 1
+    assert {each["label"] for each in found["next"]} == {"red", "blue"}
+    assert out.count("unknown") == 2
+    assert "\tunknown\tdistance " in run(classify, "colours", stranger)[1]
+    (forced,) = json.loads(run(classify, "colours", stranger, "--no-reject", "--json")[1])
+    assert forced["label"] in {"red", "blue"}
+    assert (forced["unknown"], forced["score"]) == (False, None)
+
+
+@pytest.mark.parametrize("command", [show, promote, rollback, compare, transfer])
+@pytest.mark.parametrize("name", ["nothing", "../x"])
+def test_a_head_that_is_not_there_is_named(run, fitted: Path, command, name: str) -> None:
+    code, _, err = run(command, name)
+    assert code == 1
+    assert repr(name) in err
