@@ -75,18 +75,31 @@ def find(paths: Iterable[str]) -> Iterator[str]:
         match, or an empty list. Beside other images such a name comes last, as
         it is: it fails alone, and is reported.
     """
-    seen: set[str] = set()
+    named, any_found = list(paths), False
     barren: list[str] = []
-    for path in _listed(paths):
-        for found in _expand(path, barren):
-            if found not in seen:
-                seen.add(found)
-                yield found
-    if barren and not seen:
+    for found in _once(named, (each for path in _listed(named) for each in _expand(path, barren))):
+        any_found = True
+        yield found
+    if barren and not any_found:
         raise NotFound(_why_barren(barren[0]))
-    if not seen:
+    if not any_found:
         raise NotFound("no image was named: the list on standard input is empty")
     yield from barren
+
+
+def _once(named: list[str], found: Iterable[str]) -> Iterable[str]:
+    """Each path once; of a single folder, where none comes twice, millions need not be remembered for it."""
+    if len(named) == 1 and os.path.isdir(named[0]):
+        return found
+    return _distinct(found)
+
+
+def _distinct(found: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for path in found:
+        if path not in seen:
+            seen.add(path)
+            yield path
 
 
 def _read_file(path: str, limits: Limits | None) -> bytes:
