@@ -58,11 +58,6 @@ class ServedHeads:
         return kept.version, kept.head
 
     def is_ready(self, name: str) -> bool:
-        """Whether `serving` has its answer in memory."""
-        kept = self._kept.get(name)
-        return kept is not None and kept.mark == self._mark(name)
-
-    def is_ready(self, name: str) -> bool:
         """Whether `serving` has nothing to read: an event loop need not leave it to a thread.
 
         Raises
