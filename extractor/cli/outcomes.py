@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -85,9 +85,27 @@ def reporting(path: Path | None) -> Iterator[Callable[[Filed], None]]:
     with ExitStack() as stack:
         with refusals(path, "--report"):
             draft = stack.enter_context(publishing(path))
-            stream = stack.enter_context(draft.open("w", newline="", errors="surrogateescape"))
-        writer = stack.enter_context((_csv if path.suffix.lower() == ".csv" else _json)(stream))
-        yield lambda filed: writer(_row(filed))
+            stream = stack.enter_context(_closed(draft.open("w", newline="", errors="surrogateescape")))
+            write = stack.enter_context((_csv if path.suffix.lower() == ".csv" else _json)(stream))
+
+        def row(filed: Filed) -> None:
+            with refusals(path, "--report"):
+                write(_row(filed))
+
+        yield row
+        with refusals(path, "--report"):
+            stack.close()
+
+
+@contextmanager
+def _closed(stream: TextIO) -> Iterator[TextIO]:
+    """Close a file in the end; what does not fit on the disk then is an error, but for an earlier one."""
+    try:
+        yield stream
+        stream.close()
+    finally:
+        with suppress(OSError):
+            stream.close()
 
 
 def failed_in(report: Path) -> Iterator[str]:

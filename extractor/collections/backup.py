@@ -14,7 +14,6 @@ from extractor.folders import locked, publishing, refusals, sync_folder
 from extractor.settings import DataFolder
 
 _PAGES = 256
-_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
 class Backup(NamedTuple):
@@ -118,9 +117,11 @@ def _copy(db: sqlite3.Connection, draft: Path, target: Path) -> None:
             db.backup(copy, pages=_PAGES)
             schema.prepare(target, copy, writable=True)
             schema.renew_lineage(copy)
+            sqlite.put_in_place(copy)
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_ROOM:
+        if sqlite.no_room(error):
             raise Unavailable(
-                f"the copy cannot be written to {target}: {error}; nothing was changed there"
+                f"there is no room for the copy at {target} ({error}); nothing was changed there. Make room, "
+                "or choose another place"
             ) from error
         raise

@@ -105,6 +105,7 @@ def write(db: sqlite3.Connection, meta: Meta) -> None:
         settings = metadata.dumped(meta.settings)
         row = (meta.fingerprint, meta.dim, meta.backbone, meta.thumbnails, settings, new_lineage())
         db.execute("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?)", row)
+    sqlite.put_in_place(db)
 
 
 def read_meta(db: sqlite3.Connection) -> Meta:

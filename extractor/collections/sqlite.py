@@ -17,6 +17,14 @@ BUSY_SECONDS = 30.0
 
 _WAL_BYTES = 64 * 2**20
 _SPARE_READERS = 8
+_NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,  # this and the others: quotas, limits on the size of files
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
@@ -178,6 +186,17 @@ def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[Non
         raise
 
 
+def put_in_place(db: sqlite3.Connection) -> None:
+    """Move all that is in the log into the file, which is then whole alone; closing would do so, or not tell.
+
+    Raises
+    ------
+    sqlite3.OperationalError
+        When there is no room for it.
+    """
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about the collection file `path` into ours."""
@@ -205,10 +224,10 @@ def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
             f"another process has been writing to the collection {name!r} for over {BUSY_SECONDS:g} s; "
             "try again when it is done"
         )
-    if code == sqlite3.SQLITE_FULL:
+    if no_room(error):
         return Unavailable(
             f"the disk is full, so the collection {name!r} could not be written ({error}); what it held "
-            f"before is safe. Make room where {path} lies and run the same again"
+            f"before is safe. Make room where {path} lies, or in your quota, and run the same again"
         )
     if code in _UNWRITABLE:
         return Unavailable(
@@ -216,6 +235,11 @@ def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
             "writable, or choose another with --data"
         )
     return Unavailable(f"the collection {name!r} could not be read or written at {path}: {error}")
+
+
+def no_room(error: sqlite3.Error) -> bool:
+    """Whether a write was refused: the disk or a quota is full, or a file may not grow."""
+    return getattr(error, "sqlite_errorcode", 0) in _NO_ROOM
 
 
 def _code(error: sqlite3.Error) -> int:
