@@ -47,11 +47,20 @@ class RbfSvm:
         return _Fitter(rows, thorough)
 
     def search(self, loss: Loss) -> None:
-        """Try the penalties, then the other widths with the best of them."""
-        losses = {cost: loss(Setting(1 / cost, GAMMAS[0])) for cost in COSTS}
-        best = min(losses, key=lambda cost: round(losses[cost], 3))
+        """Try the penalties, then the other widths with the best of them, then the penalties between."""
+        first = [Setting(1 / cost, GAMMAS[0]) for cost in COSTS]
+        tried = {setting: loss(setting) for setting in first}
+
+        def best() -> Setting:
+            return min(tried, key=lambda setting: round(tried[setting], 3))
+
+        strength = best().strength
         for gamma in GAMMAS[1:]:
-            loss(Setting(1 / best, gamma))
+            tried[Setting(strength, gamma)] = loss(Setting(strength, gamma))
+        found = best()
+        assert found.strength
+        for factor in (3.0, 1 / 3.0):
+            loss(found._replace(strength=found.strength * factor))
 
 
 class _Fitter:
