@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
+from classifiers import tables
+from classifiers.labels import cleaned, joined, parted
+from classifiers.parts import PARTS, TRAIN, part_named, settled
 from extractor import sources
 from extractor.errors import InvalidArgument, NotFound
 
-COLUMNS = ("path", "label")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +35,45 @@ class Dataset:
     images : list of str
         Paths; whether they can be read is not known yet.
     labels : list of str
+        Of an image that has several, all of them, see `classifiers.labels`.
     rejected : list of Rejected
         What the source named but cannot be used.
+    parts : list of str
+        "train" or "test", row by row, where the source says so; else empty.
+    groups : list of str
+        Rows of one group are not parted; "" for a row that is in none. Or empty.
+    weights : list of float
+        What each row counts for. Or empty: all the same.
+    multi_label : bool
+        Whether an image may have several labels.
     """
 
     images: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    multi_label: bool = False
 
     @classmethod
-    def read(cls, source: Path) -> Dataset:
-        """The labelled images of a folder (one sub-folder per class) or of a CSV file.
+    def read(cls, source: Path, *, multi_label: bool = False) -> Dataset:
+        """The labelled images of a folder (one sub-folder per class) or of a table.
 
-        A CSV file has a header with the columns `path` (absolute, or relative to
-        the file's folder) and `label`; further columns are passed over.
+        A folder may also have such folders in `train`, `val` and `test`. A
+        table, CSV or Parquet, has a header with the columns `path` (absolute,
+        or relative to the file's folder) and `label`, and may have `split`
+        (train, val or test), `group` and `weight`; see `tables.rows`.
+
+        Where a source has a test part, its validation part is trained on, too,
+        since settings are chosen by cross-validation; where it has none, the
+        validation part is what is tested on.
+
+        Parameters
+        ----------
+        source : Path
+        multi_label : bool
+            Labels have `|` between several of one image.
 
         Raises
         ------
@@ -55,15 +84,32 @@ class Dataset:
         """
         if not source.exists():
             raise NotFound(f"no such folder or CSV file: {source}")
-        dataset = _from_folder(source) if source.is_dir() else _from_csv(source)
+        dataset = _from_folder(source) if source.is_dir() else _from_table(source, multi_label)
         if not dataset.images:
             reasons = "; ".join(f"{each.image}: {each.reason}" for each in dataset.rejected[:3])
             raise InvalidArgument(f"{source} names no labelled image" + (f" ({reasons})" if reasons else ""))
-        return dataset
+        return replace(dataset, parts=settled(dataset.parts, str(source)), multi_label=multi_label)
 
     def counts(self) -> dict[str, int]:
         """The number of images of each class, classes in order."""
-        return dict(sorted(Counter(self.labels).items()))
+        return dict(sorted(Counter(label for label, _ in self.members()).items()))
+
+    def members(self) -> list[tuple[str, int]]:
+        """Each label with each row that has it."""
+        if not self.multi_label:
+            return [(label, row) for row, label in enumerate(self.labels)]
+        return [(label, row) for row, several in enumerate(self.labels) for label in parted(several)]
+
+    def take(self, rows: Sequence[int]) -> Dataset:
+        """The same with these rows only."""
+        return replace(
+            self,
+            images=_picked(self.images, rows),
+            labels=_picked(self.labels, rows),
+            parts=_picked(self.parts, rows),
+            groups=_picked(self.groups, rows),
+            weights=_picked(self.weights, rows),
+        )
 
 
 def check_classes(labels: Iterable[str], pictures: Iterable[str]) -> None:
@@ -79,7 +125,7 @@ def check_classes(labels: Iterable[str], pictures: Iterable[str]) -> None:
     InvalidArgument
         When there are fewer than two classes, or a class has one picture only.
     """
-    counts = Counter(label for label, _ in set(zip(labels, pictures, strict=True)))
+    counts = _pictures_of(labels, pictures)
     if len(counts) < 2:
         found = f"images of one class only, {next(iter(counts))!r}" if counts else "no images"
         raise InvalidArgument(f"a head tells classes apart, and there are {found}: add another class")
@@ -89,6 +135,21 @@ def check_classes(labels: Iterable[str], pictures: Iterable[str]) -> None:
                 f"the class {label!r} has only one usable image, too few to fit on one and test on another: "
                 "add images of it, or leave the class out"
             )
+
+
+def lone_classes(labels: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    """The classes of one picture only, in order; the others can do without them.
+
+    Raises
+    ------
+    InvalidArgument
+        When fewer than two classes would be left.
+    """
+    counts = _pictures_of(labels, pictures)
+    lone = sorted(label for label, count in counts.items() if count < 2)
+    if len(counts) - len(lone) < 2:
+        check_classes(labels, pictures)
+    return lone
 
 
 def check_test(
@@ -118,24 +179,55 @@ def check_known(labels: Iterable[str], classes: Sequence[str]) -> None:
         )
 
 
+def _pictures_of(labels: Iterable[str], pictures: Iterable[str]) -> Counter[str]:
+    """How many different pictures each class has."""
+    return Counter(label for label, _ in set(zip(labels, pictures, strict=True)))
+
+
+def _picked(column: list[T], rows: Sequence[int]) -> list[T]:
+    """Of a column in which nothing is said, nothing."""
+    return [column[row] for row in rows] if column else []
+
+
 def _from_folder(source: Path) -> Dataset:
-    folders = [each for each in sorted(source.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+    folders = _folders(source)
     if not folders:
         raise InvalidArgument(
             f"the folder {source} has no sub-folders: put the images of each class into a folder of its own, "
             "or give a CSV file with the columns path,label"
         )
     dataset = Dataset()
+    parted_folders = _are_parts(folders)
     for folder in folders:
-        try:
-            images = list(sources.find([str(folder)]))
-        except NotFound as error:
-            dataset.rejected.append(Rejected(str(folder), str(error)))
+        if parted_folders:
+            for of_class in _folders(folder):
+                _add_folder(dataset, of_class, PARTS[folder.name.lower()])
+            dataset.rejected.extend(_stray(folder))
         else:
-            dataset.images.extend(images)
-            dataset.labels.extend([folder.name] * len(images))
+            _add_folder(dataset, folder)
     dataset.rejected.extend(_stray(source))
     return dataset
+
+
+def _folders(source: Path) -> list[Path]:
+    return [each for each in sorted(source.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+
+
+def _are_parts(folders: Sequence[Path]) -> bool:
+    """Whether they are the train, val and test parts of a data set, with the classes in them."""
+    names = {PARTS.get(folder.name.lower()) for folder in folders}
+    return None not in names and TRAIN in names and all(map(_folders, folders))
+
+
+def _add_folder(dataset: Dataset, folder: Path, part: str = "") -> None:
+    try:
+        images = list(sources.find([str(folder)]))
+    except NotFound as error:
+        dataset.rejected.append(Rejected(str(folder), str(error)))
+        return
+    dataset.images.extend(images)
+    dataset.labels.extend([cleaned(folder.name)] * len(images))
+    dataset.parts.extend([part] * len(images))
 
 
 def _stray(source: Path) -> Iterator[Rejected]:
@@ -144,46 +236,50 @@ def _stray(source: Path) -> Iterator[Rejected]:
             yield Rejected(str(file), "it is in no class folder, so it has no label")
 
 
-def _from_csv(source: Path) -> Dataset:
+def _from_table(source: Path, multi_label: bool) -> Dataset:
     dataset = Dataset()
     seen: set[tuple[str, str]] = set()
+    for row in tables.rows(source):
+        if multi_label and row.label:
+            row = row._replace(label=joined(parted(row.label)))
+        if reason := _unusable(row, seen):
+            dataset.rejected.append(Rejected(row.where, reason))
+        else:
+            # The same path under two labels goes on: both rows fall out when their
+            # digests are compared, as two copies of one picture would.
+            seen.add((row.path, row.label))
+            _add(dataset, source.parent, row)
+    return _without_empty_columns(dataset)
+
+
+def _unusable(row: tables.Row, seen: set[tuple[str, str]]) -> str:
+    """Why a row cannot be used; empty when it can."""
+    if not row.path or not row.label or "\0" in row.path:
+        return f"the row needs a path and a label: {row.path!r}, {row.label!r}"
+    if (row.path, row.label) in seen:
+        return f"{row.path} is listed more than once"
+    return weight_refused(row.weight)
+
+
+def weight_refused(text: str) -> str:
+    """Why what is said of a weight cannot be used; empty when it can, or nothing is said."""
     try:
-        with source.open(newline="", encoding="utf-8-sig") as stream:
-            for line, path, label in _rows(source, stream):
-                _add(dataset, f"{source}, line {line}", source.parent, path, label, seen)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidArgument(
-            f"{source} cannot be read as a CSV file ({error}): give a folder with one sub-folder per class, "
-            "or a CSV file in UTF-8 with the columns path,label"
-        ) from error
-    return dataset
+        usable = not text or 0 < float(text) < math.inf
+    except ValueError:
+        usable = False
+    return "" if usable else f"its weight must be a number above 0, not {text!r}"
 
 
-def _rows(source: Path, stream: Iterable[str]) -> Iterator[tuple[int, str, str]]:
-    """Line number, path and label of each row; cells that are missing are empty."""
-    table = csv.reader(stream)
-    header = [name.strip() for name in next(table, [])]
-    if not set(COLUMNS) <= set(header):
-        found = ", ".join(header) or "none"
-        raise InvalidArgument(
-            f"{source} needs a header with the columns path,label (separated by commas); it has: {found}"
-        )
-    wanted = [header.index(name) for name in COLUMNS]
-    for cells in table:
-        if cells:
-            path, label = (cells[at].strip() if at < len(cells) else "" for at in wanted)
-            yield table.line_num, path, label
+def _add(dataset: Dataset, base: Path, row: tables.Row) -> None:
+    dataset.images.append(str(base / row.path))
+    dataset.labels.append(row.label)
+    dataset.parts.append(part_named(row.split, row.where))
+    dataset.groups.append(row.group)
+    dataset.weights.append(float(row.weight or 1))
 
 
-def _add(dataset: Dataset, where: str, base: Path, path: str, label: str, seen: set[tuple[str, str]]) -> None:
-    image = str(base / path)
-    if not path or not label or "\0" in path:
-        dataset.rejected.append(Rejected(where, f"the row needs a path and a label: {path!r}, {label!r}"))
-    elif (image, label) in seen:
-        dataset.rejected.append(Rejected(where, f"{path} is listed more than once"))
-    else:
-        # The same path under two labels goes on: both rows fall out when their
-        # digests are compared, as two copies of one picture would.
-        seen.add((image, label))
-        dataset.images.append(image)
-        dataset.labels.append(label)
+def _without_empty_columns(dataset: Dataset) -> Dataset:
+    """Columns in which nothing is said are none."""
+    groups = dataset.groups if any(dataset.groups) else []
+    weights = dataset.weights if set(dataset.weights) - {1.0} else []
+    return replace(dataset, groups=groups, weights=weights)

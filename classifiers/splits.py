@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from classifiers import dealing
+from classifiers.dealing import NEVER
 from extractor.errors import InvalidArgument
 
 FOLDS = 5
-NEVER = -1
-"""The fold of a row that is in every training part."""
 
 Rows = NDArray[np.intp]
+
+__all__ = ["FOLDS", "NEVER", "Rows", "check_test_size", "folds", "repeated", "split"]
 
 
 def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> tuple[Rows, Rows]:
@@ -30,8 +32,9 @@ def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> 
 
     Parameters
     ----------
-    labels, groups : array-like of shape (n,)
-        A group has the label of its first row.
+    labels : array-like of shape (n,), or bool of shape (n, classes)
+        The rows of a group need not be of one class.
+    groups : array-like of shape (n,)
     test_size : float
         Between 0 and 1.
     seed : int
@@ -42,6 +45,8 @@ def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> 
         When `test_size` is not between 0 and 1, or a class has one group only.
     """
     check_test_size(test_size)
+    if mixed(labels, groups):
+        return dealing.split(labels, groups, test_size, seed)
     group_of_row, classes = _classes(labels, groups)
     held = np.zeros(group_of_row.max(initial=-1) + 1, dtype=bool)
     rng = np.random.default_rng(seed)
@@ -54,6 +59,24 @@ def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> 
         count = min(max(round(test_size * len(members)), 1), len(members) - 1)
         held[rng.permutation(members)[:count]] = True
     return np.flatnonzero(~held[group_of_row]), np.flatnonzero(held[group_of_row])
+
+
+def repeated(
+    labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int, times: int
+) -> Iterator[tuple[Rows, Rows]]:
+    """Several splits, the first of which is `split` itself; parameters and errors as there."""
+    yield split(labels, groups, test_size, seed)
+    for other in np.random.default_rng(seed).integers(2**32, size=times - 1).tolist():
+        yield split(labels, groups, test_size, other)
+
+
+def mixed(labels: ArrayLike, groups: ArrayLike) -> bool:
+    """Whether a group, or a row, may have several labels: groups are then dealt out, see `dealing`."""
+    if np.ndim(labels) == 2:
+        return True
+    _, of_label = np.unique(np.asarray(labels), return_inverse=True)
+    _, first, group_of_row = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    return bool((of_label != of_label[first][group_of_row]).any())
 
 
 def check_test_size(test_size: float) -> None:
@@ -71,7 +94,9 @@ def folds(labels: ArrayLike, groups: ArrayLike, seed: int, count: int = FOLDS) -
 
     Parameters
     ----------
-    labels, groups : array-like of shape (n,)
+    labels : array-like of shape (n,), or bool of shape (n, classes)
+        As of `split`.
+    groups : array-like of shape (n,)
     seed : int
     count : int
 
@@ -80,6 +105,8 @@ def folds(labels: ArrayLike, groups: ArrayLike, seed: int, count: int = FOLDS) -
     int array of shape (n,)
         0 ... count - 1, or `NEVER`.
     """
+    if mixed(labels, groups):
+        return dealing.folds(labels, groups, seed, count)
     group_of_row, classes = _classes(labels, groups)
     fold = np.full(group_of_row.max(initial=-1) + 1, NEVER)
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers.splits import NEVER, folds, split
+from classifiers.splits import NEVER, folds, repeated, split
 from extractor.errors import InvalidArgument
 
 # Pictures: how many copies of each, class by class.
@@ -83,3 +83,77 @@ def test_a_class_that_cannot_be_split_is_named() -> None:
 def test_a_test_size_that_is_no_share_is_refused(size: float) -> None:
     with pytest.raises(InvalidArgument, match=str(size)):
         split(["a", "a"], [1, 2], size, 0)
+
+
+several = st.integers(1, 4).flatmap(
+    lambda classes: st.lists(
+        st.tuples(st.lists(st.booleans(), min_size=classes, max_size=classes), st.integers(0, 15)),
+        min_size=4,
+        max_size=60,
+    )
+)
+"""Rows: which labels each has, and its group."""
+
+
+def groups_with(labels: np.ndarray, groups: np.ndarray) -> list[set[int]]:
+    return [set(groups[column].tolist()) for column in labels.T]
+
+
+@given(several, seeds)
+def test_what_a_group_or_two_has_is_trained_on(rows: list, seed: int) -> None:
+    """A label, and its absence, whatever labels come together; no group is parted."""
+    labels, groups = (np.array(each) for each in zip(*rows, strict=True))
+    train, test = split(labels, groups, 0.25, seed)
+    assert sorted([*train, *test]) == list(range(len(rows)))
+    assert not set(groups[train]) & set(groups[test])
+    for side in (labels, ~labels):
+        assert (side[train].any(axis=0) == side.any(axis=0)).all()
+
+
+@given(several, seeds)
+def test_every_label_and_its_absence_is_in_every_training_part(rows: list, seed: int) -> None:
+    labels, groups = (np.array(each) for each in zip(*rows, strict=True))
+    fold = folds(labels, groups, seed)
+    for group in set(groups.tolist()):
+        assert len(set(fold[groups == group])) == 1
+    for number in range(fold.max() + 1):
+        assert (fold == number).any()
+        for side in (labels, ~labels):
+            assert (side[fold != number].any(axis=0) == side.any(axis=0)).all()
+
+
+def test_each_of_several_labels_is_held_out_in_its_share() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.random((400, 5)) < [0.5, 0.2, 0.1, 0.05, 0.02]
+    _, test = split(labels, np.arange(400), 0.25, 0)
+    assert len(test) == pytest.approx(100, abs=4)
+    assert labels[test].sum(axis=0) == pytest.approx(0.25 * labels.sum(axis=0), abs=1.5)
+    fold = folds(labels, np.arange(400), 0)
+    for number in range(5):
+        assert labels[fold == number].sum(axis=0) == pytest.approx(labels.sum(axis=0) / 5, abs=2)
+
+
+@given(several, seeds, st.randoms())
+def test_groups_are_dealt_whatever_the_order_of_their_rows(rows: list, seed: int, random) -> None:
+    labels, groups = (np.array(each) for each in zip(*rows, strict=True))
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    _, test = split(labels, groups, 0.25, seed)
+    _, shuffled = split(labels[order], groups[order], 0.25, seed)
+    assert set(groups[test]) == set(groups[order][shuffled])
+
+
+def test_a_group_of_two_classes_stays_whole_and_both_are_trained_on() -> None:
+    labels = np.array(["a", "b", "a", "a", "b", "b", "b"])
+    groups = np.array([1, 1, 2, 3, 4, 5, 1])
+    train, test = split(labels, groups, 0.25, 0)
+    assert not set(groups[train]) & set(groups[test])
+    assert set(labels[train]) == set(labels[test]) == {"a", "b"}
+
+
+def test_repeated_splits_begin_with_the_split_and_differ() -> None:
+    labels, digests = np.repeat(["a", "b"], 30), np.arange(60)
+    tests = [test.tolist() for _, test in repeated(labels, digests, 0.25, 7, 5)]
+    assert tests[0] == split(labels, digests, 0.25, 7)[1].tolist()
+    assert len({tuple(test) for test in tests}) == 5
+    assert tests == [test.tolist() for _, test in repeated(labels, digests, 0.25, 7, 5)]
