@@ -68,9 +68,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         named = {"path": self.paths, "digest": self.digests, "label": self.labels, "split": self.splits}
-        pq.write_table(
-            pa.table({name: pa.array(column, pa.string()) for name, column in named.items()}), file
-        )
+        pq.write_table(pa.table({name: _column(values) for name, values in named.items()}), file)
 
     @classmethod
     def read(cls, folder: Path) -> Rows:
@@ -94,7 +92,7 @@ class Rows:
             )
         try:
             table = pq.read_table(file)
-            return cls(*(table[name].to_pylist() for name in ("path", "digest", "label", "split")))
+            return cls(*(_values(table[name]) for name in ("path", "digest", "label", "split")))
         except (pa.ArrowException, KeyError, OSError) as error:
             raise DamagedFile(f"{file} is damaged ({error}): fit the head again to have it") from error
 
@@ -103,6 +101,24 @@ class Rows:
         self.digests.extend(features.digests.tolist())
         self.labels.extend(map(_as_text, features.y))
         self.splits.extend([split] * len(features.digests))
+
+
+def _column(values: list[str]) -> Any:
+    """Text, or bytes where a file or a folder has a name that is none."""
+    import pyarrow as pa
+
+    encoded = pa.array([value.encode("utf-8", "surrogateescape") for value in values], pa.binary())
+    try:
+        return encoded.cast(pa.string())
+    except pa.ArrowInvalid:
+        return encoded
+
+
+def _values(column: Any) -> list[str]:
+    import pyarrow as pa
+
+    encoded = column.cast(pa.binary()).to_pylist()
+    return [value.decode("utf-8", "surrogateescape") for value in encoded]
 
 
 def _absolute(image: str) -> str:
