@@ -23,7 +23,7 @@ from extractor.collections.store import Store
 from extractor.collections.verify import verify
 from extractor.errors import PenultimateError
 from extractor.settings import DataFolder
-from tests.chaos.mixed_load import DIM, Kept, Model, opened, queries
+from tests.chaos.mixed_load import DIM, Model, held, opened, queries
 
 Full = Callable[[int], AbstractContextManager[None]]
 """Leaves so many bytes of room, until the block ends."""
@@ -91,16 +91,7 @@ class Trial:
     def check(self) -> None:
         """What was acknowledged is there, and nothing else; no draft is left."""
         with opened(self.data) as collection:
-            there = {
-                entry.id: Kept(
-                    entry.vector.tobytes(),
-                    entry.label,
-                    dict(entry.metadata),
-                    collection.thumbnail(entry.id) or b"",
-                )
-                for entry in collection.items(vectors=True)
-            }
-            assert there == self.model
+            assert held(collection) == self.model
             self.model.check(collection, queries(self.next))
         with closing(Store.find(self.data, "c")) as store:
             assert verify(store).sound

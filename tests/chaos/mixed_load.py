@@ -107,6 +107,22 @@ def opened(data: DataFolder) -> Collection:
     return Collection.open_or_create(data, "c", fingerprint="f", dim=DIM, backbone="b")
 
 
+def held(collection: Collection) -> Model:
+    """What a collection holds, to be compared with what it should."""
+    return Model(
+        (
+            entry.id,
+            Kept(
+                b"" if entry.vector is None else entry.vector.tobytes(),
+                entry.label,
+                dict(entry.metadata),
+                collection.thumbnail(entry.id) or b"",
+            ),
+        )
+        for entry in collection.items(vectors=True)
+    )
+
+
 def _item(id: str, draw: np.random.Generator) -> Item:
     vector = draw.standard_normal(DIM, np.float32)
     label = LABELS[int(draw.integers(3))]

@@ -16,7 +16,7 @@ import pytest
 from extractor.collections.store import Store, store_path
 from extractor.collections.verify import verify
 from extractor.settings import DataFolder
-from tests.chaos.mixed_load import Kept, Model, opened, queries, write
+from tests.chaos.mixed_load import Model, held, opened, queries, write
 
 
 class Run(NamedTuple):
@@ -55,17 +55,9 @@ def settled(data: DataFolder, run: Run) -> Run:
     if not store_path(data, "c").exists():
         assert not run.model
         return run
-    with closing(Store.find(data, "c")) as store, store.reading() as reader:
-        entries = list(reader.entries(vectors=True))
-        there = {
-            entry.id: Kept(
-                entry.vector.tobytes(),  # type: ignore[union-attr]  # they were asked for
-                entry.label,
-                dict(entry.metadata),
-                reader.thumbnail(entry.id) or b"",
-            )
-            for entry in entries
-        }
+    with opened(data) as collection:
+        there = held(collection)
+    with closing(Store.find(data, "c")) as store:
         assert verify(store).sound
     if list(there.items()) == list(run.model.items()):
         return run
