@@ -64,6 +64,14 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
     metavar="CLASS",
     help="Fit nothing again: SOURCE is a folder of images of this new class, and the head learns it.",
 )
+@click.option(
+    "--no-report", "reported", flag_value=False, default=True, help="Write no report.html and report.json."
+)
+@click.option(
+    "--suggest",
+    metavar="COLLECTION",
+    help="Have the report name the unlabelled images of this collection that are worth a label most.",
+)
 @source_options
 @data_option
 @json_option
@@ -77,6 +85,8 @@ def command(
     seed: int,
     promote: bool,
     add_class: str | None,
+    reported: bool,
+    suggest: str | None,
     data: DataFolder,
     as_json: bool,
     backbone: str,
@@ -96,6 +106,7 @@ def command(
     from classifiers import report
     from classifiers.publishing import publish
     from classifiers.recipes import Recipe
+    from classifiers.reporting import make_report
     from classifiers.splits import check_test_size
     from classifiers.training import train
     from classifiers.versions import head_path
@@ -105,6 +116,7 @@ def command(
         with open_source(data, backbone, server, provider, precision, own=_backbone(name, data)) as embeds:
             return _add_class(name, add_class, source, embeds, data, promote, as_json)
     check_test_size(test_size)
+    _check_suggested(suggest, reported, data)
     datasets = _read(source, test)
     with open_source(data, backbone, server, provider, precision) as embeds:
         begun = time.perf_counter()
@@ -118,10 +130,11 @@ def command(
     training = train(name, *features, backbone=used, recipe=recipe, test_size=test_size, note=_note)
     echo_left_out(set(training.rejected) - set(listed))
     training = replace(training, seconds=seconds | training.seconds)
-    published = publish(training, data, promote=promote)
+    made = make_report(training, data, suggest, _note) if reported else None
+    published = publish(training, data, promote=promote, files=made.files() if made else None)
     path = published.saved.path
-    facts = report.to_dict(training, path, False) | published.to_dict()
-    text = "\n".join([report.to_text(training, path, False), *published.lines()])
+    facts = report.to_dict(training, path, False, made) | published.to_dict()
+    text = "\n".join([report.to_text(training, path, False, made), *published.lines()])
     click.echo(json.dumps(facts, indent=2) if as_json else text)
     return SOME_FAILED if training.rejected else 0
 
@@ -155,6 +168,17 @@ def _add_class(
     echo_left_out(extension.rejected)
     click.echo(json.dumps(extension.to_dict(), indent=2) if as_json else "\n".join(extension.lines()))
     return SOME_FAILED if extension.rejected else 0
+
+
+def _check_suggested(collection: str | None, reported: bool, data: DataFolder) -> None:
+    """What is suggested stands in the report; a collection that is not there is said before embedding."""
+    from classifiers.reporting import check_collection
+
+    if collection is None:
+        return
+    if not reported:
+        raise click.UsageError("--suggest needs the report: leave --no-report out")
+    check_collection(collection, data)
 
 
 def _note(line: str) -> None:

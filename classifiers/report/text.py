@@ -9,6 +9,9 @@ from typing import Any
 
 from classifiers.evaluate import Metrics
 from classifiers.kinds import title
+from classifiers.report.files import DOCUMENT, PAGE, Report
+from classifiers.report.markup import span
+from classifiers.report.sentences import key_lines
 from classifiers.training import Training
 from extractor.text import printable
 
@@ -16,8 +19,8 @@ WIDEST_MATRIX = 10
 """Classes up to which the confusion matrix is printed whole."""
 
 
-def to_dict(training: Training, path: Path, replaced: bool) -> dict[str, Any]:
-    """Everything, as plain values for JSON."""
+def to_dict(training: Training, path: Path, replaced: bool, report: Report | None = None) -> dict[str, Any]:
+    """Everything, as plain values for JSON; of a report what it says first, and where it is."""
     manifest, choice = training.head.manifest, training.choice
     facts = asdict(manifest)
     del facts["synsets"]
@@ -35,25 +38,36 @@ def to_dict(training: Training, path: Path, replaced: bool) -> dict[str, Any]:
         },
         "seconds": training.seconds,
         "rejected": [asdict(each) for each in training.rejected],
+        "report": report and _report(training, path, report),
     }
 
 
-def to_text(training: Training, path: Path, replaced: bool) -> str:
-    """The report, as lines for a terminal."""
+def _report(training: Training, path: Path, report: Report) -> dict[str, Any]:
+    return {
+        "page": str(path / PAGE),
+        "document": str(path / DOCUMENT),
+        "seconds": report.seconds,
+        **dict(key_lines(report.findings, training.metrics)),
+    }
+
+
+def to_text(training: Training, path: Path, replaced: bool, report: Report | None = None) -> str:
+    """The report, as lines for a terminal; with what was found out, when it was."""
     manifest = training.head.manifest
     kind = title(manifest.kind)
     lines = [
         f"{manifest.name}: {kind} on {manifest.backbone} embeddings, {len(manifest.classes)} classes",
         _split_line(manifest.fitting),
         "",
-        *_summary(training.metrics),
+        *_summary(training.metrics, report),
         "",
         *_class_table(training.metrics),
         "",
         *_confusions(training.metrics),
         "",
-        *_fit_lines(training),
+        *_fit_lines(training, report),
         "",
+        *_found_lines(training, path, report),
         f"saved to {path}" + (" (in place of the earlier head of this name)" if replaced else ""),
         f"try it: penultimate classify {manifest.name} IMAGE...",
     ]
@@ -66,13 +80,30 @@ def _split_line(fitting: dict[str, Any]) -> str:
     return f"{fitting['train']:,} images to train on, {fitting['test']:,} to test on ({how}{copies})"
 
 
-def _summary(metrics: Metrics) -> Iterator[str]:
-    low, high = metrics.interval
-    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
-    yield f"accuracy            {_percent(metrics.accuracy)}   {interval}"
-    yield f"balanced accuracy   {_percent(metrics.balanced_accuracy)}"
-    yield f"macro F1            {_percent(metrics.macro_f1)}"
-    yield f"majority baseline   {_percent(metrics.majority_accuracy)}   always {metrics.majority!r}"
+def _summary(metrics: Metrics, report: Report | None) -> Iterator[str]:
+    yield _line("accuracy", metrics.accuracy, f"95 % interval {span(metrics.interval)}")
+    yield _line("balanced accuracy", metrics.balanced_accuracy, span(metrics.balanced_accuracy_interval))
+    yield _line("macro F1", metrics.macro_f1, span(metrics.macro_f1_interval))
+    if report:
+        loss = report.findings.log_loss
+        yield f"{'log loss':18}  {loss.value:5.3f}    {loss.low:.3f} to {loss.high:.3f}"
+    yield _line("majority baseline", metrics.majority_accuracy, f"always {metrics.majority!r}")
+    if report and (colours := report.findings.no_transfer):
+        yield _line("colours baseline", colours.value, f"{span(colours[1:])}, no backbone")
+
+
+def _line(name: str, share: float, more: str) -> str:
+    return f"{name:18}  {_percent(share)}   {more}"
+
+
+def _found_lines(training: Training, path: Path, report: Report | None) -> Iterator[str]:
+    """The findings that a person wants first, and where all of them are."""
+    if report is None:
+        return
+    for what, sentence in key_lines(report.findings, training.metrics):
+        yield f"{what:10}  {sentence}"
+    yield ""
+    yield f"report in {path / PAGE}"
 
 
 def _class_table(metrics: Metrics) -> Iterator[str]:
@@ -113,13 +144,14 @@ def _worst_confusions(labels: list[str], confusion: list[list[int]], most: int =
         yield f"{count:6,}  {truth} taken for {answer}"
 
 
-def _fit_lines(training: Training) -> Iterator[str]:
+def _fit_lines(training: Training, report: Report | None) -> Iterator[str]:
     choice, fitting = training.choice, training.head.manifest.fitting
     setting = ", ".join(f"{name} {value:.3g}" for name, value in choice.setting.named().items())
     yield f"setting   {setting or 'none to choose'}, {_chosen(choice.folds)}"
     if choice.at_edge:
         yield "          (the strongest or weakest of those tried: a better one may lie beyond)"
-    yield "seconds   " + ", ".join(f"{stage} {took:.2f}" for stage, took in training.seconds.items())
+    seconds = training.seconds | ({"report": report.seconds} if report else {})
+    yield "seconds   " + ", ".join(f"{stage} {took:.2f}" for stage, took in seconds.items())
     if not fitting["converged"]:
         yield "note      the fit was stopped before it converged; the figures hold for the head as it is"
     if fitting["refitted_on_all"]:

@@ -1,0 +1,298 @@
+"""The parts of a page that are figures and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from classifiers.findings import Findings
+from classifiers.intervals import Estimate
+from classifiers.kinds import title
+from classifiers.neighbourhood import ALIKE
+from classifiers.report import galleries, plots, sentences
+from classifiers.report.markup import escaped, percent, span, table, tag, words
+from classifiers.report.pictures import MOST, Pictures
+
+if TYPE_CHECKING:
+    from classifiers.training import Training
+
+
+def about(training: Training, findings: Findings, pictures: Pictures) -> str:  # noqa: ARG001
+    """One line under the title."""
+    manifest = training.head.manifest
+    line = (
+        f"{title(manifest.kind)} on {manifest.backbone} embeddings, {len(manifest.classes)} classes, "
+        f"{len(training.known.y):,} images fitted on and {training.metrics.n:,} tested on; {manifest.created}"
+    )
+    return words("p", line, class_="faint")
+
+
+def summary(training: Training, findings: Findings) -> str:
+    """Tiles, and what they mean."""
+    metrics = training.metrics
+    tiles = [
+        _tile(percent(metrics.accuracy), f"accuracy, 95 % interval {span(metrics.interval)}"),
+        _tile(
+            percent(metrics.balanced_accuracy),
+            f"balanced accuracy, {span(metrics.balanced_accuracy_interval)}",
+        ),
+        _tile(percent(metrics.majority_accuracy), f"always {metrics.majority!r}"),
+    ]
+    if findings.no_transfer:
+        tiles.append(_tile(percent(findings.no_transfer.value), "colours alone, no backbone"))
+    points = [
+        sentences.baselines(findings, metrics),
+        *(_sentence(prefix, line) for prefix, line in _prefixed(findings, training)),
+    ]
+    return tag("div", "".join(tiles), class_="tiles") + tag(
+        "ul", "".join(words("li", point) for point in points), class_="points"
+    )
+
+
+def _prefixed(findings: Findings, training: Training) -> Iterator[tuple[str, str]]:
+    before = {"fit": "Right answers: ", "labels": "Labels: ", "more": "More labels: "}
+    for what, line in sentences.key_lines(findings, training.metrics):
+        yield before.get(what, ""), line
+
+
+def _sentence(prefix: str, line: str) -> str:
+    whole = prefix + line
+    return whole[0].upper() + whole[1:] + "."
+
+
+def _tile(value: str, what: str) -> str:
+    return tag("div", words("b", value) + words("span", what), class_="tile")
+
+
+def figures(training: Training, findings: Findings) -> str:
+    """All figures of the test images, with intervals and what they are worth beside baselines."""
+    metrics = training.metrics
+    shares = [
+        ("accuracy", Estimate(metrics.accuracy, *metrics.interval)),
+        ("balanced accuracy", Estimate(metrics.balanced_accuracy, *metrics.balanced_accuracy_interval)),
+        ("macro F1", Estimate(metrics.macro_f1, *metrics.macro_f1_interval)),
+    ]
+    if findings.no_transfer:
+        shares.append(("accuracy of colours alone", findings.no_transfer))
+    if (curve := findings.learning_curve) and curve.resplit:
+        shares.append((f"over {curve.repeats} other splits, {title(curve.kind)}", curve.accuracy[-1]))
+    least = plots.scale_of(each.low for _, each in shares)
+    rows = [
+        [escaped(name), percent(each.value), span(each[1:]), plots.interval_bar(each.value, each[1:], least)]
+        for name, each in shares
+    ]
+    plain = [
+        ("accuracy of the majority class", metrics.majority_accuracy),
+        ("accuracy on the training images", findings.train_accuracy),
+        ("accuracy in cross-validation", findings.validation_accuracy),
+    ]
+    rows += [[escaped(name), percent(value), "", ""] for name, value in plain]
+    loss = findings.log_loss
+    rows.append(["log loss", f"{loss.value:.3f}", f"{loss.low:.3f} to {loss.high:.3f}", ""])
+    rows.append(["log loss of the classes' shares", f"{findings.prior_log_loss:.3f}", "", ""])
+    return table(["", "", "95 % interval", f"{100 * least:.0f} to 100 %"], rows, class_="figures")
+
+
+def classes(training: Training, findings: Findings) -> str:
+    """Every class's figures, each with its interval."""
+    areas = {each.label: each for each in findings.curves}
+    least = plots.scale_of(each.f1_interval[0] for each in training.metrics.classes if each.f1_interval)
+
+    def rows() -> Iterator[list[str]]:
+        for each in training.metrics.classes:
+            area = areas.get(each.label)
+            yield [
+                escaped(each.label),
+                _with_span(each.precision if each.precision_interval else None, each.precision_interval),
+                _with_span(each.recall, each.recall_interval),
+                _with_span(each.f1 if each.f1_interval else None, each.f1_interval),
+                plots.interval_bar(each.f1, each.f1_interval, least),
+                f"{each.support:,}",
+                _area(area.auc if area else None),
+                _area(area.average_precision if area else None),
+            ]
+
+    head = [
+        "class",
+        "precision, %",
+        "recall, %",
+        "F1, %",
+        f"F1, {100 * least:.0f} to 100 %",
+        "images",
+        "ROC area",
+        "average precision",
+    ]
+    return table(head, rows())
+
+
+def _with_span(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} " + words("small", span(interval))
+
+
+def _area(area: Estimate | None) -> str:
+    if area is None:
+        return "-"
+    return f"{area.value:.3f} " + words("small", f"{area.low:.3f} to {area.high:.3f}")
+
+
+def errors(findings: Findings, pictures: Pictures) -> str:
+    """The wrong answers that the head was surest of."""
+    count = len(galleries.mistakes(findings.judged))
+    if not count:
+        return words("p", "No test image was answered wrongly.")
+    line = f"Of {count:,} wrong answers on the test images, those that the head was surest of."
+    return words("p", line) + galleries.mistake_gallery(findings.judged, pictures)
+
+
+def suspected(findings: Findings, pictures: Pictures) -> str:
+    """Labels that are probably wrong."""
+    line = f"Labels: {sentences.noise(findings)}. "
+    if findings.suspects:
+        line += (
+            "Heads that had not seen these images are surer of another class than they usually are of their "
+            "own (confident learning). Hard images are among them: look before you change a label."
+        )
+    return words("p", line) + galleries.suspect_gallery(findings, pictures)
+
+
+def calibration(findings: Findings) -> str:
+    """The reliability diagram."""
+    told = findings.calibration
+    plot = tag("div", plots.reliability(told) + plots.legend(["with the temperature", "without"]))
+    return words("p", f"Expected calibration error {sentences.calibrated(told)}.") + tag(
+        "div", plot, class_="plots"
+    )
+
+
+def curves(findings: Findings) -> str:
+    """ROC and precision-recall curves of the classes that are told worst."""
+    shown = plots.drawn(findings.curves)
+    if not shown:
+        return ""
+    fewer = len(shown) < len(findings.curves)
+    note = "Each class against the rest" + (
+        "; of two classes the rarer."
+        if len(findings.curves) == 2
+        else "; the classes with the smallest areas, the others are in the table."
+        if fewer
+        else "."
+    )
+    both = "".join(tag("div", plot(shown)) for plot in (plots.roc, plots.precision_recall))
+    key = plots.legend([each.label for each in shown])
+    return words("p", note) + tag("div", both, class_="plots") + key
+
+
+def learning(findings: Findings) -> str:
+    """The learning curve and what it says."""
+    curve = findings.learning_curve
+    line = words("p", f"More labels: {sentences.advice(curve)}.")
+    if curve is None:
+        return line
+    rows = "other random splits" if curve.resplit else "the test images, the labels drawn anew"
+    note = (
+        f"{title(curve.kind)}; means of {curve.repeats} repeats over {rows}, "
+        f"{curve.test_rows:,} images tested on in each; bars are 95 % intervals."
+    )
+    return (
+        line + tag("div", tag("div", plots.learning(curve)), class_="plots") + words("p", note, class_="note")
+    )
+
+
+def unknown(training: Training) -> str:
+    """How images of none of the classes are told."""
+    rejection = training.head.rejection
+    if rejection is None:
+        return words("p", "This head cannot tell: it was fitted on too few images.")
+    told = rejection.measured
+    line = (
+        f"An image is answered 'unknown' from a distance of {told.threshold:.3f} on "
+        f"({told.method.capitalize()}); measured on {told.rows:,} held-out images so that "
+        f"{percent(told.false_rejects, 0)} of known are."
+    )
+    if told.rejected is not None:
+        line += f" Of the test images {percent(told.rejected)} are."
+    if told.auroc is None:
+        return words("p", line)
+    line += f" With one class left out in turn, its images are told from the rest: AUROC {told.auroc:.3f}."
+    rows = [[escaped(label), f"{value:.3f}"] for label, value in told.left_out.items()]
+    return words("p", line) + table(["class left out", "AUROC"], rows)
+
+
+def copies(findings: Findings, pictures: Pictures) -> str:
+    """Groups of images that are nearly the same."""
+    around = findings.neighbourhood
+    groups = len(around.groups)
+    if not groups:
+        return words("p", f"None among {around.compared:,} images (cosine {ALIKE} and more).")
+    images = sum(map(len, around.groups))
+    line = (
+        f"{images:,} of {around.compared:,} images are in {groups:,} groups of near copies (cosine {ALIKE} "
+        "and more). Copies on both sides of a split make test figures too good."
+    )
+    return words("p", line) + galleries.copies_gallery(findings, pictures)
+
+
+def unusual(findings: Findings, pictures: Pictures) -> str:
+    """Images that are unlike all others."""
+    line = (
+        "The images that are furthest from the ten most like them (mean cosine distance; half of all images "
+        f"keep within {findings.neighbourhood.median:.3f}): other things, broken pictures, or rare cases."
+    )
+    return words("p", line) + galleries.unusual_gallery(findings, pictures)
+
+
+def card(facts: dict[str, Any]) -> str:
+    """The model card."""
+    weights = facts["weights"]
+    rows = {
+        "head": f"{facts['name']}: {facts['kind']}, {_pairs(facts['setting'])}",
+        "scaling": facts["scale"],
+        "temperature": f"{facts['temperature']:.4g}",
+        "classes": ", ".join(f"{label} ({count:,})" for label, count in facts["classes"].items()),
+        "images": _pairs(facts["images"]),
+        "data digest": facts["data_digest"],
+        "backbone": f"{facts['backbone']}, {facts['dim']} wide",
+        "fingerprint": facts["fingerprint"],
+        "weights": weights["source"] if weights else "not known here",
+        "licence of the weights": weights["licence"] if weights else "not known here",
+        "made": f"{facts['created']}, seed {facts['seed']}",
+        "versions": _pairs(facts["versions"]),
+    }
+    note = "The licence of the weights is theirs alone: that of the images is their owners' to say."
+    cells = ([escaped(name), escaped(value)] for name, value in rows.items())
+    return table(["", ""], cells, class_="left") + words("p", note, class_="note")
+
+
+def _pairs(facts: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in facts.items()
+    ).replace("_", " ")
+
+
+def method(training: Training, findings: Findings, pictures: Pictures) -> str:
+    """Where the figures come from."""
+    fitting = training.head.manifest.fitting
+    refitted = (
+        "The figures are of a head fitted on the training images; the saved one was then fitted on all."
+        if fitting["refitted_on_all"]
+        else "The tested head is the one that is saved."
+    )
+    lines = [
+        refitted,
+        "Intervals are of 95 %. Shares: Wilson (1927). F1: Wilson's of the share of right answers among the "
+        "images that are of the class or taken for it. Means over classes: 2,000 tables drawn from the "
+        "confusion matrix and one and a half images more, spread evenly. Log loss: 2,000 draws of the test "
+        "images. ROC area: DeLong et al. (1988) on log odds; average precision: Boyd et al. (2013). Other "
+        "splits: Nadeau and Bengio (2003). All draws are seeded.",
+        "The setting was chosen on the training part of the first split; other splits keep it.",
+        "Calibration error: 15 bins of equal width; what chance gives: truths drawn from the probabilities.",
+        "Labels to check: Northcutt et al. (2021), from heads that had not seen the image.",
+        "Labels for one point more: error = floor + slope / labels^power, fitted to the repeats drawn again.",
+        f"Pictures: {len(pictures):,} of {pictures.wanted:,} that the parts name, at most {MOST} and 3 MiB.",
+        "Seconds: "
+        + ", ".join(f"{stage} {took:.2f}" for stage, took in (training.seconds | findings.seconds).items()),
+    ]
+    return tag("ul", "".join(words("li", line) for line in lines), class_="points note")
