@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -81,7 +81,7 @@ class AsyncRemoteCollection(CollectionBase):
         """As `RemoteCollection.search`."""
         info = await self._client._asked()
         head = self._search_head(info, k, where, min_score, attributes=attributes)
-        questions = Questions(queries, head, info.items_per_call)
+        questions = Questions(queries, head, info)
         requests = questions.requests()
         while (drawn := await asyncio.to_thread(next, requests, None)) is not None:
             places, request = drawn
@@ -140,16 +140,33 @@ class AsyncRemoteCollection(CollectionBase):
         call = peer.add_stream(metadata=self._client._access.headers())
         try:
             for message in outbox.unacknowledged():
-                await call.write(message)
-            while await _send(outbox, call):
+                await self._write(call, message, peer)
+            while await self._send(outbox, call, peer):
                 yield outbox.acknowledged(await self._answer(call, peer))
             peer.succeeded()
-        except (asyncio.CancelledError, grpc.aio.UsageError, asyncio.InvalidStateError) as ended:
+        except (asyncio.CancelledError, grpc.aio.UsageError) as ended:
             if not self._client._closing.done:
                 raise
             raise self._client._closed_error() from ended
         finally:
             call.cancel()
+
+    async def _send(self, outbox: Outbox, call: Any, peer: Peer) -> bool:
+        """Send as much as there is room for; whether an answer is to be waited for."""
+        while outbox.has_room and (message := await asyncio.to_thread(outbox.next)) is not None:
+            await self._write(call, message, peer)
+        return not outbox.is_empty
+
+    async def _write(self, call: Any, message: bytes, peer: Peer) -> None:
+        """Send a message, unless the call is over: why it is, is then read in place of an answer."""
+        try:
+            async with asyncio.timeout(self._client._timeout):
+                with suppress(asyncio.InvalidStateError):
+                    await call.write(message)
+        except TimeoutError:
+            raise late(peer.address) from None
+        except grpc.aio.AioRpcError as failure:
+            raise _broken(failure) from failure
 
     async def _answer(self, call: Any, peer: Peer) -> pb.AddResponse:
         """The next one; the call itself has no deadline, which would be one for all its images."""
@@ -164,8 +181,9 @@ class AsyncRemoteCollection(CollectionBase):
         return acknowledged
 
 
-async def _send(outbox: Outbox, call: Any) -> bool:
-    """Send as much as there is room for; whether an answer is to be waited for."""
-    while outbox.has_room and (message := await asyncio.to_thread(outbox.next)) is not None:
-        await call.write(message)
-    return not outbox.is_empty
+def _broken(failure: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+    """Why a message could not be sent; where only gRPC's core knows, as of a server that has gone."""
+    if failure.details() != "Internal error from Core":
+        return failure
+    known = failure.initial_metadata(), failure.trailing_metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, *known, "the stream broke while it was written")

@@ -10,10 +10,11 @@ import numpy as np
 
 from extractor import sources
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
-from extractor.client.packing import Room
+from extractor.client.packing import Room, message_room, within
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, Example, Found, NewItem, Query
-from extractor.errors import InvalidArgument, PenultimateError, UnreadableFile
+from extractor.errors import ImageTooLarge, InvalidArgument, PenultimateError, UnreadableFile
+from extractor.wire import Info
 
 TOGETHER = Room(64, 2 * 2**20)
 """Items, and bytes of them, in a request; queries go together as well."""
@@ -35,20 +36,18 @@ class Parcel:
     results: list[Added | None] = field(default_factory=list)
     size: int = 0
 
-    def add(self, item: NewItem) -> None:
-        """Take an item; one whose image cannot be read has its result at once."""
-        try:
-            message = messages.pack_item(_read(item))
-        except PenultimateError as error:
-            self.results.append(Added(item.id, error=error))
-            return
-        self.request.items.append(message)
-        self.results.append(None)
-        self.size += message.ByteSize()
+    def has_room(self, room: Room, size: int) -> bool:
+        """Whether an item of so many bytes goes in; the first always does."""
+        return not self.results or (len(self.results) < room.images and self.size + size <= room.bytes)
 
-    def is_full(self, room: Room) -> bool:
-        """Whether nothing more goes in."""
-        return len(self.results) >= room.images or self.size >= room.bytes
+    def add(self, item: pb.NewItem | Added, size: int) -> None:
+        """Take an item, or the result of one that cannot be sent."""
+        if isinstance(item, Added):
+            self.results.append(item)
+            return
+        self.request.items.append(item)
+        self.results.append(None)
+        self.size += size
 
     def message(self) -> bytes:
         """The request as it travels."""
@@ -60,7 +59,7 @@ class Parcel:
         return [result or next(added) for result in self.results]
 
 
-def parcels(items: Iterable[NewItem], head: pb.AddRequest, most: int) -> Iterator[Parcel]:
+def parcels(items: Iterable[NewItem], head: pb.AddRequest, info: Info) -> Iterator[Parcel]:
     """Items in requests of bounded size, lazily, in order.
 
     Parameters
@@ -68,18 +67,40 @@ def parcels(items: Iterable[NewItem], head: pb.AddRequest, most: int) -> Iterato
     items : iterable of NewItem
     head : AddRequest
         What all requests share.
-    most : int
-        Items that the server takes in one.
+    info : Info
+        Says what the server takes.
     """
-    room = Room(min(TOGETHER.images, most), TOGETHER.bytes)
+    room = within(TOGETHER, info)
     parcel = _parcel(head)
     for item in items:
-        parcel.add(item)
-        if parcel.is_full(room):
+        packed = _packed(item, info)
+        size = packed.ByteSize() if isinstance(packed, pb.NewItem) else 0
+        if not parcel.has_room(room, size):
+            yield parcel
+            parcel = _parcel(head)
+        parcel.add(packed, size)
+        if len(parcel.results) == room.images:
             yield parcel
             parcel = _parcel(head)
     if parcel.results:
         yield parcel
+
+
+def _packed(item: NewItem, info: Info) -> pb.NewItem | Added:
+    """An item as it travels, or why it cannot; it fails alone."""
+    try:
+        message = messages.pack_item(_read(item))
+        _check_size(message.image, info)
+        if message.ByteSize() > message_room(info):
+            raise InvalidArgument(f"the new item {item.id[:80]!r} is larger than the server's messages")
+    except PenultimateError as error:
+        return Added(item.id, error=error)
+    return message
+
+
+def _check_size(image: bytes, info: Info) -> None:
+    if len(image) > (limit := min(info.image_bytes, message_room(info))):
+        raise ImageTooLarge(f"the image has {len(image):,} bytes, and the server takes at most {limit:,}")
 
 
 def _parcel(head: pb.AddRequest) -> Parcel:
@@ -112,33 +133,52 @@ class Questions:
     queries : sequence of Query or Example
     head : SearchRequest
         What all requests share.
-    most : int
-        Queries that the server takes in one.
+    info : Info
+        Says what the server takes.
     """
 
-    def __init__(self, queries: Iterable[Query | Example], head: pb.SearchRequest, most: int) -> None:
+    def __init__(self, queries: Iterable[Query | Example], head: pb.SearchRequest, info: Info) -> None:
         self._queries = list(queries)
         self._found: list[Found | None] = [None] * len(self._queries)
         self._head = head
-        self._room = Room(min(TOGETHER.images, most), TOGETHER.bytes)
+        self._info = info
+        self._most = max(1, min(TOGETHER.images, info.items_per_call, messages.MOST_MATCHES // head.k))
+        self._room = within(Room(info.items_per_call, TOGETHER.bytes), info)
 
     def requests(self) -> Iterator[tuple[list[int], bytes]]:
         """Requests, and the places of their queries; one that cannot be sent is answered here."""
-        request, places, size = self._request(), list[int](), 0
+        request, places, examples, size = self._request(), list[int](), 0, 0
         for place, query in enumerate(self._queries):
-            try:
-                message = pack_query(query)
-            except PenultimateError as error:
-                self._found[place] = Found([], error)
+            message = self._packed(place, query)
+            if message is None:
                 continue
+            count, more = _examples(message), message.ByteSize()
+            full = len(places) == self._most or examples + count > self._room.images
+            if places and (full or size + more > self._room.bytes):
+                yield places, request.SerializeToString()
+                request, places, examples, size = self._request(), [], 0, 0
             request.queries.append(message)
             places.append(place)
-            size += message.ByteSize()
-            if len(places) >= self._room.images or size >= self._room.bytes:
-                yield places, request.SerializeToString()
-                request, places, size = self._request(), [], 0
+            examples, size = examples + count, size + more
         if places:
             yield places, request.SerializeToString()
+
+    def _packed(self, place: int, query: Query | Example) -> pb.Query | None:
+        """A query as it travels; None when it cannot, which is then its answer."""
+        try:
+            message = pack_query(query)
+            for example in (*message.like, *message.unlike):
+                _check_size(example.image, self._info)
+            count, size = _examples(message), message.ByteSize()
+            most, room = self._info.items_per_call, message_room(self._info)
+            if count > most or size > room:
+                raise InvalidArgument(
+                    f"the query has {count} examples and {size:,} bytes; the server takes {most} and {room:,}"
+                )
+        except PenultimateError as error:
+            self._found[place] = Found([], error)
+            return None
+        return message
 
     def fill(self, places: Sequence[int], answer: pb.SearchResponse) -> None:
         """Put the answers of one request in their places."""
@@ -156,6 +196,10 @@ class Questions:
         return request
 
 
+def _examples(query: pb.Query) -> int:
+    return len(query.like) + len(query.unlike)
+
+
 def pack_query(query: Query | Example) -> pb.Query:
     """The message of a query, or of a single example; raises what is wrong with its images."""
     whole = query if isinstance(query, Query) else Query([query])
@@ -164,9 +208,15 @@ def pack_query(query: Query | Example) -> pb.Query:
 
 def _pack_example(example: Example) -> pb.Example:
     if isinstance(example, np.ndarray):
-        if example.ndim != 1:
-            raise InvalidArgument(f"a vector has one dimension, and this one the shape {example.shape}")
         return pb.Example(vector=messages.pack_vector(example))
     if isinstance(example, str):
-        return pb.Example(id=example)
+        return pb.Example(id=_sendable(example))
     return pb.Example(image=example if isinstance(example, bytes) else _bytes(example))
+
+
+def _sendable(id: str) -> str:
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"the id {id!r} is not valid Unicode, which all texts here must be") from None
+    return id

@@ -132,7 +132,7 @@ class RemoteCollection(CollectionBase):
         """
         info = self._client._known()
         head = self._search_head(info, k, where, min_score, attributes=attributes)
-        questions = Questions(queries, head, info.items_per_call)
+        questions = Questions(queries, head, info)
         for places, request in questions.requests():
             questions.fill(places, self._ask("Search", request))
         return questions.answers()

@@ -81,7 +81,7 @@ class CollectionBase:
             fingerprint=self._fingerprint or info.fingerprint,
             if_exists=pb.AddRequest.REPLACE if replace else pb.AddRequest.ERROR,
         )
-        return Outbox(parcels(items, head, info.items_per_call))
+        return Outbox(parcels(items, head, info))
 
     def _search_head(
         self, info: Info, k: int, where: str, min_score: float | None, *, attributes: bool

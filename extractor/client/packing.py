@@ -101,7 +101,7 @@ class Pack:
 
     def parts(self, info: Info) -> Iterator[list[int]]:
         """The places of what is unknown, in parts that fit into a request each."""
-        room = _within(SENT, info)
+        room = within(SENT, info)
         part: list[int] = []
         size = 0
         for place, image in list(self.unknown.items()):
@@ -134,18 +134,18 @@ def packs(images: Iterable[ImageLike], info: Info, room_for: RoomFor) -> Iterato
         Asked for each pack how large it may be.
     """
     read = functools.partial(
-        _read, fingerprint=info.fingerprint, limit=min(info.image_bytes, _message_room(info))
+        _read, fingerprint=info.fingerprint, limit=min(info.image_bytes, message_room(info))
     )
-    pack, room = Pack(), _within(room_for(), info)
+    pack, room = Pack(), within(room_for(), info)
     for image in sources.several(images):
         item = read(image)
         if pack.results and isinstance(item, bytes) and pack.size + len(item) > room.bytes:
             yield pack
-            pack, room = Pack(), _within(room_for(), info)
+            pack, room = Pack(), within(room_for(), info)
         pack.add(item)
         if len(pack.results) == room.images:
             yield pack
-            pack, room = Pack(), _within(room_for(), info)
+            pack, room = Pack(), within(room_for(), info)
     if pack.results:
         pack.last = True
         yield pack
@@ -175,12 +175,12 @@ def most_items(info: Info) -> int:
     return max(1, min(info.items_per_call, fitting))
 
 
-def _within(room: Room, info: Info) -> Room:
+def within(room: Room, info: Info) -> Room:
     """As much of `room` as the server takes."""
-    return Room(min(room.images, most_items(info)), min(room.bytes, _message_room(info)))
+    return Room(min(room.images, most_items(info)), min(room.bytes, message_room(info)))
 
 
-def _message_room(info: Info) -> int:
+def message_room(info: Info) -> int:
     """Bytes for images in a message, with a kibibyte for what is around them."""
     return min(info.message_bytes, MAX_MESSAGE_BYTES) - 1024
 

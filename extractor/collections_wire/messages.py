@@ -17,6 +17,9 @@ from extractor.results import Vector
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Collections"].full_name
 
+MOST_MATCHES = 100_000
+"""Of all queries of a call together."""
+
 # What is wrong with one item; leaves stand before their base.
 _CODES: list[tuple[type[PenultimateError], pb.ItemError.Code]] = [
     (errors.ImageTooLarge, pb.ItemError.IMAGE_TOO_LARGE),
@@ -42,12 +45,21 @@ def unpack_error(message: pb.ItemError) -> PenultimateError:
 
 
 def pack_item(item: NewItem) -> pb.NewItem:
-    """The message of an item, whose image is bytes by now."""
+    """The message of an item, whose image is bytes by now.
+
+    Raises
+    ------
+    InvalidArgument
+        When it holds what cannot travel, such as a name that is no Unicode.
+    """
     if (item.image is None) == (item.vector is None):
         raise InvalidArgument(f"the new item {item.id!r} needs an image or a vector, and not both")
-    message = pb.NewItem(
-        id=item.id, digest=item.digest, label=item.label, metadata=pack_metadata(item.metadata)
-    )
+    try:
+        message = pb.NewItem(
+            id=item.id, digest=item.digest, label=item.label, metadata=pack_metadata(item.metadata)
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"the new item {item.id!r} cannot be sent: {error}") from None
     if item.vector is not None:
         message.vector = pack_vector(item.vector)
     else:
@@ -57,8 +69,14 @@ def pack_item(item: NewItem) -> pb.NewItem:
 
 
 def pack_vector(vector: ArrayLike) -> bytes:
-    """The numbers of a vector, as they travel."""
-    return np.asarray(vector, "<f4").tobytes()
+    """The numbers of a vector, as they travel; raises InvalidArgument for what is none."""
+    try:
+        numbers = np.asarray(vector, "<f4")
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"a vector cannot be sent: {error}") from None
+    if numbers.ndim != 1:
+        raise InvalidArgument(f"a vector has one dimension, and this one the shape {numbers.shape}")
+    return numbers.tobytes()
 
 
 def unpack_vector(data: bytes, dim: int) -> Vector:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -340,3 +341,97 @@ def test_size_format_and_a_thumbnail_are_kept_of_each_image(client: Any) -> None
         assert collection.get("wide").metadata == {"width": 400, "height": 200, "format": "PNG"}
         collection.add([NewItem("wide", stream.getvalue(), metadata={"width": "wide"})])
         assert collection.get("wide").metadata["width"] == "wide"  # the caller knows best
+
+
+def test_an_item_that_cannot_travel_fails_alone(client: Any, colours: Any) -> None:
+    """A name that is no Unicode, what is no vector, an image larger than any message."""
+    vector, large = np.ones(3, np.float32), bytes(client.info().message_bytes)
+    items = [
+        NewItem("first", vector=vector),
+        NewItem("\udcff.jpg", vector=vector),
+        NewItem("metadata", vector=vector, metadata={"name": "\udcff"}),
+        NewItem("text", vector="abc"),
+        NewItem("table", vector=vector[None]),
+        NewItem("label", vector=vector, label=5),  # type: ignore[arg-type]
+        NewItem("large", large),
+        NewItem("last", vector=vector),
+    ]
+    added = colours.add(items)
+    assert [each.id for each in added] == [item.id for item in items]
+    assert [place for place, each in enumerate(added) if each.ok] == [0, 7]
+    assert isinstance(added[6].error, errors.ImageTooLarge)
+    assert all(isinstance(each.error, errors.InvalidArgument) for each in added[1:6])
+    assert colours.info().count == 5
+
+
+def test_a_large_item_never_makes_a_request_too_large(client: Any, colours: Any) -> None:
+    """It goes in one of its own when there is no room beside what came before it."""
+    small, large = bytes(1 << 20), bytes(client.info().image_bytes - 1)
+    added = colours.add([NewItem("small", small), NewItem("large", large)])
+    assert all(isinstance(each.error, errors.InvalidImage) for each in added)
+
+
+def test_queries_are_divided_as_the_server_takes_them(client: Any, colours: Any) -> None:
+    """By matches and by examples; one with more examples than a call may have fails alone."""
+    red = np.array([255, 0, 0], np.float32)
+    assert [ids(found)[0] for found in colours.search([red] * 64, k=5000)] == ["red"] * 64
+    several = colours.search([Query(["green", "green"] * 50)] * 30, k=1)
+    assert [ids(found) for found in several] == [["green"]] * 30
+    much = Query(["green"] * (client.info().items_per_call + 1))
+    before, failed, invalid, after = colours.search([red, much, "\udcff", red], k=1)
+    assert ids(before) == ids(after) == ["red"]
+    assert "examples" in str(failed.error)
+    assert "Unicode" in str(invalid.error)
+
+
+def slowly(count: int, at: int, then: Callable[[], object]) -> Iterator[NewItem]:
+    """Items, before one of which something happens that takes a while."""
+    for number in range(count):
+        if number == at:
+            then()
+        yield NewItem(f"n{number}", vector=np.array([1, number, 0]))
+
+
+def test_a_stream_goes_on_after_a_restart_while_items_are_drawn(
+    open_client: Callable[..., Any], server: Server, stand_in: StandIn, data: DataFolder, loop: Loop
+) -> None:
+    """What is sent into the stream that has ended is sent again into the next one."""
+    later = Server(stand_in, server.address, collections=data)
+
+    async def begin() -> None:
+        await server.stop(grace=1)
+        await later.start()
+        await later.warm()
+
+    numbers = open_client(server.address, timeout=20).collection("numbers")
+    numbers.create()
+    try:
+        added = numbers.add(slowly(1500, 1000, lambda: loop.run(begin())))
+        assert [each.id for each in added] == [f"n{number}" for number in range(1500)]
+        assert all(each.ok for each in added)
+        assert numbers.info().count == 1500
+    finally:
+        loop.run(later.stop(grace=1))
+
+
+def test_a_stream_that_has_failed_meanwhile_says_why(client: Any, colours: Any) -> None:
+    """Although items are drawn, and sent, after its end."""
+    nowhere = client.collection("nowhere")
+    with pytest.raises(errors.NotFound, match="nowhere"):
+        nowhere.add(slowly(2000, 800, lambda: time.sleep(0.5)))
+
+
+def test_a_server_that_does_not_read_is_given_up(
+    open_client: Callable[..., Any], server: Server, colours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the timeout, also while a message waits to be sent."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    hurried = open_client(server.address, timeout=0.5).collection("colours")
+    assert hurried.info().count == 3
+    monkeypatch.setattr(server.calls.door, "receive", never)
+    noise = bytes(2 << 20)
+    with pytest.raises(errors.DeadlineExceeded, match="in time"):
+        hurried.add(NewItem(f"n{number}", noise) for number in range(40))
