@@ -9,6 +9,7 @@ from classifiers.findings import Findings
 from classifiers.intervals import Estimate
 from classifiers.kinds import title
 from classifiers.neighbourhood import ALIKE
+from classifiers.no_transfer import MOST_KNOWN, MOST_UNSEEN
 from classifiers.report import galleries, plots, sentences
 from classifiers.report.markup import escaped, percent, span, table, tag, words
 from classifiers.report.pictures import MOST, Pictures
@@ -289,6 +290,7 @@ def method(training: Training, findings: Findings, pictures: Pictures) -> str:
         "splits: Nadeau and Bengio (2003). All draws are seeded.",
         "The setting was chosen on the training part of the first split; other splits keep it.",
         "Calibration error: 15 bins of equal width; what chance gives: truths drawn from the probabilities.",
+        f"Colours: logistic regression on at most {MOST_KNOWN:,} training and {MOST_UNSEEN:,} test images.",
         "Labels to check: Northcutt et al. (2021), from heads that had not seen the image.",
         "Labels for one point more: error = floor + slope / labels^power, fitted to the repeats drawn again.",
         f"Pictures: {len(pictures):,} of {pictures.wanted:,} that the parts name, at most {MOST} and 3 MiB.",
