@@ -330,7 +330,7 @@ class Collection:
         InvalidArgument
             When `k` is under 1, or a query has the wrong width or no direction.
         """
-        checked_k(k)
+        k = checked_k(k)
         queries = unit(vectors, self.dim)
         with self._snapshots.reading() as (reader, snapshot):
             allowed = None if where is None else reader.numbers(where)

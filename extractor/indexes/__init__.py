@@ -7,6 +7,7 @@ them. Which ids they have is the collection's business. Segments (`segments`,
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -48,9 +49,12 @@ def unit(vectors: ArrayLike, dim: int) -> Vector:
     Raises
     ------
     InvalidArgument
-        When the shape is another, or a vector is zero or not finite.
+        When they are no numbers, the shape is another, or a vector is zero or not finite.
     """
-    given = np.asarray(vectors, np.float32)
+    try:
+        given = np.asarray(vectors, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"expected vectors of shape (n, {dim}): {error}") from None
     if given.ndim != 2 or given.shape[1] != dim:
         raise InvalidArgument(f"expected vectors of shape (n, {dim}), got {given.shape}")
     if not (good := has_direction(given)).all():
@@ -62,10 +66,14 @@ def unit(vectors: ArrayLike, dim: int) -> Vector:
 
 
 def checked_k(k: int) -> int:
-    """Return `k` when it is at least 1, else raise InvalidArgument."""
-    if k < 1:
-        raise InvalidArgument(f"k, the number of neighbours, must be at least 1, not {k}")
-    return k
+    """Return `k` as a plain integer when it is one of at least 1, else raise InvalidArgument."""
+    try:
+        number = operator.index(k)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InvalidArgument(f"k, the number of neighbours, must be a whole number of at least 1, not {k!r}")
+    return number
 
 
 def best(rows: Rows, scores: NDArray[np.float64], k: int) -> Hits:

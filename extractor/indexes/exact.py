@@ -54,7 +54,7 @@ class ExactIndex:
         InvalidArgument
             When `k` is under 1, or a query has the wrong width or no direction.
         """
-        checked_k(k)
+        k = checked_k(k)
         return [best(self._rows, self._cosines(query), k) for query in unit(queries, self._dim)]
 
     def _cosines(self, query: Vector) -> NDArray[np.float64]:

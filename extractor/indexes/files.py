@@ -23,7 +23,9 @@ Facts: TypeAlias = dict[str, Any]
 
 MANIFEST = "segment.json"
 
-_VERSION = 1
+_VERSION = 2
+"""Rises when the layout of any kind changes: exact-fp16 holds scaled values since 2."""
+
 _PART = 32 << 20
 
 

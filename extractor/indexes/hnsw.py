@@ -6,6 +6,7 @@ looks at (efSearch) is chosen by measuring, as nprobe is for an inverted file.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import faiss
@@ -92,15 +93,20 @@ class HnswSegment:
             picked = np.flatnonzero(allowed)
             parts = [(self._codes[picked], picked)]
             return each(lambda query: self._codec.scan(query, parts, spare(k), None).places, queries)
-        return each(lambda query: self._looking(query, k, selector, self.ef), queries)
+        # What may not be found is followed all the same, and counts as seen.
+        share = 1.0 if allowed is None else float(np.mean(allowed))
+        return each(lambda query: self._looking(query, k, selector, self.ef, share), queries)
 
     def units(self, places: Places) -> Vector | None:  # noqa: ARG002
         """See `Segment.units`."""
         return None
 
-    def _looking(self, query: Vector, k: int, allowed: Selector | None, ef: int) -> Places:
+    def _looking(
+        self, query: Vector, k: int, allowed: Selector | None, ef: int, share: float = 1.0
+    ) -> Places:
         # FAISS writes into these: they are of one call
-        how = _untyped.SearchParametersHNSW(efSearch=max(ef, spare(k)), sel=allowed and allowed.of_faiss)
+        seen = math.ceil(max(ef, spare(k)) / share)
+        how = _untyped.SearchParametersHNSW(efSearch=seen, sel=allowed and allowed.of_faiss)
         _, (found,) = self._graph.search(query[None], min(spare(k), len(self.numbers)), params=how)
         places: Places = found[found >= 0]
         return places

@@ -7,6 +7,7 @@ measuring: the fewest with which another sample finds its true neighbours.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,16 @@ from extractor.indexes.ivf_building import Learned, Lists, fill
 from extractor.indexes.nearest import Mask, Places
 from extractor.indexes.sampling import NEIGHBOURS, Judge, draw, halves, least_effort, rising, share, spare
 from extractor.indexes.segments import Blocks, Kind
-from extractor.indexes.threads import each
+from extractor.indexes.threads import cores, each
 from extractor.results import Vector
-from extractor.settings import cores
 
 _POINTS = 24
 """Vectors of the sample for each centroid; more make it little better, and training longer."""
 
 _QUERIES = 256
+
+_TUNED = NEIGHBOURS + 1
+"""nprobe is what finds so many, a vector itself among them."""
 
 
 class IvfSegment:
@@ -86,7 +89,7 @@ class IvfSegment:
         return None
 
     def _probing(self, queries: Vector, k: int, allowed: Mask | None, nprobe: int) -> list[Places]:
-        chosen = self._chosen(queries, allowed, nprobe)
+        chosen = self._chosen(queries, allowed, nprobe * max(1.0, k / _TUNED))
         selector, kept = Selector.of(allowed), spare(k)
         if len(queries) > 1:
             work = list(zip(queries, chosen, strict=True))
@@ -106,13 +109,16 @@ class IvfSegment:
         parts = ((codes[a:b], places[a:b]) for a, b in zip(bounds[lists], bounds[lists + 1], strict=True))
         return self._codec.scan(query, parts, k, allowed)
 
-    def _chosen(self, queries: Vector, allowed: Mask | None, nprobe: int) -> list[Places]:
-        """The lists to read for each query: with a filter as many more as hold as many that are allowed."""
+    def _chosen(self, queries: Vector, allowed: Mask | None, nprobe: float) -> list[Places]:
+        """The lists to read for each query: with a filter as many more as hold as many that are allowed.
+
+        Up to twice as many, the fewer are allowed: they lie farther apart, and so in more lists.
+        """
         order = np.argsort(-(queries @ self._lists.centroids.T), axis=1)
         if allowed is None:
-            return list(order[:, :nprobe])
+            return list(order[:, : math.ceil(nprobe)])
         sizes = self._sizes(allowed)
-        wanted = nprobe * len(self.numbers) / len(sizes)
+        wanted = (2 - float(np.mean(allowed))) * nprobe * len(self.numbers) / len(sizes)
         return [_until(lists[sizes[lists] > 0], sizes, wanted) for lists in order]
 
     def _sizes(self, allowed: Mask) -> NDArray[np.int64]:
@@ -125,7 +131,7 @@ class IvfSegment:
         """The same, reading as few lists as will do."""
         queries, true = judge.sample.units, judge.neighbours()
         nprobe, recall = least_effort(
-            lambda effort: share(self._probing(queries, NEIGHBOURS + 1, None, effort), true),
+            lambda effort: share(self._probing(queries, _TUNED, None, effort), true),
             rising(len(self._lists.centroids)),
             wanted,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,9 @@ _SPARSE = 8
 _BLOCK = 2048
 """Places that several queries are compared with at a time: few enough to stay in the cache."""
 
+_ROOM = 1 << 19
+"""So many scores are kept before it is looked which of them still matter."""
+
 _ALONE = 4
 """Fewer queries are quicker one by one."""
 
@@ -30,12 +34,13 @@ def slack(dim: int, rounding: float = 0.0) -> float:
     Parameters
     ----------
     dim : int
-        A float32 sum of `dim` products of unit vectors is off by at most dim * 2**-24.
+        A float32 sum of `dim` products of unit vectors is off by at most dim * 2**-24, and by a
+        little more since their length is only nearly one.
     rounding : float
         The longest difference between a vector and what is kept of it: no score is off by
         more (Cauchy-Schwarz).
     """
-    return 2 * (dim * 2.0**-24 + rounding) + 10.0**-SCORE_DECIMALS
+    return 2 * ((dim + 4) * 2.0**-24 + rounding) + 10.0**-SCORE_DECIMALS
 
 
 class Nearest:
@@ -53,7 +58,9 @@ class Nearest:
     def __init__(self, queries: int, k: int, slack: float) -> None:
         self._k, self._slack = k, slack
         self._floor = np.full(queries, -np.inf, np.float32)
-        self._kept: list[tuple[Places, Places, Vector]] = []
+        nothing = np.empty(0, np.int64)
+        self._kept: list[tuple[Places, Places, Vector]] = [(nothing, nothing, np.empty(0, np.float32))]
+        self._room = _ROOM
 
     def add(self, scores: Vector, places: Places, allowed: Mask | None = None) -> None:
         """Take the scores, of shape (queries, n), of n places; those that are not allowed are passed over."""
@@ -64,14 +71,30 @@ class Nearest:
             self._floor = np.maximum(self._floor, np.partition(scores, beyond, axis=1)[:, beyond])
         who, where = np.nonzero((scores >= (self._floor - self._slack)[:, None]) & (scores > -np.inf))
         self._kept.append((who, places[where], scores[who, where]))
+        self._room -= len(who)
+        if self._room < 0:
+            self._sift()
 
     def found(self) -> list[Places]:
         """For each query the places of the `k` highest scores and of all at most `slack` below them."""
-        if not self._kept:
-            return [np.empty(0, np.int64) for _ in self._floor]
+        self._sift()
+        ((who, places, _),) = self._kept
+        return _parted(places, who, len(self._floor))
+
+    def _sift(self) -> None:
+        """Let go of what is known by now to be too far below."""
         who, places, scores = map(np.concatenate, zip(*self._kept, strict=True))
-        mine = [np.flatnonzero(who == query) for query in range(len(self._floor))]
-        return [places[of][near(scores[of], self._k, self._slack)] for of in mine]
+        order = np.argsort(who, kind="stable")
+        mine = _parted(order, who[order], len(self._floor))
+        left = np.concatenate([order[:0], *(of[near(scores[of], self._k, self._slack)] for of in mine)])
+        self._kept = [(who[left], places[left], scores[left])]
+        self._room = max(_ROOM, len(left))
+
+
+def _parted(values: Places, who: Places, count: int) -> list[Places]:
+    """The values of each of so many queries; `who`, which rises, says whose they are."""
+    ends = np.searchsorted(who, np.arange(count + 1))
+    return [values[slice(*pair)] for pair in pairwise(ends)]
 
 
 def near(scores: Vector, k: int, slack: float) -> Places:

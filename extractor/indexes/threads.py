@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
-from extractor.settings import cores
+from extractor import settings
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,6 +25,12 @@ def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     `work` must not call this itself: it would wait for the thread it runs in.
     """
     return list(_threads().map(work, parts))
+
+
+@cache
+def cores() -> int:
+    """How many there are; looked up once, since a container's quota is in files."""
+    return settings.cores()
 
 
 def ranges(count: int, least: int = 1) -> list[slice]:

@@ -1,5 +1,6 @@
 """What every kind of segment does; the plain numpy index is the judge."""
 
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -235,6 +236,26 @@ def test_a_segment_that_was_saved_answers_the_same(kind: Kind, tmp_path: Path) -
         same(search(again, stored, queries, 10, allowed), search(segment, stored, queries, 10, allowed))
 
 
+def test_many_queries_for_many_neighbours_take_little_memory() -> None:
+    """What is known to be too far below is let go of on the way, not in the end."""
+    segment = segment_of("exact", vectors(120_000))
+    queries = unit(vectors(50, seed=1), DIM)
+    tracemalloc.start()
+    found = segment.candidates(queries, 2500)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(2500 <= len(places) < 3000 for places in found)
+    assert peak < 20 * len(queries) * 120_000  # a place and a score for all
+
+
+@every_kind
+def test_no_query_has_no_answer(kind: Kind) -> None:
+    """As when all of a request were refused."""
+    segment = segment_of(kind, vectors(50))
+    for allowed in (None, np.arange(50) == 7):
+        assert segment.candidates(np.empty((0, DIM), np.float32), 3, allowed) == []
+
+
 @every_kind
 def test_an_empty_segment_can_be_saved(kind: Kind, tmp_path: Path) -> None:
     """Files without content are files too."""
@@ -301,7 +322,16 @@ def test_approximate_kinds_find_what_they_were_made_to_find(approximate: Segment
     assert share_found(approximate, k=50) >= 0.9
 
 
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.05, 0.001])
+def test_approximate_kinds_find_many_as_well(approximate: Segment) -> None:
+    """Asked for more neighbours they read more: neither fewer come than there are, nor quite other ones."""
+    for allowed in (None, np.random.default_rng(3).random(12_000) < 0.2):
+        for k in (100, 1000):
+            queries = unit(clustered(3, 64, seed=1), 64)
+            assert all(len(places) >= k for places in approximate.candidates(queries, k, allowed))
+            assert share_found(approximate, allowed, k) >= 0.9
+
+
+@pytest.mark.parametrize("share", [0.9, 0.3, 0.2, 0.13, 0.05, 0.001])
 def test_approximate_kinds_find_as_much_among_the_allowed(approximate: Segment, share: float) -> None:
     """Deletions and filters cost no recall, however much they leave out."""
     allowed = np.random.default_rng(3).random(12_000) < share
