@@ -98,7 +98,7 @@ class Rejection:
         rate : float
             The share of rows of the known classes that may be rejected.
         """
-        held = folds(labelled.strata, labelled.groups, seed)
+        held = folds(labelled.y, labelled.groups, seed)
         numbers = range(held.max() + 1)[: None if len(held) <= FEW_ROWS else 1]
         if not numbers:
             return None

@@ -10,21 +10,22 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from classifiers.dataset import Rejected, check_classes, check_test
+from classifiers.dataset import Rejected
 from classifiers.evaluate import Metrics, evaluate
 from classifiers.features import Features
 from classifiers.fitting import fit
 from classifiers.heads import Head, HeadManifest
 from classifiers.layers import Model
+from classifiers.multi_label import best_thresholds, evaluate_several
 from classifiers.recipes import Recipe, quiet_single_threads
 from classifiers.rejection import Rejection
 from classifiers.selection import choose
-from classifiers.splits import split
+from classifiers.sides import sides
 from classifiers.statistics import Statistics
 from classifiers.targets import Labelled
 from classifiers.tuning import Choice
-from extractor.errors import FingerprintMismatch
 
 Note = Callable[[str], None]
 
@@ -101,7 +102,7 @@ def train(
         When `features` and `test` were made by two backbones.
     """
     recipe = recipe or Recipe()
-    known, unseen = _parts(features, test, test_size, recipe.seed)
+    known, unseen, everything = sides(features, test, test_size, recipe.seed)
     seconds: dict[str, float] = {}
     rows = _labelled(known, recipe)
     with _timed(seconds, "sweep"):
@@ -110,15 +111,14 @@ def train(
         model, converged = fit(rows, recipe, choice)
     with _timed(seconds, "test"):
         logits = model.scores(unseen.X) / model.temperature
-        majority = Counter(known.y.tolist()).most_common(1)[0][0]
-        answers = np.asarray(rows.classes)[logits.argmax(axis=1)]
-        metrics = evaluate(rows.classes, unseen.y, answers, majority)
+        thresholds = _thresholds(rows, choice)
+        metrics = _metrics(rows, known, unseen, logits, thresholds)
     head, tested = model, model
-    if test is None:
+    if everything is not None:
         with _timed(seconds, "refit"):
-            head, converged = fit(_labelled(features, recipe), recipe, choice)
+            head, converged = fit(_labelled(everything, recipe), recipe, choice)
     with _timed(seconds, "unknowns"), quiet_single_threads():
-        statistics = Statistics.of(_labelled(features if test is None else known, recipe), recipe.seed)
+        statistics = Statistics.of(_labelled(everything or known, recipe), recipe.seed)
         rejection = Rejection.fit(rows, recipe.seed)
         rejection = rejection.tested(unseen.X) if rejection else None
     manifest = HeadManifest(
@@ -129,41 +129,53 @@ def train(
         backbone=backbone,
         dim=features.X.shape[1],
         metrics=metrics.to_dict(),
+        thresholds=thresholds,
         fitting={
             **asdict(recipe),
             **choice.setting.named(),
             "train": len(known.y),
             "test": len(unseen.y),
-            "test_size": test_size if test is None else None,
-            "refitted_on_all": test is None,
+            "test_size": None if test or features.parts.any() else test_size,
+            "refitted_on_all": everything is not None,
+            "groups": len({*known.groups.tolist(), *unseen.groups.tolist()}),
+            "alike": features.alike,
             "copies": features.copies,
             "folds": choice.folds,
             "converged": converged,
         },
     )
-    rejected = known.rejected + (test.rejected if test else [])
+    rejected = list(dict.fromkeys(known.rejected + unseen.rejected))
     fitted = Head(manifest, head, statistics, rejection)
     return Training(fitted, known, unseen, tested, logits, metrics, choice, rejected, seconds)
 
 
 def _labelled(features: Features, recipe: Recipe) -> Labelled:
-    return Labelled.of(features.X, features.y, groups=features.digests, class_weight=recipe.class_weight)
+    return Labelled.of(
+        features.X,
+        features.y,
+        classes=features.classes or None,
+        groups=features.groups,
+        weights=features.weights,
+        class_weight=recipe.class_weight,
+    )
 
 
-def _parts(
-    features: Features, test: Features | None, test_size: float, seed: int
-) -> tuple[Features, Features]:
-    """The rows to train on, and those to test on."""
-    if test is None:
-        check_classes(features.y.tolist(), features.digests.tolist())
-        train_rows, test_rows = split(features.y, features.digests, test_size, seed)
-        return features.take(train_rows), features.take(test_rows)
-    if test.fingerprint != features.fingerprint:
-        raise FingerprintMismatch("the test set", features.fingerprint, test.fingerprint)
-    check_test(features.y.tolist(), features.digests.tolist(), test.y.tolist(), test.digests.tolist())
-    known = features.without(test)
-    check_classes(known.y.tolist(), known.digests.tolist())
-    return known, test
+def _thresholds(rows: Labelled, choice: Choice) -> list[float]:
+    """Of each label, where an image may have several; by what was said of rows held out."""
+    if not rows.multi_label:
+        return []
+    if not choice.folds:
+        return [0.5] * len(rows.classes)
+    return best_thresholds(expit(choice.logits / choice.temperature), rows.y)
+
+
+def _metrics(
+    rows: Labelled, known: Features, unseen: Features, logits: NDArray[np.float64], thresholds: list[float]
+) -> Metrics:
+    if rows.multi_label:
+        return evaluate_several(rows.classes, unseen.y, expit(logits) >= thresholds, known.y)
+    majority = Counter(known.y.tolist()).most_common(1)[0][0]
+    return evaluate(rows.classes, unseen.y, np.asarray(rows.classes)[logits.argmax(axis=1)], majority)
 
 
 @contextmanager

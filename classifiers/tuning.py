@@ -66,7 +66,7 @@ def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
         One of `KINDS`.
     """
     family = KINDS[kind]
-    held = folds(labelled.strata, labelled.groups, recipe.seed)
+    held = folds(labelled.y, labelled.groups, recipe.seed)
     numbers = range(held.max() + 1)[: 1 if len(held) > HOLD_OUT_ABOVE else None]
     if not numbers:
         return Choice(kind, family.default)

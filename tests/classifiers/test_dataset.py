@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.dataset import Dataset, check_classes
@@ -16,6 +16,7 @@ from extractor.errors import InvalidArgument, NotFound
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=12)
 
 
+@settings(deadline=None)  # folders are made, on a machine that others use
 @given(st.lists(st.tuples(names, names), min_size=1, unique=True))
 def test_a_table_gives_back_the_rows_that_were_written(rows: list[tuple[str, str]]) -> None:
     """Whatever characters, quotes and commas paths and labels hold."""
@@ -29,6 +30,7 @@ def test_a_table_gives_back_the_rows_that_were_written(rows: list[tuple[str, str
         assert dataset.rejected == []
 
 
+@settings(deadline=None)  # folders are made, on a machine that others use
 @given(
     st.dictionaries(
         names.filter(lambda name: "/" not in name and name[0] != ".").map(partial(normalize, "NFC")),

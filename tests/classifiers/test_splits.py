@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.splits import NEVER, folds, repeated, split
@@ -20,6 +20,7 @@ def rows(classes: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(labels), np.array([digest for _, digest, n in pictures for _ in range(n)])
 
 
+@settings(deadline=None)
 @given(copies, st.floats(0.05, 0.95), seeds)
 def test_the_split_parts_every_row_and_no_picture(classes: list[list[int]], size: float, seed: int) -> None:
     """Each row is on one side; no digest is on both; every class is on both, in the asked share."""
@@ -33,6 +34,7 @@ def test_the_split_parts_every_row_and_no_picture(classes: list[list[int]], size
         assert abs(held - size * len(each)) <= 1
 
 
+@settings(deadline=None)
 @given(copies, seeds, st.randoms())
 def test_the_split_depends_on_the_pictures_and_not_on_their_order(classes, seed, random) -> None:
     labels, digests = rows(classes)
@@ -48,6 +50,7 @@ def test_another_seed_gives_another_split() -> None:
     assert split(labels, digests, 0.25, 0)[1].tolist() != split(labels, digests, 0.25, 1)[1].tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=12), min_size=1, max_size=5), seeds)
 def test_folds_keep_pictures_whole_and_classes_everywhere(classes: list[list[int]], seed: int) -> None:
     """No digest is in two folds; every class is in every training part; a class is spread evenly."""
@@ -99,6 +102,7 @@ def groups_with(labels: np.ndarray, groups: np.ndarray) -> list[set[int]]:
     return [set(groups[column].tolist()) for column in labels.T]
 
 
+@settings(deadline=None)
 @given(several, seeds)
 def test_what_a_group_or_two_has_is_trained_on(rows: list, seed: int) -> None:
     """A label, and its absence, whatever labels come together; no group is parted."""
@@ -110,6 +114,7 @@ def test_what_a_group_or_two_has_is_trained_on(rows: list, seed: int) -> None:
         assert (side[train].any(axis=0) == side.any(axis=0)).all()
 
 
+@settings(deadline=None)
 @given(several, seeds)
 def test_every_label_and_its_absence_is_in_every_training_part(rows: list, seed: int) -> None:
     labels, groups = (np.array(each) for each in zip(*rows, strict=True))
@@ -133,6 +138,7 @@ def test_each_of_several_labels_is_held_out_in_its_share() -> None:
         assert labels[fold == number].sum(axis=0) == pytest.approx(labels.sum(axis=0) / 5, abs=2)
 
 
+@settings(deadline=None)
 @given(several, seeds, st.randoms())
 def test_groups_are_dealt_whatever_the_order_of_their_rows(rows: list, seed: int, random) -> None:
     labels, groups = (np.array(each) for each in zip(*rows, strict=True))
