@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from classifiers.judged import Judged
 from classifiers.label_noise import Suspect, suspects
 from classifiers.layers.model import probabilities
 from classifiers.learning_curve import REPEATS, LearningCurve, learning_curve, resplits
-from classifiers.neighbourhood import Neighbourhood, neighbourhood
+from classifiers.neighbourhood import ALIKE, Neighbourhood, neighbourhood
 from classifiers.no_transfer import colours_accuracy
 from classifiers.recipes import Recipe, quiet_single_threads
 from classifiers.targets import Labelled
@@ -111,7 +111,7 @@ def examine(training: Training, note: Note | None = None) -> Findings:
         wrong = suspects(judged.probabilities, judged.labels)
         calibration = _calibration(training, truth)
     with _timed(seconds, "neighbours", note), quiet_single_threads():
-        around = neighbourhood(judged.X)
+        around = neighbourhood(judged.X, training.known.alike or ALIKE)
     with _timed(seconds, "baseline", note):
         colours = colours_accuracy(training.known, training.unseen)
     with _timed(seconds, "learning curve", note):
@@ -167,13 +167,29 @@ def _learning(training: Training, judged: Judged) -> LearningCurve | None:
     """Over other splits of all images, or on the test images that were given."""
     fitting = training.head.manifest.fitting
     recipe = Recipe(scale=fitting["scale"], seed=fitting["seed"], class_weight=fitting["class_weight"])
-    rows = Labelled.of(judged.X, judged.labels, classes=range(len(judged.classes)), groups=judged.digests)
+    rows = Labelled.of(
+        judged.X,
+        judged.labels,
+        classes=range(len(judged.classes)),
+        groups=judged.groups,
+        weights=judged.weights,
+        class_weight=_by_place(recipe.class_weight, judged.classes),
+    )
     given = fitting["test_size"] is None
     if given:
         parts = [(np.flatnonzero(~judged.held_out), np.flatnonzero(judged.held_out))] * REPEATS
     else:
         parts = resplits(rows, fitting["test_size"], recipe.seed)
     return learning_curve(rows, training.choice, recipe, parts, resplit=not given)
+
+
+def _by_place(
+    weight: Literal["balanced"] | Mapping[str, float] | None, classes: list[str]
+) -> Literal["balanced"] | Mapping[int, float] | None:
+    """Class weights by the places of the classes."""
+    if isinstance(weight, Mapping):
+        return {classes.index(label): each for label, each in weight.items()}
+    return weight
 
 
 @contextmanager

@@ -26,7 +26,9 @@ class Judged:
     X : float32 array of shape (n, dim)
     labels : int array of shape (n,)
         Places of the classes.
-    digests : str array of shape (n,)
+    digests, groups : str array of shape (n,)
+        Rows of one group are never parted.
+    weights : float64 array of shape (n,)
     images : list of str
     held_out : bool array of shape (n,)
         Whether the row is a test image.
@@ -39,6 +41,8 @@ class Judged:
     X: Vector
     labels: NDArray[np.int64]
     digests: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    weights: NDArray[np.float64]
     images: list[str]
     held_out: NDArray[np.bool_]
     probabilities: NDArray[np.float64]
@@ -56,6 +60,8 @@ class Judged:
             X=np.concatenate([known.X, unseen.X]),
             labels=places(np.concatenate([known.y, unseen.y]), classes),
             digests=np.concatenate([known.digests, unseen.digests]),
+            groups=np.concatenate([known.groups, unseen.groups]),
+            weights=np.concatenate([known.weights, unseen.weights]),
             images=[*known.images, *unseen.images],
             held_out=np.arange(len(known.y) + len(unseen.y)) >= len(known.y),
             probabilities=np.concatenate([crossed, probabilities(training.logits)]),

@@ -21,7 +21,7 @@ from classifiers.kinds import KINDS, Rows, Setting
 from classifiers.kinds.ridge import STRENGTH
 from classifiers.power_law import Advice, advise
 from classifiers.recipes import Recipe, quiet_single_threads
-from classifiers.splits import split
+from classifiers.splits import repeated
 from classifiers.targets import Labelled
 from classifiers.tuning import Choice
 from extractor.settings import cores
@@ -111,7 +111,7 @@ def learning_curve(
 
 def resplits(rows: Labelled, test_share: float, seed: int, count: int = REPEATS) -> list[_Part]:
     """Other splits like the first: stratified, groups together."""
-    return [split(rows.strata, rows.groups, test_share, seed + 1 + at) for at in range(count)]
+    return list(repeated(rows.y, rows.groups, test_share, seed, count + 1))[1:]
 
 
 def _stand_in(rows: Labelled, choice: Choice, count: int) -> tuple[str, Setting]:

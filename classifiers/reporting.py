@@ -52,6 +52,8 @@ def make_report(
     from classifiers.report import report_on
 
     if training.tested.multi_label:
+        if note:
+            note("no report is made of heads for several labels an image")
         return None
     rows = len(training.known.digests) + len(training.unseen.digests)
     suggested = _suggested(training, data, suggest) if suggest else None

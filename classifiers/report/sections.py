@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from classifiers.findings import Findings
 from classifiers.intervals import Estimate
 from classifiers.kinds import title
-from classifiers.neighbourhood import ALIKE
 from classifiers.no_transfer import MOST_KNOWN, MOST_UNSEEN
 from classifiers.report import galleries, plots, sentences
 from classifiers.report.markup import escaped, percent, span, table, tag, words
@@ -226,11 +225,11 @@ def copies(findings: Findings, pictures: Pictures) -> str:
     around = findings.neighbourhood
     groups = len(around.groups)
     if not groups:
-        return words("p", f"None among {around.compared:,} images (cosine {ALIKE} and more).")
+        return words("p", f"None among {around.compared:,} images (cosine {around.alike:g} and more).")
     images = sum(map(len, around.groups))
     line = (
-        f"{images:,} of {around.compared:,} images are in {groups:,} groups of near copies (cosine {ALIKE} "
-        "and more). Copies on both sides of a split make test figures too good."
+        f"{images:,} of {around.compared:,} images are in {groups:,} groups of near copies (cosine "
+        f"{around.alike:g} and more). Copies on both sides of a split make test figures too good."
     )
     return words("p", line) + galleries.copies_gallery(findings, pictures)
 
