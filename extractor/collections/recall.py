@@ -41,4 +41,5 @@ def recall(part: Part, queries: Vector, blocks: Blocks, read: ReadUnits) -> floa
         np.count_nonzero(hits.scores[:K] >= floor - _TIE)
         for hits, floor in zip(found, best.min(axis=1), strict=True)
     )
-    return float(good) / max(1, len(queries) * min(K, len(part)))
+    asked = len(queries) * min(K, len(part))
+    return float(good) / asked if asked else 1.0

@@ -121,6 +121,10 @@ class SavedIndex:
         names = [part.name for part in manifest.parts] if manifest else []
         return names == [part.name for part in snapshot.parts]
 
+    def has(self, part: Part) -> bool:
+        """Whether a part lies here; another process that saved its own has removed ours."""
+        return bool(part.name) and (self._folder / part.name).is_dir()
+
     def keep(self, part: Part) -> Part:
         """Save a part's segment; the part that is given back lies there, and takes no memory of its own.
 
@@ -190,8 +194,9 @@ class SavedIndex:
         return Snapshot(read, tuple(parts), Snapshot.empty(self._dim).tail)
 
     def _clear(self, names: set[str]) -> None:
+        """Remove all other folders: also the drafts, which are of processes that were killed."""
         for path in self._folder.iterdir():
-            if path.is_dir() and path.name not in names and not path.name.startswith("."):
+            if path.is_dir() and path.name not in names:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _passed_over(self, state: str, reason: object) -> None:

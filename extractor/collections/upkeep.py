@@ -16,12 +16,13 @@ from functools import partial
 
 from extractor.collections.choosing import Choosing
 from extractor.collections.compaction import Living, Span, due, everything, stored_units
-from extractor.collections.generations import Part, Snapshot
+from extractor.collections.generations import Part, Snapshot, Tail
 from extractor.collections.recall import recall
 from extractor.collections.saved import SavedIndex
+from extractor.collections.searching import EXACT
 from extractor.collections.snapshots import Snapshots
 from extractor.collections.store import Store
-from extractor.errors import PenultimateError
+from extractor.errors import PenultimateError, Unavailable
 from extractor.indexes.kinds import build
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _SAMPLE = 64
 _PATIENCE = 30.0  # for what cannot be stopped in the middle, such as one block
 
 
-class _Stopped(Exception):
+class _Stopped(Unavailable):
     """The collection is being closed."""
 
 
@@ -80,20 +81,24 @@ class Upkeep:
             When the index cannot be saved; it is built all the same.
         DamagedFile
             When the store holds a vector that nobody wrote.
+        Unavailable
+            When the collection is closed meanwhile.
         """
         with self._working:
             for _ in range(_ROUNDS):
-                span = due(self._snapshot(), self._choosing.kind)
+                snapshot = self._snapshot()
+                span = due(snapshot, self._choosing.kind)
                 if span is None:
                     break
-                self._rebuild(span)
+                self._rebuild(snapshot, span)
             self._save()
 
     def rebuild(self) -> None:
         """Make the whole index anew, now; see `work`."""
         with self._working:
-            if span := everything(self._snapshot()):
-                self._rebuild(span)
+            snapshot = self._snapshot()
+            if span := everything(snapshot):
+                self._rebuild(snapshot, span)
             self._save()
 
     def close(self) -> None:
@@ -123,17 +128,15 @@ class Upkeep:
             self._choosing.refresh(reader)
             return snapshot
 
-    def _rebuild(self, span: Span) -> None:
-        snapshot = self._snapshot()
+    def _rebuild(self, snapshot: Snapshot, span: Span) -> None:
         living = Living(snapshot, span, self._store, self._check)
         made = self._built(living, len(snapshot)) if len(living) else None
         self._snapshots.swap(span.low, span.high, made)
 
     def _built(self, living: Living, total: int) -> Part:
         begun = time.monotonic()
-        part = self._measured(
-            Part(build(self._choosing.kind(total), self._store.meta.dim, living, len(living))), living
-        )
+        segment = build(self._choosing.kind(total), self._store.meta.dim, living, len(living))
+        part = self._measured(Part(segment))
         log.info(
             "collection %r: %s; %s items built as %s in %.1f s, recall@10 %.3f",
             self._store.name,
@@ -145,9 +148,16 @@ class Upkeep:
         )
         return part
 
-    def _measured(self, part: Part, living: Living) -> Part:
+    def _measured(self, part: Part) -> Part:
+        """With its recall: the segment's own, of vectors that taught it nothing, where it is not exact."""
+        if part.segment.kind not in EXACT:
+            return replace(part, recall=part.segment.recall)
+        now, span = self._snapshot(), Span(part.first, part.last)
+        alive = part.only(now.within(*span))  # what has been deleted since cannot be compared any more
+        alone = replace(now, parts=(alive,), tail=Tail.empty(self._store.meta.dim))
+        living = Living(alone, span, self._store, self._check)
         read = partial(stored_units, self._store)
-        return replace(part, recall=recall(part, living.sample(_SAMPLE), living, read))
+        return replace(part, recall=recall(alive, living.sample(_SAMPLE), living, read))
 
     def _save(self) -> None:
         """Save what is not saved yet, and let the folder hold just that."""
@@ -158,24 +168,23 @@ class Upkeep:
                 self._not_before = time.monotonic() + REST
                 return
             for part in self._snapshot().parts:
-                if not part.name:
+                if not self._saved.has(part):
                     self._keep(part)
             with self._snapshots.reading() as (reader, snapshot):
                 self._saved.commit(snapshot, reader)
 
     def _keep(self, part: Part) -> None:
         self._check()
-        if part.recall is None:
-            span = Span(part.first, part.last)
-            part = self._measured(part, Living(self._snapshot(), span, self._store, self._check))
-        self._snapshots.swap(part.first, part.last, self._saved.keep(part))
+        measured = self._measured(part) if part.recall is None else part
+        self._snapshots.swap(part.first, part.last, self._saved.keep(measured))
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise _Stopped
+            raise _Stopped(f"the collection {self._store.name!r} is being closed: its index is left as it is")
 
 
 def _end(stop: threading.Event, threads: list[threading.Thread]) -> None:
     stop.set()
     for thread in threads:
-        thread.join(_PATIENCE)
+        if thread is not threading.current_thread():  # which lets go of a collection as the last
+            thread.join(_PATIENCE)

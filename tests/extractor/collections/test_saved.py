@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractor.collections import Collection, Item, snapshots
+from extractor.collections import Collection, Item, compaction, snapshots
 from extractor.results import Vector
 from extractor.settings import DataFolder
 from tests.extractor.collections.making import ONE, store_file
@@ -277,3 +277,36 @@ def test_a_folder_that_can_only_be_read_is_searched_by_its_index(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{saved}\n1\n"
     assert files(data) == before
+
+
+def test_what_another_process_has_put_in_place_of_ours_is_saved_again(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two that save in turn never leave a manifest that names what the other has removed."""
+    monkeypatch.setattr(snapshots, "BULK", 100)
+    monkeypatch.setattr(compaction, "TAIL", 50)
+    with open_here(data) as ours, open_here(data) as theirs:
+        fill(ours)
+        for collection in (ours, theirs):
+            answers(collection)  # each builds its own
+        ours.compact()
+        theirs.compact()
+        ours.add(Item(f"more {number}", row) for number, row in enumerate(vectors(1)[:60]))
+        ours.compact()
+        expected = answers(ours)
+    with open_here(data) as collection:
+        assert answers(collection) == expected
+        assert collection.info().index.segments == 2
+    assert not caplog.messages
+
+
+def test_what_a_killed_process_left_half_saved_is_removed_at_the_next_saving(
+    data: DataFolder, saved: list[list[str]]
+) -> None:
+    """It can be as large as the index, and nobody else would ever look at it."""
+    draft = folder(data) / ".1-600-deadbeef-abcd1234"
+    draft.mkdir()
+    (draft / "units").write_bytes(bytes(1000))
+    with open_here(data) as collection:
+        collection.reindex()
+    assert not draft.exists()

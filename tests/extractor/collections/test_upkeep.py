@@ -1,5 +1,6 @@
 """Building behind the searches: when it is due, that it ends, and that it never costs an answer."""
 
+import gc
 import logging
 import subprocess
 import sys
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 
 from extractor.collections import Collection, Item, compaction, upkeep
+from extractor.collections.choosing import Choosing
 from extractor.collections.compaction import Span, due, everything
 from extractor.collections.generations import Part, Snapshot
 from extractor.collections.store import Generation
-from extractor.errors import InvalidArgument
+from extractor.errors import InvalidArgument, Unavailable
+from extractor.indexes.float16 import Float16Segment
 from extractor.indexes.float32 import Float32Segment
+from extractor.indexes.kinds import build
 from extractor.results import Vector
 from extractor.settings import DataFolder
 from tests.extractor.collections.making import ONE
@@ -252,6 +256,107 @@ def test_what_cannot_be_saved_is_said_once_and_searched_all_the_same(
         "the index of the collection 'cats' could not be brought up to date: "
         "cannot write index: No space left on device"
     ]
+
+
+def test_closing_stops_a_reindex_with_a_sentence(
+    collection: Collection, stuck: tuple[threading.Event, threading.Event]
+) -> None:
+    """Whoever waits for it is told why it did not come about."""
+    waiting, go_on = stuck
+    add(collection, 0, 60)
+    said: list[str] = []
+
+    def reindex() -> None:
+        try:
+            collection.reindex()
+        except Unavailable as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=reindex), threading.Thread(target=collection.close)]
+    threads[0].start()
+    assert waiting.wait(60)
+    threads[1].start()
+    until(collection._upkeep._stop.is_set)
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert said == ["the collection 'cats' is being closed: its index is left as it is"]
+
+
+def test_a_collection_that_nobody_holds_any_more_ends_quietly(
+    data: DataFolder, soon: None, stuck: tuple[threading.Event, threading.Event]
+) -> None:
+    """Its own thread is the last to let go of it, and does not wait for itself."""
+    waiting, go_on = stuck
+    made = Collection.create(data, "dogs", fingerprint=ONE, dim=DIM, backbone="b")
+    add(made, 0, 60)
+    made.search(np.ones((1, DIM)))
+    assert waiting.wait(60)
+    (thread,) = keepers()
+    unraisable: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda error: unraisable.append(error.exc_value))
+        del made
+        gc.collect()
+        go_on.set()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert unraisable == []
+
+
+def test_what_is_written_between_two_looks_does_not_cost_a_building(
+    collection: Collection, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due, and what is built, is of one moment."""
+    add(collection, 0, 60)
+    built, due_ = [], upkeep.due
+
+    def meanwhile(*given: object) -> Span | None:
+        found = due_(*given)  # type: ignore[arg-type]
+        if not built:
+            add(collection, 60, 1)
+        return found
+
+    def counted(*given: object) -> object:
+        built.append(given[3])
+        return build(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(upkeep, "due", meanwhile)
+    monkeypatch.setattr(upkeep, "build", counted)
+    collection.compact()
+    assert built == [60]
+    index = collection.info().index
+    assert (index.segments, index.tail) == (1, 1)
+
+
+def test_the_recall_that_is_shown_is_that_of_vectors_which_taught_the_index_nothing(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the index is approximate; a vector that finds itself proves little."""
+    add(collection, 0, 200)
+    monkeypatch.setattr(Float16Segment, "kind", "ivf")
+    monkeypatch.setattr(Float16Segment, "recall", 0.875)
+    monkeypatch.setattr(Choosing, "kind", lambda *_: "exact-fp16")
+    collection._upkeep._saved.keep = lambda part: part  # type: ignore[method-assign]
+    collection.reindex()
+    assert collection.info().index.recall == 0.875
+
+
+def test_deletions_meanwhile_do_not_show_in_the_recall_of_an_exact_kind(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is gone is not compared."""
+    add(collection, 0, 400)
+    collection.reindex({"kind": "exact-fp16"})
+
+    def deleting(*given: object) -> object:
+        segment = build(*given)  # type: ignore[arg-type]
+        collection.delete(str(number) for number in range(0, 400, 2))
+        return segment
+
+    monkeypatch.setattr(upkeep, "build", deleting)
+    collection.reindex()
+    assert collection.info().index.recall == 1.0
 
 
 LEAVING = """
