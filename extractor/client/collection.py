@@ -15,10 +15,10 @@ from extractor.client.collection_base import CollectionBase, Outbox, late, one_r
 from extractor.client.patience import Patience
 from extractor.client.peers import Peer
 from extractor.client.threads import Here
-from extractor.collections.item import KEEP, Keep
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, Example, Found, NewItem, Query, Record, Summary
 from extractor.errors import FingerprintMismatch, Unavailable
+from extractor.keep import KEEP, Keep
 
 if TYPE_CHECKING:
     from extractor.client.blocking import Client

@@ -9,10 +9,10 @@ from typing import Any
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.client import packing
 from extractor.client.collecting import Parcel, parcels
-from extractor.collections.item import Keep
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, NewItem, Record
 from extractor.errors import DeadlineExceeded, FingerprintMismatch, InvalidArgument
+from extractor.keep import Keep
 from extractor.wire import Info
 
 UNDER_WAY = 8

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,22 +13,14 @@ from extractor.collections import metadata as metadata_
 from extractor.collections.metadata import Json
 from extractor.errors import InvalidArgument
 from extractor.indexes import has_direction
+from extractor.keep import KEEP as KEEP
+from extractor.keep import Keep as Keep
 from extractor.results import Vector
 
 MAX_LABEL = 1000
 """Characters of a label."""
 
 MAX_THUMBNAIL_BYTES = 256 * 1024
-
-
-class Keep(enum.Enum):
-    """The kind of `KEEP`."""
-
-    KEEP = "keep"
-
-
-KEEP: Final = Keep.KEEP
-"""Stands for a label that stays as it is, where None takes it away."""
 
 
 class FileStamp(NamedTuple):
