@@ -8,8 +8,8 @@ import math
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -29,6 +29,7 @@ Request = TypeVar("Request", bound=Message)
 T = TypeVar("T")
 Handler: TypeAlias = "Callable[[Request, Call], Awaitable[Message]]"
 Gate: TypeAlias = "Callable[[Call], None]"
+Conversation: TypeAlias = "Callable[[AsyncIterator[Request], Call], AsyncGenerator[Message]]"
 
 MESSAGES_UNDER_WAY = 8
 """Messages of one stream that may be unanswered before the next is received."""
@@ -185,6 +186,46 @@ class Calls:
             await self._converse(handler, kind, call, context)
 
         return grpc.stream_stream_rpc_method_handler(converse)
+
+    def conversation(
+        self, method: str, talk: Conversation[Request], kind: type[Request]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """What gRPC calls for a method that reads requests as it likes, and answers when it has something.
+
+        Parameters
+        ----------
+        method : str
+            Its full name.
+        talk : callable
+            Is given the requests, one at a time, and generates the answers; it
+            is closed when the caller leaves.
+        kind : type of message
+            The requests'.
+        """
+
+        async def converse(_: object, context: Context) -> None:
+            await self._watch(method, context, many)
+
+        async def many(call: Call, context: Context) -> None:
+            self.check_ready()
+            async with (
+                aclosing(self._received(kind, context)) as requests,
+                aclosing(talk(requests, call)) as answers,
+            ):
+                async for answer in answers:
+                    with _gone():
+                        await context.write(answer.SerializeToString())
+
+        return grpc.stream_stream_rpc_method_handler(converse)
+
+    async def _received(self, kind: type[Request], context: Context) -> AsyncGenerator[Request]:
+        """The requests of a conversation; the room of each is free again when the next is asked for."""
+        while (message := await self.door.receive(context, 0)) is not None:
+            size = len(message)
+            try:
+                yield wire.parse(kind, message)
+            finally:
+                self.door.release(size)
 
     def check_ready(self) -> None:
         """Raise Unavailable while the server does not serve."""

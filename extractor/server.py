@@ -8,8 +8,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import grpc
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -41,6 +43,31 @@ SERVICES = (SERVICE, kserve.SERVICE)
 """What embeds, and has a health of its own."""
 
 
+class Service(Protocol):
+    """What else a server answers for, made where it is put together."""
+
+    @property
+    def name(self) -> str:
+        """As in the contract, in full."""
+        ...
+
+    @property
+    def contract(self) -> FileDescriptor:
+        """What reflection describes."""
+        ...
+
+    def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """What gRPC calls for each method."""
+        ...
+
+    async def close(self) -> None:
+        """Finish; nothing is accepted any more."""
+        ...
+
+
+MakeService: TypeAlias = Callable[[Submits, Calls], Service]
+
+
 class Server:
     """One embedder behind one address.
 
@@ -51,6 +78,8 @@ class Server:
         `HOST:PORT`; port 0 takes a free one.
     collections : DataFolder, optional
         Whose collections are served; without, there are none.
+    services : sequence of callable
+        Each makes one more service, of the embedder and what all calls share.
     limits : ServiceLimits, optional
     connections : Connections, optional
     checks : HealthChecks, optional
@@ -84,6 +113,7 @@ class Server:
         address: str,
         *,
         collections: DataFolder | None = None,
+        services: Sequence[MakeService] = (),
         limits: ServiceLimits | None = None,
         connections: Connections | None = None,
         checks: HealthChecks | None = None,
@@ -104,7 +134,9 @@ class Server:
         self._connections = connections or Connections()
         self._certificates = certificates
         self._interceptors = [TokenInterceptor(token, unauthenticated)] if token else []
-        self._services = (*SERVICES, COLLECTIONS) if collections else SERVICES
+        self._more = [make(embedder, self.calls) for make in services]
+        own = (*SERVICES, COLLECTIONS) if collections else SERVICES
+        self._services = (*own, *(service.name for service in self._more))
         self._health = Health(self._services)
         self._inference = kserve.InferenceService(embedder, self.service, self.calls, self._health)
         self._collections = CollectionsService(embedder, collections, self.calls) if collections else None
@@ -128,9 +160,11 @@ class Server:
         self._grpc.add_registered_method_handlers(kserve.SERVICE, self._inference.methods())
         if self._collections:
             self._grpc.add_registered_method_handlers(COLLECTIONS, self._collections.methods())
+        for service in self._more:
+            self._grpc.add_registered_method_handlers(service.name, service.methods())
         add_HealthServicer_to_server(self._health, self._grpc)
         names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._grpc, pool=_contracts())
+        reflection.enable_server_reflection(names, self._grpc, pool=self._contracts())
         await self._health.tell("the network is being loaded")
         self.address = str(self._wanted.bind(self._listen))
         if self._collections:
@@ -160,20 +194,22 @@ class Server:
         await self._grpc.stop(grace=1)
         if self._collections:
             await self._collections.close()
+        for service in self._more:
+            await service.close()
+
+    def _contracts(self) -> DescriptorPool:
+        """What reflection describes; the process-wide pool lacks some of it (see tests/generate_proto.py)."""
+        pool = DescriptorPool()
+        own = (penultimate_pb2, collections_pb2, open_inference_pb2, health_pb2, reflection_pb2)
+        for contract in (*(each.DESCRIPTOR for each in own), *(service.contract for service in self._more)):
+            pool.AddSerializedFile(contract.serialized_pb)
+        return pool
 
     def _listen(self, address: str) -> int:
         """Listen on one numeric address; gRPC raises RuntimeError where it cannot."""
         if self._certificates:
             return self._grpc.add_secure_port(address, self._certificates.credentials())
         return self._grpc.add_insecure_port(address)
-
-
-def _contracts() -> DescriptorPool:
-    """What reflection describes; the process-wide pool has not all of it (see tests/generate_proto.py)."""
-    pool = DescriptorPool()
-    for contract in (penultimate_pb2, collections_pb2, open_inference_pb2, health_pb2, reflection_pb2):
-        pool.AddSerializedFile(contract.DESCRIPTOR.serialized_pb)
-    return pool
 
 
 def run(server: Server, ready: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from extractor.settings import (
     DEFAULT_ADDRESS,
     TOKEN_VARIABLE,
     Connections,
+    DataFolder,
     HealthChecks,
     Limits,
     ServiceLimits,
@@ -27,7 +28,7 @@ from extractor.settings import (
 if TYPE_CHECKING:
     from extractor.embedder import Embedder
     from extractor.security import Certificates, Token
-    from extractor.server import Server
+    from extractor.server import MakeService, Server
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -67,6 +68,9 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
     default=True,
     help="Serve the data folder's collections, which one server can at a time.",
 )
+@click.option(
+    "--heads/--no-heads", default=True, help="Serve the data folder's heads: classify, fit, promote."
+)
 @click.option("--tls-certificate", type=_FILE, help="PEM file: the server's certificate, and its chain.")
 @click.option("--tls-key", type=_FILE, help="PEM file: the certificate's private key.")
 @click.option(
@@ -89,8 +93,8 @@ SIGTERM or Ctrl-C: it finishes what it accepted and exits with 0; a second one e
 def command(ctx: click.Context, /, print_config: bool, **settings: Any) -> None:
     """Run the gRPC service.
 
-    It answers `penultimate.v1.Extractor`, `penultimate.v1.Collections`, health
-    checks and reflection.
+    It answers `penultimate.v1.Extractor`, `penultimate.v1.Collections`,
+    `penultimate.v1.Heads`, health checks and reflection.
     """
     if print_config:
         click.echo(effective(ctx))
@@ -130,6 +134,7 @@ def _server(
         embedder,
         settings["address"],
         collections=settings["data"] if settings["collections"] else None,
+        services=_heads(settings["data"], watch) if settings["heads"] else (),
         limits=taken(ServiceLimits, settings),
         connections=taken(Connections, settings),
         checks=taken(HealthChecks, settings),
@@ -139,6 +144,17 @@ def _server(
         unauthenticated=watch.unauthenticated,
         insecure=settings["insecure"],
     )
+
+
+def _heads(data: DataFolder, watch: Watch) -> list[MakeService]:
+    """The service of heads, whose drift is among the metrics."""
+    from classifiers.service import HeadsService
+    from classifiers.service.gauges import DriftGauges
+
+    gauges = DriftGauges()
+    if watch.metrics:
+        watch.metrics.registry.register(gauges)
+    return [lambda embedder, calls: HeadsService(data, embedder, calls, gauges)]
 
 
 def _embedder(settings: dict[str, Any]) -> Embedder:

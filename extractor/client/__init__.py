@@ -8,11 +8,14 @@ another address where there are several (`peers`).
 """
 
 from extractor.client.async_collection import AsyncRemoteCollection
+from extractor.client.async_head import AsyncRemoteHead
 from extractor.client.asynchronous import AsyncClient
 from extractor.client.blocking import Client
 from extractor.client.collection import RemoteCollection
+from extractor.client.head import RemoteHead
 from extractor.client.packing import REQUEST_IMAGES, REQUESTS_UNDER_WAY
 from extractor.collections_wire.values import Added, Found, Neighbour, NewItem, Query, Record, Summary
+from extractor.heads_wire.values import Classified, Drift, Fitted, HeadInfo, HeadInput, Stage, Verdict
 from extractor.wire import Info
 
 __all__ = [
@@ -21,13 +24,22 @@ __all__ = [
     "Added",
     "AsyncClient",
     "AsyncRemoteCollection",
+    "AsyncRemoteHead",
+    "Classified",
     "Client",
+    "Drift",
+    "Fitted",
     "Found",
+    "HeadInfo",
+    "HeadInput",
     "Info",
     "Neighbour",
     "NewItem",
     "Query",
     "Record",
     "RemoteCollection",
+    "RemoteHead",
+    "Stage",
     "Summary",
+    "Verdict",
 ]

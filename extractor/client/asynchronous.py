@@ -15,14 +15,18 @@ import grpc
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.collections_pb2 import ListCollectionsRequest
+from extractor._pb.penultimate.v1.heads_pb2 import ListHeadsRequest
 from extractor.client import packing
 from extractor.client.access import options_of
 from extractor.client.async_collection import AsyncRemoteCollection
+from extractor.client.async_head import AsyncRemoteHead
 from extractor.client.base import BaseClient
 from extractor.client.packing import REQUEST_IMAGES, Images, Pack
 from extractor.client.peers import Peer
 from extractor.client.progress import Progress, counting
 from extractor.errors import InvalidArgument
+from extractor.heads_wire.messages import unpack_info
+from extractor.heads_wire.values import HeadInfo
 from extractor.results import ImageLike, Result, Vector
 from extractor.wire import Info
 
@@ -87,6 +91,17 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
         self._check_single()
         request = ListCollectionsRequest().SerializeToString()
         return list((await self._ask("ListCollections", request, self._timeout)).names)
+
+    def head(self, name: str, *, fingerprint: str | None = None) -> AsyncRemoteHead:
+        """A head of the server's; as `Client.head`."""
+        self._check_single()
+        return AsyncRemoteHead(self, name, fingerprint)
+
+    async def heads(self) -> list[HeadInfo]:
+        """The server's heads that were fitted, by name."""
+        self._check_single()
+        request = ListHeadsRequest().SerializeToString()
+        return [unpack_info(each) for each in (await self._ask("ListHeads", request, self._timeout)).heads]
 
     async def close(self) -> None:
         """Close the connections; calls under way fail with Unavailable."""

@@ -117,7 +117,8 @@ class BaseClient(ABC, Generic[Channel]):
     def _check_single(self) -> None:
         if self._several:
             raise InvalidArgument(
-                f"each of the servers {self.address} has its own collections: open a client of one of them"
+                f"each of the servers {self.address} has its own collections and heads: open a client of one "
+                "of them"
             )
 
     def _settled(

@@ -13,14 +13,18 @@ import grpc
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.collections_pb2 import ListCollectionsRequest
+from extractor._pb.penultimate.v1.heads_pb2 import ListHeadsRequest
 from extractor.client import packing
 from extractor.client.access import options_of
 from extractor.client.base import BaseClient
 from extractor.client.collection import RemoteCollection
+from extractor.client.head import RemoteHead
 from extractor.client.packing import Pack
 from extractor.client.peers import Peer
 from extractor.client.progress import Progress, counting
 from extractor.client.threads import Calls, Here, Job, Workers
+from extractor.heads_wire.messages import unpack_info
+from extractor.heads_wire.values import HeadInfo
 from extractor.results import ImageLike, Result, Vector
 from extractor.wire import Info
 
@@ -165,6 +169,32 @@ class Client(BaseClient[grpc.Channel]):
         self._check_single()
         request = ListCollectionsRequest().SerializeToString()
         return list(self._ask("ListCollections", request, self._timeout, Here(self._closing)).names)
+
+    def head(self, name: str, *, fingerprint: str | None = None) -> RemoteHead:
+        """A head of the server's, which is asked nothing yet.
+
+        Parameters
+        ----------
+        name : str
+            "imagenet" is the backbone's own.
+        fingerprint : str, optional
+            Of the vectors that will be sent, where the server's own backbone
+            did not make them.
+
+        Raises
+        ------
+        InvalidArgument
+            When the client has several servers: each has its own heads.
+        """
+        self._check_single()
+        return RemoteHead(self, name, fingerprint)
+
+    def heads(self) -> list[HeadInfo]:
+        """The server's heads that were fitted, by name."""
+        self._check_single()
+        request = ListHeadsRequest().SerializeToString()
+        answer = self._ask("ListHeads", request, self._timeout, Here(self._closing))
+        return [unpack_info(each) for each in answer.heads]
 
     def close(self) -> None:
         """Close the connections; calls under way fail with Unavailable."""

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from extractor._pb.penultimate.v1 import collections_pb2
+from extractor._pb.penultimate.v1 import collections_pb2, heads_pb2
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.collections_wire.messages import SERVICE as COLLECTIONS
 from extractor.errors import FingerprintMismatch
+from extractor.heads_wire.messages import SERVICE as HEADS
 from extractor.wire import Info
 
 _EXTRACTOR = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
@@ -38,6 +39,13 @@ _ANSWERS: dict[str, dict[str, Any]] = {
         "ListItems": collections_pb2.ListItemsResponse,
         "Search": collections_pb2.SearchResponse,
     },
+    HEADS: {
+        "Classify": heads_pb2.ClassifyResponse,
+        "ListHeads": heads_pb2.ListHeadsResponse,
+        "GetHead": heads_pb2.HeadInfo,
+        "Promote": heads_pb2.HeadInfo,
+        "GetDrift": heads_pb2.Drift,
+    },
 }
 
 
@@ -51,6 +59,8 @@ class Peer:
         their size is known.
     add_stream : callable
         The one that takes a stream of them, into a collection.
+    fit : callable
+        The one that takes a stream of labelled images, and makes a head of them.
     calls : int
         Requests that are under way to it.
     failed : bool
@@ -72,6 +82,9 @@ class Peer:
         }
         self.add_stream = channel.stream_stream(
             f"/{COLLECTIONS}/AddStream", response_deserializer=collections_pb2.AddResponse.FromString
+        )
+        self.fit = channel.stream_stream(
+            f"/{HEADS}/Fit", response_deserializer=heads_pb2.FitProgress.FromString
         )
         self.calls = self.turn = 0
         self.failed = False

@@ -28,6 +28,7 @@ _COMMANDS = {
     "delete": _Place("life", "delete", "Delete a version, or a head with all of them."),
     "export": _Place("export", "export", "Write a head as an ONNX file."),
     "transfer": _Place("transfer", "transfer", "Fit a head again on another backbone."),
+    "drift": _Place("drift", "drift", "Say how far live images are from those a head was fitted on."),
 }
 
 

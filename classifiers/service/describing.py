@@ -1,0 +1,47 @@
+"""What there is: heads and their versions, as their manifests say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from classifiers.heads import Head
+from classifiers.versions import facts_of, head_names, serving_version, versions
+from extractor.errors import PenultimateError
+from extractor.heads_wire.values import HeadInfo, HeadVersion
+from extractor.settings import DataFolder
+
+_SAME = ("kind", "classes", "fingerprint", "backbone", "dim", "created", "metrics")
+"""Of a manifest, and of a `HeadVersion`."""
+
+
+def describe(name: str, data: DataFolder) -> HeadInfo:
+    """One head.
+
+    Raises
+    ------
+    NotFound, DamagedFile
+        As `serving_version` and `facts_of`.
+    """
+    found = [_version(name, number, data) for number in versions(name, data)]
+    return HeadInfo(name, serving_version(name, data), found)
+
+
+def describe_own(head: Head) -> HeadInfo:
+    """The backbone's own head, which has one version, of the number 0."""
+    manifest = head.manifest
+    facts = {field: getattr(manifest, field) for field in _SAME}
+    return HeadInfo(manifest.name, 0, [HeadVersion(version=0, **facts)])
+
+
+def describe_all(data: DataFolder) -> Iterator[HeadInfo]:
+    """All that can be read; one that is damaged says so when it is asked for by name."""
+    for name in head_names(data):
+        with suppress(PenultimateError):
+            yield describe(name, data)
+
+
+def _version(name: str, number: int, data: DataFolder) -> HeadVersion:
+    facts = facts_of(name, data, number)
+    given = {field: facts[field] for field in _SAME if field in facts}
+    return HeadVersion(version=number, **given)  # type: ignore[arg-type]

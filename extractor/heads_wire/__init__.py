@@ -1,0 +1,1 @@
+"""Heads over gRPC: what travels, as values (`values`) and as messages (`messages`)."""

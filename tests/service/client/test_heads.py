@@ -1,0 +1,171 @@
+"""Heads through both clients, against our server over the stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classifiers.service import HeadsService
+from extractor import errors
+from extractor.client import AsyncClient, Client, HeadInput, Stage
+from extractor.server import Server
+from extractor.settings import DataFolder, ServiceLimits
+from tests.service.conftest import PATIENCE_S, StandIn
+from tests.service.test_heads import COLOURS, OTHER, embed_numbers, pictures, save
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
+
+
+@pytest.fixture
+def address(stand_in: StandIn, data: DataFolder) -> Iterator[str]:
+    """Our server, on an event loop in a thread of its own."""
+    embed_numbers(stand_in)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def run(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_S)
+
+    async def start() -> Server:
+        server = Server(
+            stand_in,
+            "127.0.0.1:0",
+            services=[lambda embedder, calls: HeadsService(data, embedder, calls)],
+            limits=ServiceLimits(items_per_call=50),
+        )
+        await server.start()
+        await server.warm()
+        return server
+
+    server = run(start())
+    yield server.address
+    run(server.stop(grace=1))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def blocking(address: str, method: str, *args: Any, name: str, fingerprint: Any, **how: Any) -> Any:
+    with Client(address) as client:
+        if method == "heads":
+            return client.heads()
+        return getattr(client.head(name, fingerprint=fingerprint), method)(*args, **how)
+
+
+def awaiting(address: str, method: str, *args: Any, name: str, fingerprint: Any, **how: Any) -> Any:
+    async def ask() -> Any:
+        async with AsyncClient(address) as client:
+            if method == "heads":
+                return await client.heads()
+            return await getattr(client.head(name, fingerprint=fingerprint), method)(*args, **how)
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(params=[blocking, awaiting])
+def ask(request: pytest.FixtureRequest, address: str) -> Ask:
+    """Asks by a new client of either kind: `ask(method, *args, name="colours", **how)`."""
+
+    def ask(
+        method: str, *args: Any, name: str = "colours", fingerprint: str | None = None, **how: Any
+    ) -> Any:
+        return request.param(address, method, *args, name=name, fingerprint=fingerprint, **how)
+
+    return ask
+
+
+def examples(count: int = 40) -> list[tuple[Any, str]]:
+    return [(image, label) for label in COLOURS for image in pictures(label, count)]
+
+
+def test_a_head_is_fitted_used_and_promoted(ask: Ask, tmp_path: Path) -> None:
+    """From images, files and vectors together; what cannot be read is listed."""
+    file = tmp_path / "some red.img"
+    file.write_bytes(b"\xc8\x14\x15")
+    vector = np.array([20, 20, 201], np.float32)
+    more = [(file, "red"), (vector, "blue"), (tmp_path / "absent.png", "red"), (b"none", "blue")]
+    stages: list[Stage] = []
+    fitted = ask("fit", iter([*examples(), *more]), kind="ridge", progress=stages.append)
+    assert (fitted.version, fitted.head.serving, fitted.fitted.kind) == (1, 1, "ridge")
+    assert stages[-1].images == 83
+    assert [each.image for each in fitted.left_out][:1] == [str(tmp_path / "absent.png")]
+    assert len(fitted.left_out) == 2
+    second = ask("fit", examples())
+    assert (second.version, second.head.serving) == (2, 1)
+    assert ask("promote").serving == 2
+    assert ask("info").answering.version == 2
+    (red, blue) = ask("classify", [file, pictures("blue", 1, 5)[0]])
+    assert (red.label, blue.label, red.verdict.version) == ("red", "blue", 2)
+    assert [head.name for head in ask("heads")] == ["colours"]
+
+
+def test_many_inputs_are_answered_in_order_each_in_its_place(
+    ask: Ask, data: DataFolder, tmp_path: Path
+) -> None:
+    """More than go into one request; what cannot be read fails alone, and is never sent."""
+    save(data)
+    save(data, "same")
+    images = [
+        image for pair in zip(pictures("red", 40, 5), pictures("blue", 40, 5), strict=True) for image in pair
+    ]
+    inputs = [*images, tmp_path / "absent.png", b"none", HeadInput(), np.zeros((2, 2), np.float32)]
+    found = ask("classify", iter(inputs), beside=["same"], top=1, reject=False)
+    assert [each.label for each in found[:80]] == ["red", "blue"] * 40
+    assert {tuple(verdict.head for verdict in each.verdicts) for each in found[:80]} == {("colours", "same")}
+    assert {len(verdict.answers) for each in found[:80] for verdict in each.verdicts} == {1}
+    kinds = [errors.NotFound, errors.InvalidImage, errors.InvalidArgument, errors.InvalidArgument]
+    assert [type(each.error) for each in found[80:]] == kinds
+    with pytest.raises(errors.NotFound):
+        _ = found[80].label
+
+
+def test_what_a_head_does_not_know_is_unknown(ask: Ask, data: DataFolder) -> None:
+    save(data)
+    green = np.array([20, 250, 20], np.float32)
+    assert [each.label for each in ask("classify", [green])] == ["unknown"]
+    assert ask("classify", [green], reject=False)[0].label in COLOURS
+
+
+def test_drift_is_asked_for(ask: Ask, data: DataFolder) -> None:
+    save(data)
+    assert ask("drift").distance is None
+    ask("classify", [HeadInput(vector=[10, 200, at], id=f"green {at}") for at in range(60)])
+    drift = ask("drift")
+    assert (drift.images, drift.name, drift.version) == (60, "colours", 1)
+    assert drift.distance.moved
+    assert drift.unusual[0].id.startswith("green")
+
+
+def test_errors_are_those_of_the_library(ask: Ask, data: DataFolder) -> None:
+    with pytest.raises(errors.NotFound, match="absent"):
+        ask("info", name="absent")
+    with pytest.raises(errors.InvalidArgument, match="oracle"):
+        ask("fit", examples(), kind="oracle")
+    with pytest.raises(errors.InvalidArgument, match="top"):
+        ask("classify", [], top=0)
+    save(data, "foreign", OTHER)
+    with pytest.raises(errors.FingerprintMismatch) as mismatch:
+        ask("classify", [b"abc"], name="foreign")
+    assert (mismatch.value.expected, mismatch.value.found) == (StandIn.fingerprint, OTHER)
+    vector = np.array([200, 20, 20], np.float32)
+    assert ask("classify", [vector], name="foreign", fingerprint=OTHER)[0].label == "red"
+
+
+def test_each_of_several_servers_has_its_own_heads(address: str) -> None:
+    with Client([address, "127.0.0.1:1"]) as client:
+        with pytest.raises(errors.InvalidArgument, match="its own collections and heads"):
+            client.head("colours")
+        with pytest.raises(errors.InvalidArgument, match="its own collections and heads"):
+            client.heads()
