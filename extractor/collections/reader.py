@@ -128,7 +128,9 @@ class Reader:
     def thumbnail(self, id: str) -> bytes | None:
         """The JPEG of the item of that id; None when there is none."""
         row = self._one("SELECT jpeg FROM thumbnails JOIN items USING (number) WHERE id = ?", id)
-        return row and bytes(row[0])
+        if row and not isinstance(row[0], bytes):
+            raise self.damaged(f"the thumbnail of item {id!r} is a {type(row[0]).__name__}")
+        return bytes(row[0]) if row else None
 
     def numbers(self, where: Filter | None = None) -> NDArray[np.int64]:
         """The numbers of all items, or of those that a filter means, rising."""
@@ -137,9 +139,11 @@ class Reader:
         return np.fromiter((number for (number,) in rows), np.int64)
 
     def ids(self, numbers: Iterable[int]) -> list[str]:
-        """The ids of items, in the order of their numbers given; KeyError for a number that is not there."""
+        """The ids of items, in the order of their numbers given, all of which are there."""
         asked = _integers(numbers)
         found = dict(self._among("SELECT number, id FROM items", asked))
+        if gone := [number for number in asked if number not in found]:
+            raise self.damaged(f"the item of number {gone[0]} is not where it should be")
         return [found[number] for number in asked]
 
     def present(self, numbers: Iterable[int]) -> NDArray[np.int64]:
@@ -236,10 +240,12 @@ class Reader:
         except (TypeError, ValueError):
             raise self.damaged(f"the metadata of item {id!r} is no JSON object") from None
 
-    def _vector(self, number: int, blob: bytes | None, checksum: int | None) -> Vector:
+    def _vector(self, number: int, blob: object, checksum: int | None) -> Vector:
         if blob is None:
             raise self.damaged(f"item {self._name(number)} has no vector")
-        if len(blob) != 4 * self._dim:
+        if not isinstance(blob, bytes):
+            wrong = f"is a {type(blob).__name__}"  # a flipped bit can make any type of any other
+        elif len(blob) != 4 * self._dim:
             wrong = f"has {len(blob)} bytes instead of {4 * self._dim}"
         elif schema.checksum(number, blob) != checksum:
             wrong = "is not what was written: it has another checksum"

@@ -131,9 +131,11 @@ def flipped_stores(data: DataFolder, count: int) -> Iterator[int]:
 
 
 def everything(data: DataFolder) -> dict[int, tuple[str, bytes]]:
-    """Number, id and vector of all items, after a search that has needed them all."""
+    """Number, id and vector of all items, after all has been searched and read."""
     with opened(data) as collection:
         collection.search(queries(4), 10**6)
+        collection.info()
+        held(collection)
         return {
             number: (id, vector.tobytes())
             for block in collection.blocks()

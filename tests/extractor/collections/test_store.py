@@ -254,7 +254,7 @@ def test_a_closed_store_says_so(store: Store) -> None:
 
 
 def test_numbers_ids_and_vectors_are_looked_up_together(store: Store) -> None:
-    """In the order that was asked for, however many; a number that is not there is a KeyError."""
+    """In the order that was asked for, however many; a number that is not there is damage."""
     store.put([item(str(number), number + 1, 0, 0, 0) for number in range(3000)])
     asked = np.arange(3000, 0, -1)
     with store.reading() as reader:
@@ -264,7 +264,7 @@ def test_numbers_ids_and_vectors_are_looked_up_together(store: Store) -> None:
         assert reader.vectors(asked)[:, 0].tolist() == asked.tolist()
         assert reader.ids([]) == []
         assert reader.vectors([]).shape == (0, DIM)
-        with pytest.raises(KeyError):
+        with pytest.raises(DamagedFile, match="number"):
             reader.ids([3001])
 
 
