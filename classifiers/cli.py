@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extractor.cli.fitting import echo_left_out, embedded, fitting_options
+from extractor.cli.labelled import Source, class_weight_option, labelled_options, load, named_source
 from extractor.cli.main import SOME_FAILED, run
-from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
+from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
-    from classifiers.dataset import Dataset
     from extractor.results import Embeds
 
 
@@ -28,13 +28,14 @@ Examples:
   fit-head photos/ --name pets             photos/cat/*.jpg, photos/dog/*.jpg
   fit-head labels.csv --name cells --seed 1
   fit-head train/ --test val/ --name bees --head linear-svm --json
+  fit-head --collection holiday --filter "width > 300" --name places
 
 \b
 Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error.
 """,
 )
 @click.version_option(package_name="penultimate", prog_name="fit-head")
-@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@labelled_options
 @click.option("--name", required=True, help="The head's name; of one that is there a new version is made.")
 @fitting_options("split")
 @click.option(
@@ -44,11 +45,7 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
     show_default=True,
     help="Unit variance of each column, or unit length of each embedding.",
 )
-@click.option(
-    "--test",
-    type=click.Path(path_type=Path),
-    help="Test on these images (a folder or CSV like SOURCE) and fit on all of SOURCE.",
-)
+@class_weight_option
 @click.option(
     "--test-size",
     type=float,
@@ -76,11 +73,11 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
 @data_option
 @json_option
 def command(
-    source: Path,
+    labelled: Source,
     name: str,
     kind: Any,
     scale: Any,
-    test: Path | None,
+    class_weight: Any,
     test_size: float,
     seed: int,
     promote: bool,
@@ -89,18 +86,17 @@ def command(
     suggest: str | None,
     data: DataFolder,
     as_json: bool,
-    backbone: str,
-    server: str | None,
-    provider: str,
-    precision: str,
+    **where: Any,
 ) -> int:
     """Fit a classifier on labelled images and save it as a head.
 
-    SOURCE is a folder with one sub-folder for each class, or a CSV file with a
-    header and the columns path,label (paths relative to the file).
+    SOURCE is a folder with one sub-folder for each class (or train, val and test
+    folders with these in them), a table (CSV or Parquet) with a header and the
+    columns path,label and, if you like, split,group,weight, or a matrix (.npz or
+    Parquet) with embeddings and labels. Or name a --collection.
 
-    A part of each class is held out to test on; copies of one picture are never
-    on both sides. The settings are chosen by cross-validation on the rest. The
+    A part of each class is held out to test on; near duplicates are never on
+    both sides. The settings are chosen by cross-validation on the rest. The
     head that is saved is then fitted on all images of SOURCE with these.
     """
     from classifiers import report
@@ -112,24 +108,27 @@ def command(
     from classifiers.versions import head_path
 
     head_path(name, data)
+    open_embeds = partial(open_source, data, **where)
     if add_class is not None:
-        with open_source(data, backbone, server, provider, precision, own=_backbone(name, data)) as embeds:
-            return _add_class(name, add_class, source, embeds, data, promote, as_json)
+        with open_embeds(own=_backbone(name, data)) as embeds:
+            return _add_class(name, add_class, named_source(labelled), embeds, data, promote, as_json)
     check_test_size(test_size)
     _check_suggested(suggest, reported, data)
-    datasets = _read(source, test)
-    with open_source(data, backbone, server, provider, precision) as embeds:
-        begun = time.perf_counter()
-        features = [embedded(embeds, dataset) for dataset in datasets]
-        seconds = {"embed": round(time.perf_counter() - begun, 3)}
-        used = backbone_of(embeds)
-    listed = [each for part in features for each in part.rejected]
-    echo_left_out(listed)
-    click.echo(f"fitting on {len(features[0].y)} images: settings by cross-validation …", err=True)
-    recipe = Recipe(kind, scale, seed)
-    training = train(name, *features, backbone=used, recipe=recipe, test_size=test_size, note=_note)
+    loaded = load(labelled, data, open_embeds, _note)
+    echo_left_out(listed := loaded.features.rejected)
+    click.echo(f"fitting on {len(loaded.features.y)} images: settings by cross-validation …", err=True)
+    recipe = Recipe(kind, scale, seed, class_weight)
+    training = train(
+        name,
+        loaded.features,
+        loaded.test,
+        backbone=loaded.backbone,
+        recipe=recipe,
+        test_size=test_size,
+        note=_note,
+    )
     echo_left_out(set(training.rejected) - set(listed))
-    training = replace(training, seconds=seconds | training.seconds)
+    training = replace(training, seconds=loaded.seconds | training.seconds)
     made = make_report(training, data, suggest, _note) if reported else None
     published = publish(training, data, promote=promote, files=made.files() if made else None)
     path = published.saved.path
@@ -137,19 +136,6 @@ def command(
     text = "\n".join([report.to_text(training, path, False, made), *published.lines()])
     click.echo(json.dumps(facts, indent=2) if as_json else text)
     return SOME_FAILED if training.rejected else 0
-
-
-def _read(source: Path, test: Path | None) -> list[Dataset]:
-    """The images to fit on, and those to test on when they are given."""
-    from classifiers.dataset import Dataset, check_classes, check_test
-
-    datasets = [Dataset.read(each) for each in (source, test) if each]
-    # What can never work is refused before hours of embedding.
-    check_classes(datasets[0].labels, datasets[0].images)
-    if test:
-        known, unseen = datasets
-        check_test(known.labels, known.images, unseen.labels, unseen.images)
-    return datasets
 
 
 def _backbone(name: str, data: DataFolder) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from classifiers.contest import Contest, against_serving
 from classifiers.records import FILE, Rows
+from classifiers.split_files import FILE as SPLIT
+from classifiers.split_files import write_split
 from classifiers.versions import Content, Saved, save_head
 from extractor.settings import DataFolder
 
@@ -62,6 +65,7 @@ def publish(
     """Save what was fitted as a new version of its name; parameters as of `save_head`."""
     name = training.head.manifest.name
     held = against_serving(training, data)
-    beside = {FILE: Rows.of(training).write, **(files or {})}
+    split: Content = partial(write_split, known=training.known, unseen=training.unseen)
+    beside: dict[str, Content] = {FILE: Rows.of(training).write, SPLIT: split, **(files or {})}
     saved = save_head(training.head, data, tested=training.tested, files=beside, promote=promote)
     return Published(name, saved, held)

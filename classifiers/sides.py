@@ -112,8 +112,8 @@ def _check_several(features: Features, alone: list[str]) -> None:
         return
     if alone:
         raise InvalidArgument(
-            f"the label {alone[0]!r} is on one distinct image or group only, too few to fit on one and test on "
-            "another: add images of it, or leave the label out"
+            f"the label {alone[0]!r} is on one distinct image or group only, too few to fit on one and "
+            "test on another: add images of it, or leave the label out"
         )
     absent = [label for label, column in zip(features.classes, features.y.T, strict=True) if column.all()]
     if absent:

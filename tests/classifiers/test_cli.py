@@ -49,7 +49,7 @@ def test_json_is_one_document_with_all_of_it(invoke, painted: Path, store: DataF
     assert code == 0
     assert facts["metrics"]["confusion"] == [[3, 0], [0, 3]]
     assert (facts["classes"], facts["fitting"]["train"], facts["replaced"]) == (["blue", "red"], 18, False)
-    assert set(facts["seconds"]) == {"embed", "sweep", "fit", "test", "refit", "unknowns"}
+    assert set(facts["seconds"]) == {"embed", "duplicates", "sweep", "fit", "test", "refit", "unknowns"}
     assert facts["path"] == str(store.heads / "colours/versions/0001")
     assert facts["choice"]["strength"] in [trial["strength"] for trial in facts["choice"]["trials"]]
 
