@@ -104,7 +104,7 @@ def read_matrix(path: Path, *, multi_label: bool = False) -> Matrix:
 
 def _of_npz(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             named = {name.lower(): name for name in archive.files}
             facts = {n: str(archive[named[n]]) for n in _FACTS if n in named}
             columns = {what: archive[named[own]] for what, own in _found(path, named).items()}
