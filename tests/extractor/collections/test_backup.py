@@ -112,7 +112,7 @@ def test_a_backup_replaces_an_older_one_only_when_it_is_whole(
 
     with monkeypatch.context() as patch:
         patch.setattr(backups.sqlite, "connect", connect_to_a_full_disk)
-        with pytest.raises(Unavailable, match=r"no room for the copy at .*b\.sqlite.*full.*nothing was changed"):
+        with pytest.raises(Unavailable, match=r"no room for the copy at .*full.*nothing was changed"):
             backup(store, target)
     assert [file.name for file in target.parent.iterdir()] == ["b.sqlite"]
     with closing(Store(target)) as old:
