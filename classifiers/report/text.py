@@ -119,6 +119,8 @@ def _class_table(metrics: Metrics) -> Iterator[str]:
 
 def _confusions(metrics: Metrics) -> Iterator[str]:
     labels = _labels(metrics)
+    if not metrics.confusion:
+        return  # images may have several labels
     if len(labels) > WIDEST_MATRIX:
         yield from _worst_confusions(labels, metrics.confusion)
         return

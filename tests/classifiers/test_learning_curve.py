@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from classifiers.kinds import KINDS
-from classifiers.learning_curve import OWN_KIND, REPEATS, _nested, learning_curve, resplits
+from classifiers.learning_curve import OWN_KIND, REPEATS, SLOW, _nested, learning_curve, resplits
 from classifiers.recipes import Recipe
 from classifiers.targets import Labelled
 from classifiers.tuning import Choice
@@ -50,8 +50,10 @@ def test_every_kind_has_a_curve(kind: str) -> None:
 
 
 def test_a_head_of_many_rows_is_stood_in_for_by_ridge_regression() -> None:
-    rows = clouds(OWN_KIND * 2, 2, 0.5, dim=4)
+    rows = clouds(OWN_KIND // 2 * 4 // 3 + 8, 2, 0.5, dim=4)
     assert curve_of(rows, "logistic").kind == "ridge"
+    few = clouds(SLOW["mlp"], 2, 0.5, dim=4)
+    assert curve_of(few, "mlp").kind == "ridge"
 
 
 def test_too_few_rows_have_no_curve() -> None:
