@@ -1,0 +1,218 @@
+"""The sources of `fit-head`, through the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifiers.cli import command as fit_head
+from classifiers.labelled_items import from_collection
+from extractor.cli.classify import command as classify
+from extractor.collections import Collection, Filter, Item
+from extractor.errors import InvalidArgument
+from extractor.settings import DataFolder
+
+DIM = 6
+
+
+@pytest.fixture
+def shelf(store: DataFolder) -> Callable[..., Collection]:
+    """`shelf(labels)`: a collection `shelf` of items about a centre for each label."""
+
+    def shelve(labels: list[str | None]) -> Collection:
+        rng = np.random.default_rng(0)
+        centres = {label: rng.normal(0, 5, DIM) for label in dict.fromkeys(labels)}
+        target = Collection.create(store, "shelf", fingerprint="f" * 64, dim=DIM, backbone="pixels")
+        target.add(
+            Item(f"{row}", rng.normal(size=DIM) + centres[label], label=label, metadata={"row": row})
+            for row, label in enumerate(labels)
+        )
+        return target
+
+    return shelve
+
+
+def versions(store: DataFolder, name: str) -> list[Path]:
+    return sorted((store.heads / name / "versions").glob("[0-9]*"))
+
+
+def split_rows(store: DataFolder) -> list[dict[str, str]]:
+    with (versions(store, "h")[0] / "split.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_table(painted: Path, header: str, of: Callable[[str, int], str]) -> Path:
+    rows = [of(label, i) for label in ("red", "blue") for i in range(12)]
+    (painted / "t.csv").write_text("\n".join([header, *rows]))
+    return painted / "t.csv"
+
+
+def test_a_collection_is_fitted_on_without_embedding(invoke, shelf, pixels) -> None:
+    shelf(["a", "b"] * 12 + [None] * 3).close()
+    code, out, err = invoke(fit_head, "--collection", "shelf", "--name", "h", "--json", "--no-report")
+    facts = json.loads(out)
+    assert code == 0, err
+    assert (facts["backbone"], facts["fingerprint"]) == ("pixels", "f" * 64)
+    assert facts["fitting"]["train"] + facts["fitting"]["test"] == 24
+    assert "3 items of the collection 'shelf' have no label and are passed over" in err
+    assert pixels.computed == 0
+
+
+def test_a_filter_chooses_the_items(shelf) -> None:
+    with shelf(["a", "b"] * 12 + [None] * 3) as target:
+        features, unlabelled = from_collection(target, Filter.parse("row >= 10 or label = 'a'"))
+    assert features.images == [str(row) for row in range(24) if row >= 10 or row % 2 == 0]
+    assert unlabelled == 3
+
+
+def test_a_collection_without_labels_says_how_to_give_them(shelf) -> None:
+    with (
+        shelf([None, None]) as target,
+        pytest.raises(InvalidArgument, match="penultimate collections set shelf"),
+    ):
+        from_collection(target)
+
+
+def test_test_images_of_another_backbone_than_the_collections_are_refused(
+    invoke, shelf, painted: Path, pixels
+) -> None:
+    shelf(["red", "blue"] * 12).close()
+    pixels.fingerprint = "e" * 64
+    code, _, err = invoke(fit_head, "--collection", "shelf", "--test", painted, "--name", "h", "--no-report")
+    assert code == 1
+    assert "ffffffffffff" in err
+    assert "eeeeeeeeeeee" in err
+
+
+def test_a_matrix_is_fitted_on_and_never_mixed(invoke, painted: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = np.repeat([[0, 0, 0], [5, 5, 5]], 12, axis=0) + rng.normal(size=(24, 3))
+    X[5, 1] = np.nan
+    np.savez(tmp_path / "m.npz", X=X, y=np.repeat(["low", "high"], 12))
+    code, out, err = invoke(fit_head, tmp_path / "m.npz", "--name", "m", "--json", "--no-report")
+    assert code == 3
+    assert err.splitlines()[0] == f"left out: {tmp_path}/m.npz, row 6: it has values that are not finite"
+    assert json.loads(out)["metrics"]["accuracy"] == 1
+    code, _, err = invoke(classify, "m", painted / "red/0.png")
+    assert code == 1
+    assert "ffffffffffff" in err
+
+
+def test_the_splits_of_a_table_are_kept(invoke, painted: Path, store: DataFolder) -> None:
+    source = write_table(
+        painted,
+        "path,label,split",
+        lambda label, i: f"{label}/{i}.png,{label},{'test' if i < 4 else 'train'}",
+    )
+    code, out, err = invoke(fit_head, source, "--name", "h", "--json", "--no-report")
+    facts = json.loads(out)
+    assert code == 0, err
+    assert (facts["fitting"]["train"], facts["fitting"]["test"]) == (16, 8)
+    assert not facts["fitting"]["refitted_on_all"]
+    rows = split_rows(store)
+    assert {Path(row["path"]).stem for row in rows if row["part"] == "test"} == {"0", "1", "2", "3"}
+
+
+def test_an_earlier_split_is_taken_again(invoke, painted: Path, store: DataFolder) -> None:
+    invoke(fit_head, painted, "--name", "h", "--seed", 5, "--no-report")
+    first = versions(store, "h")[0] / "split.csv"
+    code, out, err = invoke(fit_head, painted, "--name", "h", "--split", first, "--json", "--no-report")
+    assert code == 0, err
+    assert json.loads(out)["fitting"]["refitted_on_all"]
+    assert (versions(store, "h")[1] / "split.csv").read_text() == first.read_text()
+
+
+def test_groups_of_a_table_are_on_one_side(invoke, painted: Path, store: DataFolder) -> None:
+    source = write_table(painted, "path,label,group", lambda label, i: f"{label}/{i}.png,{label},{i // 2}")
+    code, _, err = invoke(fit_head, source, "--name", "h", "--no-report")
+    assert code == 0, err
+    rows = split_rows(store)
+    sides: dict[int, set[str]] = {}
+    for row in rows:
+        sides.setdefault(int(Path(row["path"]).stem) // 2, set()).add(row["part"])
+    assert all(len(parts) == 1 for parts in sides.values())
+
+
+def test_an_image_may_have_several_labels(invoke, painted: Path) -> None:
+    """Each is red or blue, and even or odd, which cannot be seen."""
+    source = write_table(
+        painted, "path,label", lambda label, i: f"{label}/{i}.png,{label}|{'odd' if i % 2 else 'even'}"
+    )
+    code, out, err = invoke(fit_head, source, "--name", "h", "--multi-label", "--json", "--no-report")
+    facts = json.loads(out)
+    assert code == 0, err
+    assert facts["classes"] == ["blue", "even", "odd", "red"]
+    recall = {each["label"]: each["recall"] for each in facts["metrics"]["classes"]}
+    assert recall["blue"] == recall["red"] == 1
+    code, out, err = invoke(classify, "h", painted / "red/1.png", "--no-reject")
+    assert code == 0, err
+    assert "red" in out
+
+
+def test_classes_are_weighted(invoke, painted: Path) -> None:
+    for said, kept in (("balanced", "balanced"), ('{"red": 3}', {"red": 3})):
+        code, out, err = invoke(
+            fit_head, painted, "--name", "h", "--class-weight", said, "--json", "--no-report"
+        )
+        assert code == 0, err
+        assert json.loads(out)["fitting"]["class_weight"] == kept
+
+
+def many_classes(painted: Path) -> Path:
+    return write_table(painted, "path,label", lambda label, i: f"{label}/{i}.png,{label} {i}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((many_classes,), "24 classes .* is this a column of ids"),
+        ((), "name a SOURCE or a --collection, and not both"),
+        (("painted", "--collection", "shelf"), "name a SOURCE or a --collection, and not both"),
+        (("painted", "--filter", "label = 'a'"), "--filter is about the items of a --collection"),
+        (("painted", "--split", "s.csv", "--test", "t"), "--split says what is tested on"),
+        (("painted", "--split", "/none/s.csv"), "no such file: /none/s.csv"),
+        (("--collection", "none"), "there is no collection 'none'"),
+        (("painted", "--class-weight", "red"), "say balanced, or JSON"),
+        (("painted", "--class-weight", '{"green": 2}'), "a weight is given for 'green'"),
+        (("painted", "--class-weight", '{"red": -2}'), "none of them below zero"),
+        (("painted", "--multi-label", "--class-weight", "balanced"), "classes are not weighted"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_saves_nothing(
+    invoke, painted: Path, store: DataFolder, arguments: tuple, says: str
+) -> None:
+    said = [painted if each == "painted" else each(painted) if callable(each) else each for each in arguments]
+    code, out, err = invoke(fit_head, *said, "--name", "h", "--no-report")
+    assert (code in (1, 2), out) == (True, "")
+    assert len([line for line in err.splitlines() if line.startswith("Error: ")]) == 1
+    assert re.search(says, err)
+    assert not versions(store, "h")
+
+
+def test_a_class_of_one_image_is_left_out_and_the_others_are_fitted(invoke, painted: Path, paint) -> None:
+    paint("painted/green/0.png", (60, 180, 60), 900)
+    code, out, err = invoke(fit_head, painted, "--name", "h", "--json", "--no-report")
+    assert code == 3
+    assert json.loads(out)["classes"] == ["blue", "red"]
+    assert "green/0.png: its class 'green' has only one usable image" in err
+
+
+@pytest.mark.parametrize("label", ["..", "a/b", "Zürich, «天»", "C:\\x", "~", "-1.5", "con", "<script>"])
+def test_a_label_may_be_called_anything(invoke, painted: Path, label: str) -> None:
+    with (painted / "t.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", "label"])
+        table.writerows(
+            [f"{c}/{i}.png", label if c == "red" else c] for c in ("red", "blue") for i in range(12)
+        )
+    code, out, err = invoke(fit_head, painted / "t.csv", "--name", "h", "--json")
+    assert code == 0, err
+    assert label in json.loads(out)["classes"]
+    code, out, _ = invoke(classify, "h", painted / "red/1.png", "--json", "--no-reject")
+    assert json.loads(out)[0]["label"] == label
