@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,16 @@ class Gaussian:
     centres: Vector
     basis: Vector
     noise: float
+    _squares: NDArray[np.float64] = field(init=False, repr=False)
+    _projected: Vector = field(init=False, repr=False)
+    _projected_squares: NDArray[np.float64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """What is the same for all rows, so that a single one costs no more than its own products."""
+        projected = self.centres @ self.basis.T
+        terms = {"_squares": _lengths(self.centres), "_projected": projected}
+        for name, term in (terms | {"_projected_squares": _lengths(projected)}).items():
+            object.__setattr__(self, name, term)
 
     @classmethod
     def fit(cls, X: Vector, about: NDArray[np.int64], weights: NDArray[np.float64]) -> Gaussian:
@@ -62,8 +72,8 @@ class Gaussian:
     def distances(self, X: Vector) -> NDArray[np.float64]:
         """The mean squared deviation of rows from the nearest centre, in standard deviations: shape (n,)."""
         rows: Vector = X - self.origin
-        apart = _squared(rows, self.centres) / self.noise
-        apart -= _squared(rows @ self.basis.T, self.centres @ self.basis.T)
+        apart = _squared(rows, self.centres, self._squares) / self.noise
+        apart -= _squared(rows @ self.basis.T, self._projected, self._projected_squares)
         found: NDArray[np.float64] = np.maximum(apart.min(axis=1), 0) / X.shape[1]
         return found
 
@@ -85,8 +95,13 @@ def _leading(scatter: Vector, rank: int) -> tuple[NDArray[np.float64], NDArray[n
     return np.maximum(values[order], 0), block @ turned[:, order]
 
 
-def _squared(rows: Vector, centres: Vector) -> NDArray[np.float64]:
-    """|row - centre|**2 for each pair: shape (n, centres)."""
-    squares = [np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in (rows, centres)]
-    found: NDArray[np.float64] = squares[0][:, None] + squares[1] - 2.0 * (rows @ centres.T)
+def _squared(rows: Vector, centres: Vector, lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|row - centre|**2 for each pair, given |centre|**2: shape (n, centres)."""
+    found: NDArray[np.float64] = _lengths(rows)[:, None] + lengths - 2.0 * (rows @ centres.T)
+    return found
+
+
+def _lengths(rows: Vector) -> NDArray[np.float64]:
+    """|row|**2 for each row: shape (n,)."""
+    found: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
     return found
