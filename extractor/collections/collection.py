@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -21,12 +21,23 @@ from extractor.collections.saved import SavedIndex
 from extractor.collections.schema import DEFAULT_THUMBNAILS
 from extractor.collections.searching import search
 from extractor.collections.snapshots import Snapshots
-from extractor.collections.store import FILE, Block, Generation, Known, Meta, Reader, Store, store_path
+from extractor.collections.store import (
+    Block,
+    Generation,
+    Known,
+    Meta,
+    Reader,
+    Store,
+    store_path,
+    stored_names,
+)
 from extractor.collections.upkeep import Upkeep
 from extractor.errors import AlreadyExists, FingerprintMismatch, InvalidArgument, NotFound
 from extractor.indexes import SCORE_DECIMALS, Hits, checked_k, unit
 from extractor.results import Vector
 from extractor.settings import DataFolder
+
+names = stored_names
 
 
 class Match(NamedTuple):
@@ -80,10 +91,7 @@ class Collection:
         DamagedFile, InvalidArgument
             See `Store`.
         """
-        path = store_path(data, name)
-        if not path.exists():
-            raise NotFound(f"there is no collection {name!r}; {_which(data)}")
-        return cls(Store(path))
+        return cls(Store.find(data, name))
 
     @classmethod
     def create(
@@ -232,7 +240,7 @@ class Collection:
 
     def items(
         self, where: Filter | None = None, *, vectors: bool = False, after: int = 0, limit: int = -1
-    ) -> Iterator[Entry]:
+    ) -> Generator[Entry]:
         """Items in the order they were written, of one moment, a block at a time in memory.
 
         Close the iterator when it is not read to its end.
@@ -343,6 +351,7 @@ class Collection:
         """What can be said of the whole; the index is not loaded for it."""
         with self._store.reading() as reader:
             count, labels, meta = len(reader), reader.labels(), reader.meta()
+            self._choosing.refresh(reader)
         chosen, snapshot = self._choosing.choice(count), self._snapshots.newest
         return Info(
             name=self.name,
@@ -392,6 +401,7 @@ class Collection:
         """Stop what is done in the background and close the store; what was added is on disk already."""
         self._upkeep.close()
         self._store.close()
+        self._snapshots.close()
 
     def __enter__(self) -> Collection:
         return self
@@ -400,11 +410,6 @@ class Collection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def names(data: DataFolder) -> list[str]:
-    """The collections in a data folder, in order."""
-    return sorted(file.parent.name for file in data.collections.glob(f"*/{FILE}"))
 
 
 def _units(reader: Reader, dim: int, numbers: Iterable[int]) -> Vector:
@@ -425,9 +430,3 @@ def _ordered(hits: Hits, ids: Mapping[int, str], least: float) -> list[Match]:
     pairs = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
     matches = [Match(ids[number], score) for number, score in pairs if score >= least]
     return sorted(matches, key=lambda match: (-match.score, match.id))
-
-
-def _which(data: DataFolder) -> str:
-    if there := names(data):
-        return f"there are: {', '.join(there)}"
-    return "there are none yet: make one with `penultimate index NAME PATH...`"

@@ -66,6 +66,8 @@ class Addition:
 
     def __init__(self, request: pb.AddRequest) -> None:
         self.collection, self.fingerprint = request.collection, request.fingerprint
+        if request.if_exists not in pb.AddRequest.IfExists.values():
+            raise InvalidArgument(f"if_exists is {request.if_exists}, which this server does not know")
         self._replace = request.if_exists == pb.AddRequest.REPLACE
         self._drafts = [_Draft(message) for message in request.items]
 
@@ -80,13 +82,16 @@ class Addition:
             When the embedder does not take them.
         """
         await _embed(volume, embedder, [draft for draft in self._drafts if draft.image is not None], call)
-        for draft in self._drafts:
-            draft.check(volume.collection.dim)
+        await volume.prepare(self._check)
         async with turn.awaited():
             commit = _commit(volume, [draft for draft in self._drafts if draft.item], self._replace)
             turn.pass_on()  # it is in the line of writes: the next may join its commit
             await commit
         return [draft.added() for draft in self._drafts]
+
+    def _check(self, dim: int) -> None:
+        for draft in self._drafts:
+            draft.check(dim)
 
 
 class _Draft:

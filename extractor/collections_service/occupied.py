@@ -50,9 +50,9 @@ class Occupied:
                 f"the collections in {self._data.root} are served by another server already ({holder}): use "
                 "that one, give this one another --data, or let it only embed with --no-collections"
             ) from None
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} at {address}\n")
-        self._file.flush()
+        with suppress(OSError):  # on a full disk it is held all the same
+            os.truncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), f"process {os.getpid()} at {address}\n".encode())
 
     def leave(self) -> None:
         """Give the folder back."""

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call
-from extractor.collections import Collection, Match
+from extractor.collections import Collection, Entry, Match
 from extractor.collections.filters import Filter
 from extractor.collections.queries import compose_query
 from extractor.collections_service.shelf import Volume
 from extractor.collections_wire import messages as wire
 from extractor.collections_wire.values import Found, Neighbour
 from extractor.errors import InvalidArgument, NotFound, PenultimateError
+from extractor.indexes import has_direction
 from extractor.results import Result, Vector
 from extractor.submission import Submission, Submits
 
 DEFAULT_K = 10
-MOST_MATCHES = 100_000
-"""Matches of all queries of a call together."""
+_TOGETHER = 10_000  # ids in one statement; SQLite takes 32,766
+
+AROUND = 16
+"""Bytes that a message takes at most around each part of it."""
 
 
-async def search(volume: Volume, embedder: Submits, request: pb.SearchRequest, call: Call) -> list[Found]:
-    """One answer for each query, in order.
+async def search(
+    volume: Volume, embedder: Submits, request: pb.SearchRequest, call: Call, room: int
+) -> list[pb.SearchResult]:
+    """One answer for each query, in order, if all together take no more than `room` bytes.
 
     Raises
     ------
@@ -35,22 +41,30 @@ async def search(volume: Volume, embedder: Submits, request: pb.SearchRequest, c
     FingerprintMismatch
         When images are to be embedded by another backbone than the collection's.
     """
-    k = request.k or DEFAULT_K
-    if k * len(request.queries) > MOST_MATCHES:
-        raise InvalidArgument(
-            f"{len(request.queries)} queries for {k} matches each may find more than {MOST_MATCHES:,}: "
-            "ask for fewer, or split the call"
-        )
+    k = _checked_k(request)
+    where = Filter.parse(request.filter) if request.filter else None
     vectors = _Examples(volume.collection.dim)
     await vectors.embed(volume, embedder, request.queries, call)
     await vectors.read(volume, request.queries)
     queries = [_composed(query, vectors) for query in request.queries]
     good = [query for query in queries if not isinstance(query, PenultimateError)]
-    where = Filter.parse(request.filter) if request.filter else None
-    found = iter(await volume.read(_searching(good, k, where, request)) if good else [])
+    found = iter(await volume.read(_searching(good, k, where, request, room)) if good else [])
     return [
-        Found([], query) if isinstance(query, PenultimateError) else Found(next(found)) for query in queries
+        wire.pack_found(Found([], query)) if isinstance(query, PenultimateError) else next(found)
+        for query in queries
     ]
+
+
+def _checked_k(request: pb.SearchRequest) -> int:
+    k = request.k or DEFAULT_K
+    if k * len(request.queries) > wire.MOST_MATCHES:
+        raise InvalidArgument(
+            f"{len(request.queries)} queries for {k} matches each may find more than {wire.MOST_MATCHES:,}: "
+            "ask for fewer, or split the call"
+        )
+    if math.isnan(request.min_score):
+        raise InvalidArgument("min_score is no number")
+    return k
 
 
 class _Examples:
@@ -98,18 +112,24 @@ def _all(queries: Iterable[pb.Query]) -> Iterable[pb.Example]:
 
 
 def _vectors(collection: Collection, ids: Iterable[str]) -> dict[str, Vector]:
-    found = {}
-    for id in ids:
-        with suppress(NotFound):
-            found[id] = collection.get(id).vector
-    return found
+    entries = _entries(collection, ids, vectors=True)
+    return {entry.id: entry.vector for entry in entries if entry.vector is not None}
+
+
+def _entries(collection: Collection, ids: Iterable[str], *, vectors: bool = False) -> Generator[Entry]:
+    """The items of some ids, as far as they are there, in no order."""
+    asked = list(ids)
+    for begin in range(0, len(asked), _TOGETHER):
+        some = asked[begin : begin + _TOGETHER]
+        where = Filter("", f"id IN ({', '.join('?' * len(some))})", tuple(some))
+        yield from collection.items(where, vectors=vectors)
 
 
 def _composed(query: pb.Query, examples: _Examples) -> Vector | PenultimateError:
     """What to search with, or why there is nothing."""
     try:
         composed = compose_query(*([*map(examples.vector, side)] for side in (query.like, query.unlike)))
-        if not np.isfinite(composed).all() or not composed.any():
+        if not has_direction(composed[None])[0]:
             raise InvalidArgument("the query is zero or holds values that are not finite")
     except PenultimateError as error:
         return error
@@ -117,32 +137,43 @@ def _composed(query: pb.Query, examples: _Examples) -> Vector | PenultimateError
 
 
 def _searching(
-    queries: Sequence[Vector], k: int, where: Filter | None, request: pb.SearchRequest
-) -> Callable[[Collection], list[list[Neighbour]]]:
+    queries: Sequence[Vector], k: int, where: Filter | None, request: pb.SearchRequest, room: int
+) -> Callable[[Collection], list[pb.SearchResult]]:
     """The search itself, for a thread."""
     stacked = np.stack(queries)
     min_score = request.min_score if request.HasField("min_score") else None
     attributes = request.attributes
 
-    def work(collection: Collection) -> list[list[Neighbour]]:
+    def work(collection: Collection) -> list[pb.SearchResult]:
         found = collection.search(stacked, k, where=where, min_score=min_score)
-        said = _attributes(collection, found) if attributes else {}
+        said = _attributes(collection, found, room) if attributes else {}
         nothing: tuple[None, dict[str, Any]] = None, {}
-        return [
-            [Neighbour(match.id, match.score, *said.get(match.id, nothing)) for match in matches]
-            for matches in found
-        ]
+        left, answers = room, []
+        for matches in found:
+            near = [Neighbour(match.id, match.score, *said.get(match.id, nothing)) for match in matches]
+            answers.append(wire.pack_found(Found(near)))
+            if (left := left - answers[-1].ByteSize() - AROUND) < 0:
+                raise _too_large()
+        return answers
 
     return work
 
 
+def _too_large() -> InvalidArgument:
+    return InvalidArgument(
+        "the answer is too large for a message: ask for fewer matches or queries at a time, or no attributes"
+    )
+
+
 def _attributes(
-    collection: Collection, found: Sequence[Sequence[Match]]
+    collection: Collection, found: Sequence[Sequence[Match]], room: int
 ) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
     """Label and metadata of what was found, as far as it is there still."""
     said: dict[str, tuple[str | None, Mapping[str, Any]]] = {}
-    for id in {match.id for matches in found for match in matches}:
-        with suppress(NotFound):
-            item = collection.get(id)
-            said[id] = item.label, item.metadata
+    ids = {match.id for matches in found for match in matches}
+    with closing(_entries(collection, ids)) as entries:
+        for entry in entries:
+            said[entry.id] = entry.label, entry.metadata
+            if (room := room - len(wire.pack_metadata(entry.metadata))) < 0:
+                raise _too_large()
     return said

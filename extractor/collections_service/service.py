@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -11,28 +12,30 @@ import grpc
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.calls import Call, Calls, Handler, Request
-from extractor.collections import KEEP, Collection, Entry, Filter, Item
+from extractor.collections import KEEP, Collection
 from extractor.collections.item import Keep
 from extractor.collections_service.adding import Addition, Turn, Turns
 from extractor.collections_service.occupied import Occupied
+from extractor.collections_service.reading import items, page, summary
 from extractor.collections_service.searching import search
 from extractor.collections_service.shelf import Shelf, Volume
 from extractor.collections_wire import messages as wire
 from extractor.collections_wire.messages import SERVICE
-from extractor.collections_wire.values import Record, Summary
-from extractor.errors import FingerprintMismatch, InvalidArgument, NotFound
-from extractor.results import Vector
+from extractor.errors import FingerprintMismatch, InvalidArgument
 from extractor.settings import DataFolder
 from extractor.submission import Submits
 
-PAGE_ITEMS = 256
-"""Of a listing, where the caller does not say."""
+MOST_DIM = 2**16
 
 MOST_PIXELS = 512
 """Of a thumbnail's longer side: larger ones would not be small pictures any more."""
 
 SMALL = 64 * 2**10
 """Bytes to expect of a request without images and vectors that says nothing of its size."""
+
+
+_NAMING = re.compile(r"[!-~]{1,200}")
+"""What names a backbone: it has to go into a header."""
 
 
 class CollectionsService:
@@ -123,53 +126,55 @@ class CollectionsService:
 
     async def _add(self, addition: Addition, call: Call, turn: Turn) -> pb.AddResponse:
         try:
-            volume = await self._volume(addition.collection, addition.fingerprint)
-            results = await addition.carry_out(volume, self._embedder, call, turn)
+            async with self._volume(addition.collection, addition.fingerprint) as volume:
+                results = await addition.carry_out(volume, self._embedder, call, turn)
+                return wire.pack_added(results, volume.collection.fingerprint)
         finally:
             turn.pass_on()
-        return wire.pack_added(results, volume.collection.fingerprint)
 
     async def get_items(self, request: pb.GetItemsRequest, call: Call) -> pb.GetItemsResponse:
         """Items by their ids."""
         self._accept(call, len(request.ids))
-        volume = await self._volume(request.collection)
-        results = await volume.read(lambda collection: [_got(collection, id, request) for id in request.ids])
-        collection = volume.collection
-        return pb.GetItemsResponse(fingerprint=collection.fingerprint, dim=collection.dim, results=results)
+        async with self._volume(request.collection) as volume:
+            return await volume.read(partial(items, request=request, room=self._room))
 
     async def list_items(self, request: pb.ListItemsRequest, call: Call) -> pb.ListItemsResponse:
         """One page of items."""
         self._accept(call, 1)
-        volume = await self._volume(request.collection)
-        return await volume.read(partial(_page, request=request, most=self._calls.limits.items_per_call))
+        async with self._volume(request.collection) as volume:
+            return await volume.read(partial(page, request=request, most=self._calls.limits.items_per_call))
 
     async def set_items(self, request: pb.SetItemsRequest, call: Call) -> pb.SetItemsResponse:
         """Change label and metadata."""
         self._accept(call, len(request.ids))
-        volume = await self._volume(request.collection)
         label: str | Keep | None = None if request.clear_label else KEEP
         if request.HasField("label"):
             label = request.label
         ids, metadata = list(request.ids), wire.unpack_metadata(request.metadata)
-        return pb.SetItemsResponse(
-            count=await volume.writer.change(lambda items: items.set(ids, label=label, metadata=metadata))
-        )
+        async with self._volume(request.collection) as volume:
+            count = await volume.writer.change(lambda there: there.set(ids, label=label, metadata=metadata))
+        return pb.SetItemsResponse(count=count)
 
     async def delete_items(self, request: pb.DeleteItemsRequest, call: Call) -> pb.DeleteItemsResponse:
         """Delete items."""
         self._accept(call, len(request.ids))
-        volume = await self._volume(request.collection)
         ids: Sequence[str] = list(request.ids)
-        return pb.DeleteItemsResponse(count=await volume.writer.change(lambda items: items.delete(ids)))
+        async with self._volume(request.collection) as volume:
+            count = await volume.writer.change(lambda there: there.delete(ids))
+        return pb.DeleteItemsResponse(count=count)
 
     async def search(self, request: pb.SearchRequest, call: Call) -> pb.SearchResponse:
         """Neighbours of each query."""
-        self._accept(call, len(request.queries))
-        volume = await self._volume(request.collection, request.fingerprint)
-        found = await search(volume, self._embedder, request, call)
-        return pb.SearchResponse(
-            fingerprint=volume.collection.fingerprint, results=map(wire.pack_found, found)
-        )
+        examples = sum(len(query.like) + len(query.unlike) for query in request.queries)
+        self._accept(call, max(len(request.queries), examples))
+        async with self._volume(request.collection, request.fingerprint) as volume:
+            results = await search(volume, self._embedder, request, call, self._room)
+            return pb.SearchResponse(fingerprint=volume.collection.fingerprint, results=results)
+
+    @property
+    def _room(self) -> int:
+        """Bytes for items in an answer, with a kibibyte for what is around them."""
+        return self._calls.limits.message_bytes - 1024
 
     def _accept(self, call: Call, count: int) -> None:
         """Take on a request for so many items or queries, whatever comes."""
@@ -180,17 +185,19 @@ class CollectionsService:
             )
         self._calls.accept(call, count)
 
-    async def _volume(self, name: str, fingerprint: str = "") -> Volume:
+    @asynccontextmanager
+    async def _volume(self, name: str, fingerprint: str = "") -> AsyncIterator[Volume]:
         """The collection, if it is of the fingerprint that the caller has, if any."""
-        volume = await self._shelf.volume(name)
-        if fingerprint and fingerprint != volume.collection.fingerprint:
-            raise FingerprintMismatch(
-                "what the caller has", expected=volume.collection.fingerprint, found=fingerprint
-            )
-        return volume
+        async with self._shelf.lent(name) as volume:
+            if fingerprint and fingerprint != volume.collection.fingerprint:
+                raise FingerprintMismatch(
+                    "what the caller has", expected=volume.collection.fingerprint, found=fingerprint
+                )
+            yield volume
 
     async def _describe(self, name: str) -> pb.CollectionInfo:
-        return wire.pack_summary(await (await self._volume(name)).read(_summary))
+        async with self._volume(name) as volume:
+            return wire.pack_summary(await volume.read(summary))
 
 
 def _making(request: pb.CreateCollectionRequest, embedder: Submits) -> Callable[[DataFolder], Collection]:
@@ -202,6 +209,10 @@ def _making(request: pb.CreateCollectionRequest, embedder: Submits) -> Callable[
     }
     if not all(facts.values()):
         raise InvalidArgument("fingerprint, dim and backbone go together: give all three, or none of them")
+    if not (_NAMING.fullmatch(facts["fingerprint"]) and _NAMING.fullmatch(facts["backbone"])):
+        raise InvalidArgument("fingerprint and backbone are up to 200 visible ASCII characters")
+    if facts["dim"] > MOST_DIM:
+        raise InvalidArgument(f"vectors of {facts['dim']:,} numbers are too wide: at most {MOST_DIM:,}")
     if request.HasField("thumbnails"):
         facts["thumbnails"] = _checked_side(request.thumbnails)
     make = Collection.open_or_create if request.exist_ok else Collection.create
@@ -212,66 +223,3 @@ def _checked_side(pixels: int) -> int:
     if pixels > MOST_PIXELS:
         raise InvalidArgument(f"thumbnails of {pixels} pixels are too large: ask for at most {MOST_PIXELS}")
     return pixels
-
-
-def _summary(collection: Collection) -> Summary:
-    info = collection.info()
-    return Summary(
-        name=info.name,
-        fingerprint=info.fingerprint,
-        backbone=info.backbone,
-        dim=info.dim,
-        count=info.count,
-        bytes=info.bytes,
-        labels={label: count for label, count in info.labels.items() if label is not None},
-        thumbnails=info.thumbnails,
-        index=info.index.kind,
-        reason=info.index.reason,
-        recall=info.index.recall,
-        segments=info.index.segments,
-        tail=info.index.tail,
-        deleted=info.index.deleted,
-    )
-
-
-def _got(collection: Collection, id: str, request: pb.GetItemsRequest) -> pb.GetItemResult:
-    try:
-        item = collection.get(id)
-    except NotFound as error:
-        return pb.GetItemResult(error=wire.pack_error(error))
-    record = _record(item, vector=item.vector if request.vectors else None)
-    return pb.GetItemResult(
-        item=wire.pack_record(replace(record, thumbnail=item.thumbnail if request.thumbnails else b""))
-    )
-
-
-def _record(item: Item | Entry, vector: Vector | None) -> Record:
-    return Record(
-        id=item.id,
-        digest=item.digest,
-        vector=vector,
-        label=item.label,
-        metadata=item.metadata,
-        source=item.file.source if item.file else "",
-    )
-
-
-def _page(collection: Collection, request: pb.ListItemsRequest, most: int) -> pb.ListItemsResponse:
-    """So many items as one answer may have, after the last of the page before."""
-    where = Filter.parse(request.filter) if request.filter else None
-    size = min(request.page_size or PAGE_ITEMS, most)
-    after = _after(request.page_token)
-    entries = list(collection.items(where, vectors=request.vectors, after=after, limit=size + 1))
-    page = entries[:size]
-    return pb.ListItemsResponse(
-        fingerprint=collection.fingerprint,
-        dim=collection.dim,
-        items=[wire.pack_record(_record(entry, entry.vector)) for entry in page],
-        next_page_token=str(page[-1].number) if len(entries) > size else "",
-    )
-
-
-def _after(token: str) -> int:
-    if token and not (token.isdecimal() and len(token) < 19):
-        raise InvalidArgument(f"{token[:40]!r} is no page token: give that of the answer before, or none")
-    return int(token or 0)
