@@ -87,7 +87,7 @@ def restore(data: DataFolder, name: str, source: Path) -> Backup:
     path = store_path(data, name)
     if not source.is_file():
         raise NotFound(f"there is no backup at {source}")
-    with closing(Store(source)) as store, refusals(path.parent):
+    with closing(Store(source, writable=False)) as store, refusals(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent.parent):
             if path.exists():

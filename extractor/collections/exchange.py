@@ -203,19 +203,13 @@ def _item(row: dict[str, Any], dim: int) -> Item:
         found = "no vector" if vector is None else f"a vector of {len(vector)} values"
         raise InvalidArgument(f"the row has {found}; those of the collection have {dim}")
     return Item(
-        _text(row["ids"]),
+        row["ids"],
         vector,
         _digest(row.get("digests")),
         _file(row),
         row.get("labels"),
         _metadata(row.get("metadata")),
     )
-
-
-def _text(id: object) -> str:
-    if isinstance(id, str):
-        return id
-    raise InvalidArgument(f"the id {id!r} is no text")
 
 
 def _metadata(text: str | None) -> Any:

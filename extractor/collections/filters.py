@@ -31,6 +31,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_DIGITS = 20  # of the longest whole number, with its sign
 _SEGMENT = re.compile(r'"([^"]+)"|(\w+)')
 _WORDS = frozenset({"and", "or", "not", "in", "like", "is", "null", "true", "false"})
 _COLUMNS = {"id": "id", "label": "label", "source": "source", "digest": "lower(hex(digest))"}
@@ -266,7 +267,7 @@ class _Parser:
 
     def _number(self, text: str) -> int | float:
         whole = text.lstrip("+-").isdigit()
-        if whole and -(2**63) <= int(text) < 2**63:
+        if whole and len(text) <= _DIGITS and -(2**63) <= int(text) < 2**63:
             return int(text)
         value = float(text)
         if value in (float("inf"), float("-inf")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class Item:
 
     def __post_init__(self) -> None:
         _check_id(self.id)
+        _check_bytes(self)
         vector = np.ascontiguousarray(self.vector, np.float32)
         if vector.ndim != 1:
             raise InvalidArgument(
@@ -94,6 +96,7 @@ class Item:
             )
         object.__setattr__(self, "vector", vector)
         object.__setattr__(self, "metadata", metadata_.checked(self.metadata, f"item {self.id!r}"))
+        object.__setattr__(self, "file", self.file and _checked_file(self.file, self.id))
         check_label(self.label, self.id)
         if len(self.thumbnail) > MAX_THUMBNAIL_BYTES:
             raise InvalidArgument(
@@ -143,13 +146,33 @@ def _has_direction(vector: Vector) -> bool:
     return 1e-30 < float(np.dot(vector, vector)) < 1e30 or bool(has_direction(vector[None])[0])
 
 
+def _checked_file(file: FileStamp, id: str) -> FileStamp:
+    """The stamp in plain values, as SQLite takes them."""
+    _check_text("path", file.source)
+    try:
+        size, mtime_ns = map(operator.index, file[1:])
+    except TypeError:
+        raise InvalidArgument(f"the size and time of item {id!r} must be whole numbers: {file[1:]}") from None
+    if not (-(2**63) <= size < 2**63 and -(2**63) <= mtime_ns < 2**63):
+        raise InvalidArgument(f"the size and time of item {id!r} must fit in 64 bits: {size}, {mtime_ns}")
+    return FileStamp(file.source, size, mtime_ns)
+
+
+def _check_bytes(item: Item) -> None:
+    for name in ("digest", "thumbnail"):
+        if not isinstance(value := getattr(item, name), bytes):
+            raise InvalidArgument(f"the {name} of item {item.id!r} must be bytes, not {type(value).__name__}")
+
+
 def _check_id(id: str) -> None:
-    if not id:
+    if id == "":
         raise InvalidArgument("an item's id must not be empty")
     _check_text("id", id)
 
 
 def _check_text(what: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidArgument(f"the {what} {text!r} is no text")
     try:
         text.encode()
     except UnicodeEncodeError:

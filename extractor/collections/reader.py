@@ -177,7 +177,7 @@ class Reader:
         """
         condition, values = _condition(where)
         query = f"SELECT {_ENTRY} FROM items WHERE number > ? AND {condition} ORDER BY number LIMIT ?"
-        rows = self._stream(query, after, *values, limit)
+        rows = self._stream(query, int(after), *values, int(limit))  # SQLite takes NumPy's for bytes
         while block := rows.fetchmany(_BLOCK):
             entries = [self._entry(row) for row in block]
             if vectors:

@@ -103,7 +103,7 @@ def write(db: sqlite3.Connection, meta: Meta) -> None:
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {VERSION}")
         settings = metadata.dumped(meta.settings)
-        row = (meta.fingerprint, meta.dim, meta.backbone, meta.thumbnails, settings, new_lineage())
+        row = (meta.fingerprint, int(meta.dim), meta.backbone, int(meta.thumbnails), settings, new_lineage())
         db.execute("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?)", row)
     sqlite.put_in_place(db)
 

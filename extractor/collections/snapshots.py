@@ -51,6 +51,11 @@ class Snapshots:
         """None before the first search."""
         return self._newest
 
+    def close(self) -> None:
+        """Let go of memory and mapped files, as soon as nobody searches them any more."""
+        with self._lock:
+            self._newest = None
+
     @contextmanager
     def reading(self) -> Iterator[tuple[Reader, Snapshot]]:
         """A transaction of the store and its snapshot.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from extractor.errors import DamagedFile, InvalidArgument, PenultimateError, Unavailable
+from extractor.errors import DamagedFile, InvalidArgument, NotFound, PenultimateError, Unavailable
 
 BUSY_SECONDS = 30.0
 """How long a write waits for another process that is writing."""
@@ -40,15 +40,20 @@ class Database:
         The file, which must exist.
     prepare : callable
         Is given every new connection, and whether it can write.
+    writable : bool
+        Whether it may be written at all.
     """
 
-    def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection, bool], None]) -> None:
+    def __init__(
+        self, path: Path, prepare: Callable[[sqlite3.Connection, bool], None], writable: bool = True
+    ) -> None:
         self._path, self._prepare = path, prepare
         self._writers, self._lock = threading.RLock(), threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._open = True
+        self._identity = _identity(path)
         with translated(path):
-            self.writer, self._mode, self._state = connect_existing(path)
+            self.writer, self._mode, self._state = connect_existing(path, writable)
             try:
                 prepare(self.writer, self._mode == "rw")
             except BaseException:
@@ -57,9 +62,18 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is on disk when the block ends, or undone when it raises."""
-        with self._writers, translated(self._path), transaction(self.writer):
-            yield self.writer
+        """A transaction that is on disk when the block ends, or undone when it raises.
+
+        Raises
+        ------
+        NotFound
+            When the file has been taken away, and what was written with it.
+        """
+        with self._writers, translated(self._path):
+            self._require_open()
+            with transaction(self.writer):
+                yield self.writer
+            self._require_there()  # afterwards: a file that is there now was there at the commit
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -77,11 +91,11 @@ class Database:
             self._check_unwritten()
 
     def close(self) -> None:
-        """Close every connection, those in use as soon as they are given back."""
+        """Close every connection, those in use as soon as they are given back; wait for a write."""
         with self._lock:
             self._open = False
             idle, self._idle = self._idle, []
-        with translated(self._path):
+        with self._writers, translated(self._path):
             for db in (*idle, self.writer):  # the one that can write last: it clears up
                 db.close()
 
@@ -101,17 +115,30 @@ class Database:
 
     def _take(self) -> sqlite3.Connection:
         with self._lock:
-            if not self._open:
-                raise Unavailable(f"the collection {self._path.parent.name!r} has been closed here")
+            self._require_open()
             if self._idle:
                 return self._idle.pop()
+        self._require_there()
         db = connect(self._path, "ro" if self._mode == "rw" else self._mode)
         try:
             self._prepare(db, False)
+            self._require_there()
         except BaseException:
             db.close()
             raise
         return db
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise Unavailable(f"the collection {self._path.parent.name!r} has been closed here")
+
+    def _require_there(self) -> None:
+        """The file that is open must be the one at its path; another there is another collection."""
+        if self._identity != _identity(self._path):
+            raise NotFound(
+                f"the collection {self._path.parent.name!r} has been dropped or replaced since it was opened "
+                "here, and what is written to it is lost: open it again"
+            )
 
     def _check_unwritten(self) -> None:
         if self._state and self._state != FileState.of(self._path):
@@ -137,8 +164,8 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return db
 
 
-def connect_existing(path: Path) -> tuple[sqlite3.Connection, str, FileState | None]:
-    """Open a database to write, or only to read where nothing can be written.
+def connect_existing(path: Path, writable: bool = True) -> tuple[sqlite3.Connection, str, FileState | None]:
+    """Open a database to write, or only to read where nothing can be or shall be written.
 
     Returns
     -------
@@ -150,9 +177,10 @@ def connect_existing(path: Path) -> tuple[sqlite3.Connection, str, FileState | N
         what is read holds only while the file stays in this state.
     """
     try:
-        return connect(path, "rw"), "rw", None
+        if writable:
+            return connect(path, "rw"), "rw", None
     except sqlite3.OperationalError as error:
-        if _code(error) not in _UNWRITABLE:
+        if _code(error) not in _UNWRITABLE or not path.exists():
             raise
     state = FileState.of(path)
     if state.written:
@@ -240,6 +268,15 @@ def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
 def no_room(error: sqlite3.Error) -> bool:
     """Whether a write was refused: the disk or a quota is full, or a file may not grow."""
     return getattr(error, "sqlite_errorcode", 0) in _NO_ROOM
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path; None for none."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -22,7 +22,7 @@ from extractor.collections.item import KEEP, Item, Keep
 from extractor.collections.metadata import Json
 from extractor.collections.reader import Block, Generation, Known, Reader
 from extractor.collections.schema import Meta
-from extractor.errors import AlreadyExists, NotFound
+from extractor.errors import AlreadyExists, InvalidArgument, NotFound
 from extractor.folders import locked, publishing, refusals, sync_folder
 from extractor.settings import DataFolder, checked_name
 
@@ -42,6 +42,8 @@ class Store:
     path : Path
         The file, which must exist. One that an older release wrote is brought
         to this one's form, in one transaction, unless it can only be read here.
+    writable : bool
+        Without it the file stays as it is, whatever can be done here.
 
     Raises
     ------
@@ -51,9 +53,9 @@ class Store:
         When a newer version of this program wrote it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writable: bool = True) -> None:
         self._path = path
-        self._database = sqlite.Database(path, partial(schema.prepare, path))
+        self._database = sqlite.Database(path, partial(schema.prepare, path), writable)
         with sqlite.translated(path):
             try:
                 self.meta = schema.read_meta(self._database.writer)
@@ -120,8 +122,7 @@ class Store:
     @property
     def nbytes(self) -> int:
         """What it takes on disk, with what has been written but not yet put in its place."""
-        log = self._path.with_name(f"{FILE}-wal")
-        return self._path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+        return sum(map(_size, (self._path, self._path.with_name(f"{FILE}-wal"))))
 
     def close(self) -> None:
         """Close the file."""
@@ -178,6 +179,7 @@ class Store:
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove items; return how many of them there were."""
+        ids = _several(ids)
         with self.writing() as db:
             return rows.remove(db, ids)
 
@@ -209,6 +211,7 @@ class Store:
         InvalidArgument
             When a label or what the metadata becomes cannot be stored.
         """
+        ids = _several(ids)
         with self.writing() as db:
             return sum(rows.change(db, id, label, metadata or {}) for id in dict.fromkeys(ids))
 
@@ -218,6 +221,20 @@ class Store:
         with self.writing() as db:
             db.execute("UPDATE meta SET settings = ?", (text,))
         self.meta = self.meta._replace(settings=json.loads(text))
+
+
+def _several(ids: Iterable[str]) -> Iterable[str]:
+    """The ids, which are no text: each letter of that would be taken for an id."""
+    if isinstance(ids, str):
+        raise InvalidArgument(f"the ids must be a list of texts, not the text {ids!r}")
+    return ids
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # SQLite removes its log when the last one closes
+        return 0
 
 
 def stored_names(data: DataFolder) -> list[str]:

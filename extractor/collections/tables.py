@@ -85,6 +85,9 @@ def _parquet(path: Path) -> Iterator[Table]:
     with file:
         there = file.schema_arrow.names
         _require(path, there)
+        for name in (*TEXTS, *NUMBERS):
+            if name in there:
+                _check_type(path, name, file.schema_arrow.field(name).type)
         facts = file.schema_arrow.metadata or {}
         yield Table(
             _fingerprint(path, facts.get(b"fingerprint", b"").decode(errors="replace")),
@@ -102,6 +105,16 @@ def _parquet_blocks(path: Path, file: Any, names: list[str]) -> Iterator[Columns
             yield {**{name: column.to_pylist() for name, column in columns.items()}, VECTORS: vectors}
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
+
+
+def _check_type(path: Path, name: str, kind: Any) -> None:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    wanted = texts if name in TEXTS else (types.is_integer, types.is_boolean)
+    if not any(of(kind) for of in (types.is_null, *wanted)):
+        raise _unusable(path, name, kind)
 
 
 def _rows_of(path: Path, column: Any) -> list[Any]:
@@ -164,9 +177,7 @@ class _Column:
             raise _damaged(path, error) from None
         wanted = "f" if name == VECTORS else "biu" if name in NUMBERS else "U"
         if self._dtype.kind not in wanted or (fortran and len(self.shape) > 1):
-            raise InvalidArgument(
-                f"the column {name!r} of {path} is of type {self._dtype}, which cannot be used here"
-            )
+            raise _unusable(path, name, self._dtype)
 
     def one(self) -> str:
         """Its only value."""
@@ -205,6 +216,10 @@ def _fingerprint(path: Path, found: str) -> str:
             "--out` and `penultimate collections export` do"
         )
     return found
+
+
+def _unusable(path: Path, name: str, kind: object) -> InvalidArgument:
+    return InvalidArgument(f"the column {name!r} of {path} is of type {kind}, which cannot be used here")
 
 
 def _damaged(path: Path, reason: object) -> DamagedFile:

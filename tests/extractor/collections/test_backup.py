@@ -17,7 +17,7 @@ from extractor.collections.backup import backup, restore
 from extractor.collections.store import Meta, Store, store_path
 from extractor.errors import AlreadyExists, DamagedFile, InvalidArgument, NotFound, Unavailable
 from extractor.settings import DataFolder
-from tests.extractor.collections.making import DIM, ONE, item
+from tests.extractor.collections.making import DIM, ONE, item, version_1
 
 
 @pytest.fixture
@@ -148,3 +148,15 @@ def test_nothing_is_restored_over_a_collection(store: Store, data: DataFolder, t
     with pytest.raises(DamagedFile):
         restore(data, "new", target)
     assert not store_path(data, "new").exists()
+
+
+def test_restoring_leaves_the_backup_as_it_is(data: DataFolder, tmp_path: Path) -> None:
+    """Also one of the first release, of which only the copy is brought to this one's form."""
+    old = tmp_path / "backups" / "old.sqlite"
+    version_1(old)
+    before = old.read_bytes()
+    assert restore(data, "again", old).items == 2
+    assert old.read_bytes() == before
+    assert [file.name for file in old.parent.iterdir()] == ["old.sqlite"]
+    with Collection.open(data, "again") as again:
+        assert [match.id for match in again.search([[0, 1, 0, 0]])[0]] == ["b", "a"]

@@ -1,5 +1,6 @@
 """Collections: what is added stays, what is deleted goes, and search sees both."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from extractor.collections.generations import Snapshot
 from extractor.errors import (
     InvalidArgument,
     NotFound,
+    Unavailable,
 )
 from extractor.results import Vector
 from extractor.settings import DataFolder
-from tests.extractor.collections.making import DIM, ids, item, make
+from tests.extractor.collections.making import DIM, ONE, ids, item, make
 
 
 def test_an_item_comes_back_as_it_was_given(data: DataFolder) -> None:
@@ -202,3 +204,52 @@ class CollectionMachine(RuleBasedStateMachine):
 
 TestAgainstADict = CollectionMachine.TestCase
 TestAgainstADict.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+def test_scalars_of_numpy_are_as_good_as_plain_ones(data: DataFolder) -> None:
+    """SQLite would take them for bytes, and FAISS for nothing that it knows."""
+    made = Collection.create(data, "np", fingerprint=ONE, dim=np.int64(DIM), backbone="b")  # type: ignore[arg-type]
+    stamp = FileStamp("/x", np.int64(5), np.int64(7))  # type: ignore[arg-type]
+    with made:
+        made.add(Item(str(number), np.eye(DIM)[number % DIM], file=stamp) for number in range(9))
+        made.reindex({"kind": "exact-fp16"})
+        assert made.get("3").file == FileStamp("/x", 5, 7)
+        assert len(made.search(np.eye(DIM), np.int64(3))[0]) == 3  # type: ignore[arg-type]
+        assert [entry.id for entry in made.items(after=np.int64(7), limit=np.int64(1))] == ["7"]  # type: ignore[arg-type]
+    with Collection.open(data, "np") as again:
+        assert (again.dim, len(again)) == (DIM, 9)
+
+
+def test_one_text_is_no_list_of_ids(data: DataFolder) -> None:
+    """Each of its letters would be taken for an id, and those items deleted."""
+    with make(data) as cats:
+        cats.add([item("1", 1, 0, 0, 0), item("2", 1, 0, 0, 0), item("12", 1, 0, 0, 0)])
+        with pytest.raises(InvalidArgument, match="must be a list of texts, not the text '12'"):
+            cats.delete("12")
+        with pytest.raises(InvalidArgument, match="must be a list of texts"):
+            cats.set("12", label="x")
+        assert len(cats) == 3
+
+
+def test_a_closed_collection_says_so_and_holds_nothing(data: DataFolder) -> None:
+    """Neither files nor mapped memory, even while somebody still has it in hand."""
+    with make(data) as cats:
+        cats.add([item("a", 1, 0, 0, 0)])
+        cats.reindex()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    opened = [Collection.open(data, "cats") for _ in range(20)]
+    for collection in opened:
+        assert ids(collection, 1, 0, 0, 0) == ["a"]
+        collection.close()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    with pytest.raises(Unavailable, match="has been closed here"):
+        cats.add([item("b", 1, 0, 0, 0)])
+    with pytest.raises(Unavailable, match="has been closed here"):
+        cats.search([[1, 0, 0, 0]])
+
+
+def test_what_is_said_of_the_index_follows_another_process(data: DataFolder) -> None:
+    """The reason is that of the settings as they are now."""
+    with make(data) as ours, make(data) as theirs:
+        theirs.reindex({"kind": "exact-fp16"})
+        assert ours.info().index.reason == "exact-fp16: as it was set for this collection"

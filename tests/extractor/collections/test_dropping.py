@@ -51,6 +51,25 @@ def test_who_has_it_open_can_read_on(data: DataFolder) -> None:
         Collection.open(data, "gone")
 
 
+def test_nothing_is_acknowledged_that_is_written_to_a_dropped_collection(data: DataFolder) -> None:
+    """Nor is another of its name, made meanwhile, taken for it: each has what was written to it."""
+    more = [Item("b", np.ones(3, np.float32))]
+    with Collection.open(data, "gone") as there:
+        drop(data, "gone")
+        with pytest.raises(NotFound, match="dropped or replaced"):
+            there.add(more)
+        with pytest.raises(NotFound, match="dropped or replaced"):
+            there.delete(["a"])
+        with Collection.create(data, "gone", fingerprint="ab", dim=3, backbone="b") as new:
+            with pytest.raises(NotFound, match="dropped or replaced"):
+                there.add(more)
+            with pytest.raises(NotFound, match="dropped or replaced"):
+                len(there)
+            assert len(new) == 0
+            assert new.info().count == 0
+            assert new.add(more) == []
+
+
 def test_what_a_killed_process_left_of_a_drop_is_cleared_by_the_next(data: DataFolder) -> None:
     """And never listed as a collection."""
     rest = data.collections / ".gone-1234"

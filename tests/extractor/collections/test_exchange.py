@@ -210,11 +210,6 @@ def test_bad_rows_fail_alone_and_are_named(store: Store, tmp_path: Path) -> None
     ]
 
 
-def test_ids_that_are_numbers_are_no_ids(store: Store, tmp_path: Path) -> None:
-    path = parquet(tmp_path / "a.parquet", ids=[1, 2], embeddings=[[1.0] * 4] * 2)
-    assert [error.reason for error in run(store, path)[1]] == ["the id 1 is no text", "the id 2 is no text"]
-
-
 # --- what is wrong with files --------------------------------------------------------
 
 
@@ -341,3 +336,41 @@ def test_a_damaged_item_stops_an_export(store: Store, tmp_path: Path) -> None:
     with pytest.raises(DamagedFile, match="item 'é2' has no vector"):
         export(store, tmp_path / "a.parquet")
     assert not (tmp_path / "a.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ids", pa.array([7])),
+        ("digests", pa.array([b"x" * 32])),
+        ("metadata", pa.array([{"a": 1}])),
+        ("labels", pa.array([1])),
+        ("sizes", pa.array([1.5])),
+        ("mtimes_ns", pa.array([1], pa.timestamp("ns"))),
+    ],
+)
+def test_a_column_of_another_type_is_refused_before_anything_is_added(
+    store: Store, tmp_path: Path, name: str, values: Any
+) -> None:
+    """As other tools write them: the error names the column and the type."""
+    vectors = pa.array([[1.0, 2, 3, 4]], pa.list_(pa.float32()))
+    table = pa.table({"ids": pa.array(["a"]), "embeddings": vectors} | {name: values})
+    path = tmp_path / "x.parquet"
+    pq.write_table(table.replace_schema_metadata({"fingerprint": ONE}), path)
+    with pytest.raises(InvalidArgument, match=f"the column '{name}' of .* is of type"):
+        run(store, path)
+    assert content(store) == []
+
+
+def test_columns_of_nothing_or_of_a_dictionary_are_texts_as_well(store: Store, tmp_path: Path) -> None:
+    """So pandas writes them."""
+    table = pa.table(
+        {
+            "ids": pa.array(["a"]).dictionary_encode(),
+            "embeddings": pa.array([[1.0, 2, 3, 4]], pa.list_(pa.float32())),
+            "labels": pa.nulls(1),
+        }
+    )
+    path = tmp_path / "x.parquet"
+    pq.write_table(table.replace_schema_metadata({"fingerprint": ONE}), path)
+    assert run(store, path) == (Imported(1, 1), [])

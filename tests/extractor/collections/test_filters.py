@@ -276,3 +276,10 @@ def pattern(like: str) -> str:
 def test_generated_filters_agree_with_a_judge(db: sqlite3.Connection, tree: Tree, rows: list[Row]) -> None:
     expected = [number for number, row in enumerate(rows) if judged(tree, row)]
     assert matching(db, rows, text_of(tree)) == expected
+
+
+def test_a_number_of_thousands_of_digits_is_too_large_and_no_more() -> None:
+    """Python itself refuses to read it."""
+    with pytest.raises(InvalidArgument, match=r"a number of at most 1.8e308"):
+        Filter.parse("width > " + "9" * 5000)
+    assert Filter.parse("width > " + "0" * 5000 + "7").values[-1] == 7

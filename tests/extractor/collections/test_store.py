@@ -22,7 +22,7 @@ from extractor.collections.reader import Generation
 from extractor.collections.store import Meta, Store, store_path
 from extractor.errors import DamagedFile, InvalidArgument, NotFound, Unavailable
 from extractor.settings import DataFolder
-from tests.extractor.collections.making import DIM, ONE, item
+from tests.extractor.collections.making import DIM, ONE, item, version_1
 
 FULL = Item(
     "a",
@@ -340,30 +340,6 @@ def test_another_file_s_generation_is_none_of_ours(store: Store, data: DataFolde
 
 
 # --- files -----------------------------------------------------------------------
-
-
-def version_1(path: Path) -> None:
-    """A collection as the first release wrote it: two items, one of three removed."""
-    path.parent.mkdir(parents=True)
-    vectors = [np.eye(DIM, dtype="<f4")[number].tobytes() for number in range(3)]
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript(
-            """PRAGMA journal_mode = WAL;
-            CREATE TABLE meta (fingerprint TEXT NOT NULL, dim INTEGER NOT NULL, backbone TEXT NOT NULL);
-            CREATE TABLE items (
-                number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, digest BLOB NOT NULL,
-                source TEXT, size INTEGER, mtime_ns INTEGER, vector BLOB NOT NULL);
-            CREATE TABLE removed (removal INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL);
-            PRAGMA application_id = 0x70656E75;
-            PRAGMA user_version = 1;"""
-        )
-        db.execute("INSERT INTO meta VALUES (?, ?, 'lite0')", (ONE, DIM))
-        insert = "INSERT INTO items (id, digest, source, size, mtime_ns, vector) VALUES (?, ?, ?, ?, ?, ?)"
-        db.execute(insert, ("a", b"d" * 32, "/x/a.jpg", 12, 34, vectors[0]))
-        db.execute(insert, ("b", b"", None, None, None, vectors[1]))
-        db.execute(insert, ("c", b"", None, None, None, vectors[2]))
-        db.execute("INSERT INTO removed (number) SELECT number FROM items WHERE id = 'c'")
-        db.execute("DELETE FROM items WHERE id = 'c'")
 
 
 def check_version_1(store: Store) -> None:
