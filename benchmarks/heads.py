@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import describe
 from benchmarks.photos import jpegs
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--provider", default="auto")
     given = parser.parse_args()
     print(describe())
+    threadpool_limits(1, "blas")  # as the server does
     with Embedder(data=DataFolder(given.data), provider=given.provider, cache=None) as embedder:
         head = head_of(embedder, given.classes)
         images = jpegs(given.images)

@@ -117,7 +117,12 @@ class HeadsService:
         return await asyncio.shield(self._answers)
 
     def _load(self) -> Answers:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
         from classifiers.service.answers import Answers
+
+        # An answer is a few small products: on busy cores a team of threads takes milliseconds to meet.
+        threadpool_limits(1, "blas")
 
         answers = Answers(self._data, self._embedder, self._calls)
         self._gauges.drifts = answers.watched.drifts
