@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classifiers.features import Features, Texts
 from classifiers.splits import FOLDS
 from extractor.exploring.duplicates import THRESHOLD, checked_threshold
-from extractor.exploring.linking import Sets, equals, link
+from extractor.exploring.linking import Sets, equals, link, screen_of
 from extractor.exploring.watching import Watch, unwatched
 from extractor.results import Vector
 
@@ -26,6 +26,9 @@ Of the 2,624 solar cells 0.95 makes a chain of 860 (density 0.10), and 0.99,
 which is taken, 71 pairs and small groups (0.69).
 """
 
+
+SAMPLE = 4096
+"""Rows that say which thresholds need not be tried on all."""
 
 ENOUGH = FOLDS
 """Groups that a class needs, so that each fold holds one out."""
@@ -76,8 +79,9 @@ def grouped(features: Features, threshold: float | None = None, watch: Watch = u
     if threshold is not None and checked_threshold(threshold) == 1:
         return features
     _, distinct, which = np.unique(features.digests, return_index=True, return_inverse=True)
-    ladder = LADDER if threshold is None else (threshold,)
-    for linked in link(_Units.of(features.X[distinct]), ladder, watch):
+    units = _Units.of(features.X[distinct])
+    ladder = _ladder(units) if threshold is None else (threshold,)
+    for linked in link(units, ladder, watch, screen_of(units)):
         groups = _joined(features, distinct[linked.sets.every_root()][which])
         short = set() if threshold is not None else _short(features, groups)
         dense = threshold is not None or linked.density >= DENSE
@@ -85,6 +89,15 @@ def grouped(features: Features, threshold: float | None = None, watch: Watch = u
             groups = np.where(_are_of(features, short), features.groups, groups)
             return replace(features, groups=groups, alike=linked.threshold)
     return features
+
+
+def _ladder(units: _Units) -> Sequence[float]:
+    """The thresholds to try: of many rows only those that make dense groups of some of them."""
+    if len(units) <= SAMPLE:
+        return LADDER
+    some = np.random.default_rng(0).choice(len(units), SAMPLE, replace=False)
+    sample = link(_Units(units.X[some], units.lengths[some]), LADDER)
+    return [linked.threshold for linked in sample if linked.density >= DENSE] or LADDER[-1:]
 
 
 def names_of(roots: NDArray[np.int64], digests: Texts) -> Texts:

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from extractor.exploring.pairs import Tiled, tiles
+from extractor.exploring.pairs import TILE, Tile, Tiled, tiles
 from extractor.exploring.rows import Places
 from extractor.exploring.watching import Watch, unwatched
 from extractor.indexes import SCORE_DECIMALS
+from extractor.results import Vector
 
+_AXES, _SAMPLE = 128, 2048
+_FEW = 0.003  # the share of a tile's pairs up to which they are compared one by one
 _TOLERANCE = 10.0**-SCORE_DECIMALS  # float32 products of unit vectors are off by a few 1e-7
 
 
@@ -86,7 +89,9 @@ class Linked(NamedTuple):
         return float((self.degrees[linked] / others[linked]).mean()) if linked.any() else 1.0
 
 
-def link(rows: Tiled, thresholds: Sequence[float], watch: Watch = unwatched) -> list[Linked]:
+def link(
+    rows: Tiled, thresholds: Sequence[float], watch: Watch = unwatched, screen: Tiled | None = None
+) -> list[Linked]:
     """Join every two rows whose cosine reaches a threshold, for each threshold.
 
     Time grows with the square of the rows; memory is that of one tile of
@@ -99,15 +104,80 @@ def link(rows: Tiled, thresholds: Sequence[float], watch: Watch = unwatched) -> 
         Rising.
     watch : Watch
         Is shown the tiles of pairs.
+    screen : Tiled, optional
+        What `screen_of` makes of the rows: says of most pairs that they need not be compared.
     """
     found = [Linked(each, Sets(len(rows)), np.zeros(len(rows), np.int64)) for each in thresholds]
-    for tile in tiles(rows, watch):
-        left, right = np.nonzero(tile.scores >= thresholds[0] - _TOLERANCE)
-        scores = tile.scores[left, right]
+    floor = thresholds[0] - _TOLERANCE
+    for left, right, scores, diagonal in _pairs(rows, rows if screen is None else screen, floor, watch):
         for linked in found:
             alike = scores >= linked.threshold - _TOLERANCE
-            _take(linked, tile.left[left[alike]], tile.right[right[alike]], twice=tile.diagonal)
+            _take(linked, left[alike], right[alike], twice=diagonal)
     return found
+
+
+class Screen:
+    """Rows so short that comparing them costs little; their products are never less than the cosines.
+
+    Of each unit vector its part along some axes and the length of the rest: by
+    Cauchy and Schwarz two rests add at most the product of their lengths.
+    """
+
+    def __init__(self, short: Vector) -> None:
+        self._short = short
+
+    def __len__(self) -> int:
+        return len(self._short)
+
+    def tile(self, start: int, count: int) -> Vector:
+        """Up to `count` rows from `start` on."""
+        return self._short[start : start + count]
+
+
+def screen_of(rows: Tiled) -> Screen | None:
+    """The rows along the axes that most of a sample of them is in: 516 bytes a row.
+
+    None where comparing them as they are costs as little.
+    """
+    dim = rows.tile(0, 1).shape[1]
+    if len(rows) < 2 * TILE or dim < 4 * _AXES:
+        return None
+    starts = np.linspace(0, len(rows) - 1, _SAMPLE).astype(int).tolist()
+    sample = np.concatenate([rows.tile(start, 1) for start in starts])
+    # Any axes do; these are near the best, as Halko, Martinsson and Tropp (2011) find them.
+    some = np.random.default_rng(0).normal(size=(dim, _AXES)).astype(np.float32)
+    axes, _ = np.linalg.qr(sample.T @ (sample @ some))
+    parts = []
+    for start in range(0, len(rows), TILE):
+        units = rows.tile(start, TILE)
+        along = units @ axes
+        rest = np.square(units).sum(axis=1) - np.square(along).sum(axis=1)
+        parts.append(np.column_stack([along, np.sqrt(np.maximum(rest, 0) + _TOLERANCE)]))
+    return Screen(np.concatenate(parts, dtype=np.float32))
+
+
+def _pairs(
+    rows: Tiled, screen: Tiled, floor: float, watch: Watch
+) -> Iterator[tuple[Places, Places, Vector, bool]]:
+    """Tile by tile the pairs whose cosine is at least `floor`, their cosines, and whether it is diagonal."""
+    for tile in tiles(screen, watch):
+        left, right = np.nonzero(tile.scores >= floor)
+        scores = tile.scores[left, right] if screen is rows else _cosines(rows, tile, left, right)
+        alike = scores >= floor
+        yield tile.left[left[alike]], tile.right[right[alike]], scores[alike], tile.diagonal
+
+
+def _cosines(rows: Tiled, tile: Tile, left: Places, right: Places) -> Vector:
+    """Of the pairs of a tile that a screen has let through."""
+    if not len(left):
+        return np.empty(0, np.float32)
+    one, other = (rows.tile(int(side[0]), len(side)) for side in (tile.left, tile.right))
+    if len(left) > tile.scores.size * _FEW:
+        whole: Vector = (one @ other.T)[left, right]
+        return whole
+    spans = range(0, len(left), TILE)
+    parts = [(one[left[at : at + TILE]] * other[right[at : at + TILE]]).sum(axis=1) for at in spans]
+    return np.concatenate(parts)
 
 
 def _take(linked: Linked, left: Places, right: Places, *, twice: bool) -> None:

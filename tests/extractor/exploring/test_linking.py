@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractor.exploring.linking import Sets, equals, link
+from extractor.exploring.linking import Sets, equals, link, screen_of
 
 
 class Angles:
@@ -64,3 +64,38 @@ def test_joined_places_have_one_root_and_it_is_the_first(pairs: list[tuple[int, 
 def test_equal_values_are_joined_with_the_first() -> None:
     place, first = equals(np.array(["b", "a", "b", "a"]))
     assert (place.tolist(), first.tolist()) == ([0, 1, 2, 3], [0, 1, 0, 1])
+
+
+class Rows:
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("f4")
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def tile(self, start: int, count: int) -> np.ndarray:
+        return self.units[start : start + count]
+
+
+@pytest.mark.parametrize("rank", [30, 512], ids=["of few dimensions", "of all dimensions"])
+def test_a_screen_saves_comparisons_and_changes_nothing(rank: int) -> None:
+    """Planted pairs of every cosine about the threshold, among rows that are alike a little or not at all."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2500, rank)) @ rng.normal(size=(rank, 512)) + 2.0
+    vectors[2000:] = vectors[:500] + rng.uniform(0, 0.5, (500, 1)) * rng.permutation(vectors[:500])
+    rows = Rows(vectors)
+    screen = screen_of(rows)
+    assert screen is not None
+    assert (
+        screen.tile(0, 600) @ screen.tile(1900, 600).T >= rows.tile(0, 600) @ rows.tile(1900, 600).T
+    ).all()
+    for plain, screened in zip(link(rows, [0.9, 0.97]), link(rows, [0.9, 0.97], screen=screen), strict=True):
+        assert plain.degrees.sum() > 0
+        assert np.array_equal(plain.degrees, screened.degrees)
+        assert np.array_equal(plain.sets.every_root(), screened.sets.every_root())
+
+
+def test_few_or_narrow_rows_need_no_screen() -> None:
+    rng = np.random.default_rng(0)
+    assert screen_of(Rows(rng.normal(size=(100, 1280)))) is None
+    assert screen_of(Rows(rng.normal(size=(3000, 64)))) is None
