@@ -29,6 +29,9 @@ _CAPTION, _LABELLED_CAPTION = 40, 58
 _SPACING = 24
 _HEAD = 84
 _HEADING = 34  # above a group
+_LONGEST = 500  # characters that are looked at: more have no room anywhere
+_TALLEST = 65_500  # what a JPEG can be
+_TALLEST_WEBP = 16_383
 _NARROWEST = 4  # tiles, so that a title has room
 _LEGEND = (
     "The query is on the left; under each neighbour is its cosine distance to the query, 0 for the same."
@@ -140,6 +143,8 @@ def checked_suffix(path: Path) -> Path:
 
 
 def _write_sheet(sheet: Image.Image, path: Path) -> None:
+    if path.suffix.lower() == ".webp":
+        _check_height(sheet.height, _TALLEST_WEBP)
     stream = io.BytesIO()
     sheet.save(stream, format=Image.registered_extensions()[path.suffix.lower()])
     with refusals(path, "--sheet"), publishing(path) as draft:
@@ -151,7 +156,7 @@ def _group_sheet(groups: Sequence[Group], title: str, legend: str, columns: int)
     across = min(columns, max(_NARROWEST, *(len(group.tiles) for group in groups)))
     width = 2 * _MARGIN + across * (_TILE + _GAP) - _GAP
     heights = [_HEADING + -(-len(group.tiles) // across) * step for group in groups]
-    sheet = Image.new("RGB", (width, _MARGIN + _HEAD + sum(heights)), _PAPER)
+    sheet = _paper(width, _MARGIN + _HEAD + sum(heights))
     pen = ImageDraw.Draw(sheet)
     _write_head(pen, title, legend, width)
     y = _MARGIN + _HEAD
@@ -163,6 +168,18 @@ def _group_sheet(groups: Sequence[Group], title: str, legend: str, columns: int)
             _draw_tile(sheet, pen, tile, at, tile.colour, _figure(tile))
         y += height
     return sheet
+
+
+def _paper(width: int, height: int) -> Image.Image:
+    _check_height(height, _TALLEST)
+    return Image.new("RGB", (width, height), _PAPER)
+
+
+def _check_height(height: int, most: int) -> None:
+    if height > most:
+        raise InvalidArgument(
+            f"a sheet of {height:,} pixels is too tall (at most {most:,}): draw fewer pictures"
+        )
 
 
 def _step(tiles: Iterable[Tile]) -> int:
@@ -186,7 +203,7 @@ def _sheet(rows: Sequence[Row], title: str, columns: int) -> Image.Image:
     across = max(len(line.neighbours) for line in lines)
     width = 2 * _MARGIN + _TILE + (_GUTTER + across * (_TILE + _GAP) - _GAP if across else 0)
     top = _MARGIN + (_HEAD if title else 0)
-    sheet = Image.new("RGB", (width, top + len(lines) * step), _PAPER)
+    sheet = _paper(width, top + len(lines) * step)
     pen = ImageDraw.Draw(sheet)
     if title:
         _write_head(pen, title, _LEGEND, width)
@@ -250,7 +267,7 @@ def _write(
     pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: str, width: int
 ) -> None:
     """One line of text, cut at the front when too long: the end of a name tells files apart."""
-    text = printable(text)
+    text = printable(text[-_LONGEST:])
     font = ImageFont.load_default(size)
     cut = 0
     while cut < len(text) and pen.textlength(_cut(text, cut), font) > width:

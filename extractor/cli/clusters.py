@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,8 @@ def command(
             _draw(target, rows, found.clusters, sheet)
         if sheets:
             _draw_each(target, rows, found.clusters, sheets)
-        click.echo(_as_json(collection, rows, found) if as_json else _as_table(rows, found.clusters))
+        for piece in _as_json(collection, rows, found) if as_json else _as_table(rows, found.clusters):
+            click.echo(piece)
     click.echo(
         f"{len(found.clusters)} clusters"
         + (f", the best of {len(found.tried)} numbers that were tried" if found.tried else "")
@@ -92,12 +93,11 @@ def _require_empty(folder: Path | None) -> None:
         raise InvalidArgument(f"the folder {folder} is not empty: name a new one with --sheets")
 
 
-def _as_table(rows: Rows, clusters: Sequence[Cluster]) -> str:
-    lines = [f"cluster  {'images':>8}  most typical"]
+def _as_table(rows: Rows, clusters: Sequence[Cluster]) -> Iterator[str]:
+    yield f"cluster  {'images':>8}  most typical"
     for number, cluster in enumerate(clusters, 1):
         labels = f"  ({_labels(cluster)})" if cluster.labels else ""
-        lines.append(f"{number:>7}  {len(cluster):>8}  {printable(rows.id(cluster.places[0]))}{labels}")
-    return "\n".join(lines)
+        yield f"{number:>7}  {len(cluster):>8}  {printable(rows.id(cluster.places[0]))}{labels}"
 
 
 def _labels(cluster: Cluster) -> str:
@@ -105,20 +105,24 @@ def _labels(cluster: Cluster) -> str:
     return ", ".join(named) + (", ..." if len(cluster.labels) > _NAMED else "")
 
 
-def _as_json(collection: str, rows: Rows, found: Clusters) -> str:
-    clusters = [
-        {
-            "images": len(cluster),
-            "labels": dict(cluster.labels),
-            "members": [
-                {"id": rows.id(place), "distance": round(distance, 6)}
-                for place, distance in zip(cluster.places.tolist(), cluster.distances.tolist(), strict=True)
-            ],
-        }
-        for cluster in found.clusters
-    ]
+def _as_json(collection: str, rows: Rows, found: Clusters) -> Iterator[str]:
+    """One document, a member a line: as a whole it would not fit into the memory."""
     document = {"collection": collection, "items": len(rows), "silhouette": found.silhouette}
-    return json.dumps({**document, "tried": found.tried, "clusters": clusters}, indent=2)
+    yield json.dumps({**document, "tried": found.tried})[:-1] + ', "clusters": ['
+    for number, cluster in enumerate(found.clusters):
+        facts = {"images": len(cluster), "labels": dict(cluster.labels)}
+        yield (", " if number else "  ") + json.dumps(facts)[:-1] + ', "members": ['
+        yield from _members_as_json(rows, cluster)
+        yield "  ]}"
+    yield "]}"
+
+
+def _members_as_json(rows: Rows, cluster: Cluster) -> Iterator[str]:
+    between = "   "
+    for place, distance in zip(cluster.places, cluster.distances, strict=True):
+        member = {"id": rows.id(int(place)), "distance": round(float(distance), 6)}
+        yield between + json.dumps(member)
+        between = "  ,"
 
 
 def _draw(target: Collection, rows: Rows, clusters: Sequence[Cluster], sheet: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,17 +73,14 @@ def command(
     from extractor.exploring.duplicates import find_duplicates
 
     with opened(data, collection) as (target, rows):
-        groups = list(find_duplicates(rows, threshold, progress))
-        count = len(rows)
+        tally = _Tally(threshold)
+        groups = map(tally.counted, find_duplicates(rows, threshold, progress))
+        document = {"collection": collection, "threshold": threshold, "items": len(rows)}
+        for piece in _as_json(document, groups) if as_json else _as_table(groups):
+            click.echo(piece)
         if sheet:
-            _draw(target, groups, sheet)
-    if as_json:
-        found = [_group_as_json(group) for group in groups]
-        document = {"collection": collection, "threshold": threshold, "items": count, "groups": found}
-        click.echo(json.dumps(document, indent=2))
-    elif groups:
-        click.echo(_as_table(groups))
-    _summarise(groups, count, threshold)
+            _draw(target, tally, sheet)
+    _summarise(tally, document["items"])
 
 
 def _check(
@@ -121,13 +118,45 @@ def _check(
     click.echo(f"{len(found)} duplicates of {printable(image)} in the collection {name!r}", err=True)
 
 
-def _as_table(groups: Sequence[Group]) -> str:
-    lines = ["group     score  file   id"]
+class _Tally:
+    """What is said of all groups in the end; of each is kept only what a sheet shows."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+        self.groups = self.images = 0
+        self.largest: list[tuple[str, Sequence[Member]]] = []
+        self.chained: int | None = None
+
+    def counted(self, group: Group) -> Group:
+        """The same group, once it is taken note of."""
+        self.groups += 1
+        self.images += len(group.members)
+        if len(self.largest) < SHEET_GROUPS:
+            alike = "all of the same bytes" if group.exact else "alike"
+            heading = f"{self.groups}: {len(group.members)} images, {alike}"
+            self.largest.append((heading, group.members[:SHEET_PICTURES]))
+        if self.chained is None and not group.exact and group.lowest < self.threshold - 0.05:
+            self.chained = self.groups
+        return group
+
+
+def _as_table(groups: Iterable[Group]) -> Iterator[str]:
     for number, group in enumerate(groups, 1):
+        if number == 1:
+            yield "group     score  file   id"
         first, *others = group.members
-        lines.append(f"{number:>5}  {first.score:>8.4f}  first  {printable(first.id)}")
-        lines += [f"{number:>5}  {_line(member, member.exact)}" for member in others]
-    return "\n".join(lines)
+        yield f"{number:>5}  {first.score:>8.4f}  first  {printable(first.id)}"
+        yield from (f"{number:>5}  {_line(member, member.exact)}" for member in others)
+
+
+def _as_json(document: Mapping[str, object], groups: Iterable[Group]) -> Iterator[str]:
+    """One document, a group a line: as a whole it would not fit into the memory."""
+    yield json.dumps(document)[:-1] + ', "groups": ['
+    between = " "
+    for group in groups:
+        yield between + json.dumps(_group_as_json(group))
+        between = ","
+    yield "]}"
 
 
 def _line(member: Member, same: bool) -> str:
@@ -143,36 +172,34 @@ def _member_as_json(member: Member) -> dict[str, object]:
     return {"id": member.id, "score": member.score, "exact": member.exact}
 
 
-def _summarise(groups: Sequence[Group], count: int, threshold: float) -> None:
-    images = sum(len(group.members) for group in groups)
+def _summarise(tally: _Tally, count: object) -> None:
     click.echo(
-        f"{len(groups)} groups of {images} images, {images - len(groups)} more than one of each; "
-        f"{count} were compared",
+        f"{tally.groups} groups of {tally.images} images, {tally.images - tally.groups} more than one of "
+        f"each; {count} were compared",
         err=True,
     )
-    chained = [number for number, group in enumerate(groups, 1) if group.lowest < threshold - 0.05]
-    if chained and not groups[chained[0] - 1].exact:
+    if tally.chained:
         click.echo(
-            f"Group {chained[0]} is linked through images in between: not all of it is alike. "
-            f"For a series of one kind, raise --threshold over {threshold:g}.",
+            f"Group {tally.chained} is linked through images in between: not all of it is alike. "
+            f"For a series of one kind, raise --threshold over {tally.threshold:g}.",
             err=True,
         )
 
 
-def _draw(target: Collection, groups: Sequence[Group], sheet: Path) -> None:
+def _draw(target: Collection, tally: _Tally, sheet: Path) -> None:
     from extractor.sheets import Group as Drawn
 
     drawn = [
         Drawn(
-            f"{number}: {len(group.members)} images, {'all of the same bytes' if group.exact else 'alike'}",
+            heading,
             [
                 tile(target, member.id, _note(member) if place else "first")
-                for place, member in enumerate(group.members[:SHEET_PICTURES])
+                for place, member in enumerate(members)
             ],
         )
-        for number, group in enumerate(groups[:SHEET_GROUPS], 1)
+        for heading, members in tally.largest
     ]
-    shown = f" (the {len(drawn)} largest of {len(groups)} groups)" if len(drawn) < len(groups) else ""
+    shown = f" (the {len(drawn)} largest of {tally.groups} groups)" if len(drawn) < tally.groups else ""
     draw(drawn, sheet, f"Duplicates in the collection {target.name}{shown}", _LEGEND)
 
 

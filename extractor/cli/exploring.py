@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from extractor.exploring.rows import Rows
     from extractor.sheets import Group, Tile
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
+
 SHEET_GROUPS, SHEET_PICTURES = 30, 16
 """What a sheet of groups shows at most, and of each group."""
 
@@ -41,8 +44,12 @@ def opened(data: DataFolder, name: str) -> Iterator[tuple[Collection, Rows]]:
     from extractor.collections import Collection
     from extractor.exploring.rows import read_rows
 
-    with Collection.open(data, name) as target, read_rows(target, progress) as rows:
-        yield target, rows
+    try:
+        with Collection.open(data, name) as target, read_rows(target, progress) as rows:
+            yield target, rows
+    except KeyboardInterrupt:  # nothing was embedded here that could be remembered
+        click.echo("Interrupted. The collection is as it was.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def tile(target: Collection, id: str, note: str = "", label: str | None = None) -> Tile:

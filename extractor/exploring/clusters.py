@@ -105,7 +105,8 @@ def find_clusters(rows: Rows, k: int | None = None, watch: Watch = unwatched) ->
     fitted = _fit(sample, k or max(tried, key=lambda k: tried[k]))
     near = [_nearest_centre(fitted, axes.project(units)) for units in rows.tiles(TILE)]
     codes, distances = (np.concatenate(parts) for parts in zip(*near, strict=True))
-    clusters = [_cluster(rows, places, distances[places]) for places in _split(codes)]
+    labelled = rows.codes
+    clusters = [_cluster(rows, labelled, places, distances[places]) for places in _split(codes)]
     return Clusters(clusters, _silhouette(fitted, sample), tried)
 
 
@@ -161,16 +162,22 @@ def _fit(sample: Vector, k: int) -> KMeans:
 
 def _silhouette(fitted: KMeans, sample: Vector) -> float:
     """The simplified silhouette; an image that is alone in its cluster counts 0, as usual."""
-    distances = fitted.transform(sample)
-    if distances.shape[1] < 2:
+    count = len(fitted.cluster_centers_)
+    if count < 2:
         return 0.0
-    own, other = np.partition(distances, 1, axis=1)[:, :2].T
-    sizes = np.bincount(fitted.labels_, minlength=distances.shape[1])[fitted.labels_]
+    starts = range(0, len(sample), TILE)  # of many clusters, all distances at once would fill the memory
+    own, other = np.concatenate([_two_least(fitted.transform(sample[at : at + TILE])) for at in starts]).T
+    sizes = np.bincount(fitted.labels_, minlength=count)[fitted.labels_]
     shared = sizes > 1
     own = own * sizes / np.maximum(sizes - 1, 1)  # to the centre of the others in its cluster
     larger = np.maximum(own, other)
     worth = np.divide(other - own, larger, out=np.zeros_like(own), where=shared & (larger > 0))
     return float(worth.mean())
+
+
+def _two_least(distances: Vector) -> Vector:
+    least: Vector = np.partition(distances, 1, axis=1)[:, :2].copy()  # not a part that keeps the whole
+    return least
 
 
 def _nearest_centre(fitted: KMeans, points: Vector) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -185,11 +192,10 @@ def _split(codes: NDArray[np.int64]) -> Iterator[Places]:
     return iter(sorted(parts, key=lambda places: (-len(places), places[0])))
 
 
-def _cluster(rows: Rows, places: Places, distances: NDArray[np.float32]) -> Cluster:
+def _cluster(rows: Rows, codes: NDArray[np.int32], places: Places, distances: NDArray[np.float32]) -> Cluster:
     order = np.argsort(distances, kind="stable")
-    counts = np.bincount(rows.codes[places], minlength=len(rows.labels))
-    labels = [
-        (label, int(count)) for label, count in zip(rows.labels, counts, strict=True) if label and count
-    ]
+    _, first, counts = np.unique(codes[places], return_index=True, return_counts=True)
+    named = ((rows.label(int(places[place])), int(count)) for place, count in zip(first, counts, strict=True))
+    labels = [(label, count) for label, count in named if label]
     labels.sort(key=lambda pair: (-pair[1], pair[0]))
     return Cluster(places[order], distances[order], labels)

@@ -18,11 +18,11 @@ from extractor.errors import InvalidArgument
 from extractor.exploring.linking import equals, link
 from extractor.exploring.rows import Places, Rows
 from extractor.exploring.watching import Watch, unwatched
-from extractor.indexes import SCORE_DECIMALS
+from extractor.indexes import SCORE_DECIMALS, unit
 from extractor.results import Vector
 
 if TYPE_CHECKING:
-    from extractor.collections import Match
+    from extractor.collections import Item, Match
 
 THRESHOLD = 0.95
 """The default, measured with EfficientNet-Lite0 at full precision.
@@ -111,11 +111,15 @@ class Searchable(Protocol):
 
     def with_digest(self, digest: bytes) -> Sequence[str]: ...  # noqa: D102
 
+    def get(self, id: str) -> Item: ...  # noqa: D102
+
 
 def find_duplicates_of(
     collection: Searchable, vector: Vector, digest: bytes, threshold: float = THRESHOLD
 ) -> list[Member]:
     """The images of a collection that are duplicates of one image, the most alike first.
+
+    Those of the same bytes are among them whatever their vectors.
 
     Parameters
     ----------
@@ -134,8 +138,16 @@ def find_duplicates_of(
     floor, k = checked_threshold(threshold), _FIRST_SEARCH
     while len((matches := collection.search([vector], k, min_score=floor))[0]) == k:
         k *= 4  # there may be more
-    same = set(collection.with_digest(digest))
-    return [Member(match.id, match.score, match.id in same) for match in matches[0]]
+    same = dict.fromkeys(collection.with_digest(digest) if digest else [])
+    members = [Member(match.id, match.score, match.id in same) for match in matches[0]]
+    there = {member.id for member in members}
+    return [*members, *(_copy(collection, vector, id) for id in same if id not in there)]
+
+
+def _copy(collection: Searchable, vector: Vector, id: str) -> Member:
+    """An image of the same bytes that the search did not give: another numerics computed its vector."""
+    pair = unit(np.stack([vector, collection.get(id).vector]), len(vector)).astype(np.float64)
+    return Member(id, round(float(pair[0] @ pair[1]), SCORE_DECIMALS), exact=True)
 
 
 def _same_bytes(rows: Rows) -> tuple[Places, Places]:

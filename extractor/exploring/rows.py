@@ -75,6 +75,7 @@ class Rows:
         self._digests = bytearray()
         self._codes = array("i")
         self._labels: dict[str | None, int] = {}
+        self._names: list[str | None] = []
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -127,7 +128,9 @@ class Rows:
 
     def label(self, place: int) -> str | None:
         """The label of one row."""
-        return self.labels[self._codes[place]]
+        if len(self._names) < len(self._labels):
+            self._names = list(self._labels)
+        return self._names[self._codes[place]]
 
     @property
     def labels(self) -> list[str | None]:

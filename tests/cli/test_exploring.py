@@ -228,3 +228,18 @@ def test_options_that_make_no_sense_are_wrong_usage(call: Run, arguments: list[s
     code, _, err = call(*arguments)
     assert code == 2
     assert words in err
+
+
+def test_ctrl_c_says_what_is_true(
+    things: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was embedded that could be remembered."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("extractor.exploring.rows.Rows.append", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        run(commands, ["outliers", "things", "--data", str(things.root)])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "Interrupted. The collection is as it was."

@@ -150,3 +150,24 @@ def test_a_sheet_of_no_group_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="at least one group"):
         group_sheet([], tmp_path / "sheet.png", title="none")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "count"), [("png", 2600), ("jpg", 2600), ("webp", 700)])
+def test_a_sheet_that_would_be_too_tall_is_refused(tmp_path: Path, suffix: str, count: int) -> None:
+    """Before it fills the memory, and in words."""
+    tiles = [Tile(None, "a")] * count
+    for draw in (
+        lambda path: neighbour_sheet([Row(Tile(None, "q"), tiles)], path),
+        lambda path: group_sheet([Group("g", tiles)], path, title="t"),
+    ):
+        with pytest.raises(InvalidArgument, match="too tall"):
+            draw(tmp_path / f"sheet.{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_of_any_length_is_drawn_at_once(tmp_path: Path) -> None:
+    """As its last characters; as every shorter one, they tell names apart."""
+    long, short = tmp_path / "long.png", tmp_path / "short.png"
+    neighbour_sheet([Row(Tile(None, "x" * 1_000_000 + "end"), [])], long)
+    neighbour_sheet([Row(Tile(None, "x" * 300 + "end"), [])], short)
+    assert long.read_bytes() == short.read_bytes()

@@ -1,7 +1,10 @@
 """Clusters: planted kinds are found, and how many there are."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 from extractor.errors import InvalidArgument
 from extractor.exploring import clusters as clusters_
@@ -96,3 +99,16 @@ def test_a_number_that_cannot_be_is_refused(planted, read, k: int) -> None:
     """With how many images there are."""
     with pytest.raises(InvalidArgument, match=f"8 images make 1 to 8 clusters, not {k}"):
         find_clusters(read(planted.whole), k)
+
+
+def test_the_silhouette_of_many_clusters_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All distances of 20,000 images to 500 centres would be 40 MB, and as much again to sort them."""
+    points = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
+    fitted = KMeans(500, n_init=1, max_iter=1, random_state=0).fit(points)
+    tracemalloc.start()
+    found = clusters_._silhouette(fitted, points)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    monkeypatch.setattr(clusters_, "TILE", len(points))
+    assert clusters_._silhouette(fitted, points) == pytest.approx(found, abs=1e-6)

@@ -116,3 +116,12 @@ def test_a_threshold_out_of_range_is_refused(planted, read, shelve, threshold: f
     ):
         with pytest.raises(InvalidArgument, match=f"over 0 and at most 1, not {threshold:g}"):
             find()
+
+
+def test_one_image_has_its_copies_whatever_their_vectors(planted, shelve) -> None:
+    """As in groups: other numerics may have computed them."""
+    vector, other = planted.whole[0], planted.whole[1]
+    shelf = shelve([vector, other], digests=[b"a" * 32, b"a" * 32])
+    near, far = find_duplicates_of(shelf, vector, b"a" * 32)
+    assert (near.id, near.exact, far.id, far.exact) == ("0", True, "1", True)
+    assert far.score < near.score == 1
