@@ -310,9 +310,7 @@ def test_the_command_line_offers_every_kind() -> None:
     assert sorted(fitting_options.KINDS) == sorted([*KINDS, "auto"])
 
 
-CHOSEN_BY_FOLDS = (
-    "rows of a weight are dealt to the folds as one row, as in scikit-learn's own"
-)
+CHOSEN_BY_FOLDS = "rows of a weight are dealt to the folds as one row, as in scikit-learn's own"
 IN_FLOAT32 = "BLAS rounds the float32 kernel of few rows otherwise than that of many"
 
 
