@@ -90,9 +90,10 @@ class Judge:
         shape = list(getattr(found, "shape", ()))
         kind = getattr(found, "dtype", type(found).__name__)
         if kind != np.float32 or len(shape) not in ranks or shape[0] != self._batch or not all(shape):
+            instead = '; for [n, dim] write pooling = "none"' if len(shape) == 2 else ""
             raise InvalidArgument(
                 f"the output {self._output!r} is {kind} of shape {shape} for {self._batch} pictures; "
-                f'with pooling = "{pooling}" it must be float32 {expected}'
+                f'with pooling = "{pooling}" it must be float32 {expected}{instead * (pooling != "none")}'
             )
 
     def _pooled(self, one: Vector) -> Vector:

@@ -339,7 +339,7 @@ REFUSED = {
     "tokens that are none": (
         network,
         {"pooling": "cls"},
-        r"shape \[1, 6\] .* it must be float32 \[n, tokens, dim\]",
+        r"shape \[1, 6\] .* float32 \[n, tokens, dim\]; for \[n, dim\] write pooling = \"none\"",
     ),
     "pictures that are not apart": (
         lambda: network(
