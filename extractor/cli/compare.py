@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,9 +48,15 @@ Exit codes: 0 all well, 3 compared but some images were left out (listed), 1 err
 """
 )
 @click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
-@click.option("--backbones", metavar="A,B,...", help="Exported backbones. [default: all that are exported]")
+@click.option(
+    "--backbones",
+    multiple=True,
+    metavar="A,B,...",
+    help="Exported backbones, with commas between them or by more options. [default: all that are exported]",
+)
 @click.option(
     "--layers",
+    multiple=True,
     metavar="L,M+N,...",
     help="Compare these layers of one backbone: with commas between them, and + between those that are put "
     "together; global_pool is the usual one.",
@@ -67,8 +73,8 @@ Exit codes: 0 all well, 3 compared but some images were left out (listed), 1 err
 @json_option
 def command(
     source: Path,
-    backbones: str | None,
-    layers: str | None,
+    backbones: tuple[str, ...],
+    layers: tuple[str, ...],
     kind: Any,
     folds: int,
     seed: int,
@@ -104,17 +110,19 @@ def command(
     return SOME_FAILED if comparison.rejected else 0
 
 
-def _checked(data: DataFolder, backbones: str | None, layers: str | None, report: Path | None) -> list[str]:
+def _checked(
+    data: DataFolder, backbones: Sequence[str], layers: Sequence[str], report: Path | None
+) -> list[str]:
     """The names of what is compared, all of it opened once before anything is embedded."""
     if report and not report.absolute().parent.is_dir():
         raise NotFound(f"there is no folder {report.absolute().parent} to write {report.name} into")
-    if backbones is None and layers is None:
+    if not backbones and not layers:
         return _all_usable(data)
-    names = _listed("--backbones", DEFAULT_BACKBONE if backbones is None else backbones)
-    if layers is not None:
+    names = _listed("--backbones", backbones or (DEFAULT_BACKBONE,))
+    if layers:
         names = list(_layered(names, layers))
     bundles = {name: _usable(data, name) for name in names}
-    if layers is not None:
+    if layers:
         _check_weights(bundles)
     return list(bundles)
 
@@ -164,7 +172,7 @@ def _check_weights(bundles: dict[str, Bundle]) -> None:
             )
 
 
-def _layered(names: list[str], layers: str) -> Iterator[str]:
+def _layered(names: list[str], layers: Sequence[str]) -> Iterator[str]:
     """The variants of one backbone that are cut at these layers."""
     from extractor.backbones.variant import DEFAULT_LAYER, split_name
 
@@ -176,9 +184,9 @@ def _layered(names: list[str], layers: str) -> Iterator[str]:
         yield backbone + replace(variant, layers=cuts).suffix
 
 
-def _listed(option: str, text: str) -> list[str]:
-    """What stands between the commas."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
+def _listed(option: str, texts: Sequence[str]) -> list[str]:
+    """What stands between the commas, of all times that the option was given."""
+    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
     if not names:
         raise InvalidArgument(f"{option} names nothing: give names with commas between them")
     return names

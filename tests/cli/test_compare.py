@@ -198,6 +198,13 @@ def test_layers_are_the_names_of_variants(compare: Command, own: DataFolder, col
     assert code == 0, err
     names = {row["name"] for row in json.loads(out)["rows"]}
     assert names == {"noise", "noise@a-avg", "noise@a-avg+b.1-max", COLOURS, "majority class"}
+    for apart in (
+        ("--backbones", "noise", "--layers", "global_pool", "--layers", "a"),
+        ("--backbones", "noise", "--backbones", "noise@a-avg"),
+    ):
+        code, out, err = compare(colours, *apart, "--json")
+        assert code == 0, err
+        assert {row["name"] for row in json.loads(out)["rows"]} == names - {"noise@a-avg+b.1-max"}
     code, _, err = compare(colours, "--layers", "a,blocks.5:gem")
     assert code == 1
     assert f"penultimate export {DEFAULT_BACKBONE} --layer blocks.5:gem" in err
