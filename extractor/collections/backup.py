@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ class Backup(NamedTuple):
 def backup(store: Store, target: Path) -> Backup:
     """Copy a collection into one file, which appears whole; searches and writes go on meanwhile.
 
-    What is committed after it has begun is not in it. A file that is at
-    `target` already is replaced at the end.
+    What is committed after it has begun is not in it. An older backup that is
+    at `target` is replaced at the end; no other file is.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def backup(store: Store, target: Path) -> Backup:
     Raises
     ------
     InvalidArgument
-        When the place cannot be written, or is the collection itself.
+        When the place cannot be written, is the collection itself, or holds
+        another kind of file.
     Unavailable
         When there is no room for it.
     DamagedFile
@@ -57,6 +59,8 @@ def backup(store: Store, target: Path) -> Backup:
         raise InvalidArgument(
             f"{target} cannot be the backup's file: name a new one, such as {store.name}.sqlite"
         )
+    if target.exists() and not schema.is_collection(target):
+        raise InvalidArgument(f"{target} is there and no backup, so it is not replaced: name another file")
     with store.reading() as reader, refusals(target, "--out"), publishing(target) as draft:
         items = len(reader)
         _copy(reader.db, draft, target)
@@ -87,21 +91,30 @@ def restore(data: DataFolder, name: str, source: Path) -> Backup:
     path = store_path(data, name)
     if not source.is_file():
         raise NotFound(f"there is no backup at {source}")
-    with closing(Store(source, writable=False)) as store, refusals(path.parent):
+    with _as_backup(source), closing(Store(source, writable=False)) as store, refusals(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent.parent):
             if path.exists():
                 raise AlreadyExists(
                     f"there is a collection {name!r} already: restore under another name, or remove that one"
                 )
-            return _restored(store, source, path)
+            return _restored(store, path)
 
 
-def _restored(store: Store, source: Path, path: Path) -> Backup:
+@contextmanager
+def _as_backup(source: Path) -> Iterator[None]:
+    """What is wrong with a file that shall be restored, said of a backup: no collection is damaged."""
+    try:
+        yield
+    except DamagedFile as error:
+        raise DamagedFile(f"{source} is no backup, or a damaged one: name another") from error
+
+
+def _restored(store: Store, path: Path) -> Backup:
     with store.reading() as reader:
         (wrong,) = reader.db.execute("PRAGMA quick_check(1)").fetchone()
         if wrong != "ok":
-            raise DamagedFile(f"the backup {source} is damaged ({wrong}): use an older one")
+            raise DamagedFile(wrong)
         items = len(reader)
         with publishing(path) as draft:
             _copy(reader.db, draft, path)

@@ -138,6 +138,13 @@ def prepare(path: Path, db: sqlite3.Connection, writable: bool) -> None:
         (_migrate if writable else _view)(db)
 
 
+def is_collection(path: Path) -> bool:
+    """Whether a file begins as a collection's does, whatever else is in it."""
+    with path.open("rb") as file:
+        head = file.read(72)  # SQLite's own words, and from byte 68 on whose file it is
+    return head.startswith(b"SQLite format 3\0") and head[68:] == _APPLICATION_ID.to_bytes(4)
+
+
 def checksum(number: int, vector: bytes) -> int:
     """CRC-32 of an item's number and vector: it tells a flipped bit, and another item's row."""
     return zlib.crc32(vector, number & 0xFFFFFFFF)

@@ -97,6 +97,18 @@ def test_nothing_is_deleted_unless_somebody_says_so(
     assert do("drop", "things", "--yes")[0] == 1
 
 
+def test_a_damaged_collection_can_be_removed(do: Run, data: DataFolder) -> None:
+    """Only when somebody says so, like any other."""
+    broken = data.collections / "broken" / "items.sqlite"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no database" * 100)
+    code, _, err = do("drop", "broken")
+    assert (code, "'broken' which is damaged, with all that it holds?" in err) == (1, True)
+    assert broken.exists()
+    assert do("drop", "broken", "--yes")[0] == 0
+    assert not broken.parent.exists()
+
+
 def test_what_is_exported_or_backed_up_comes_back(do: Run, data: DataFolder, tmp_path: Path) -> None:
     """Under another name, with labels; what a filter means, where one is given."""
     assert do("export", "things", tmp_path / "png.parquet", "--filter", "format = 'PNG'")[0] == 0

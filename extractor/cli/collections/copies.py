@@ -48,10 +48,19 @@ def restore(collection: str, file: Path, data: DataFolder) -> None:
 def drop(collection: str, yes: bool, data: DataFolder) -> None:
     """Remove COLLECTION with all that it holds; the image files stay. Asks before, on a terminal."""
     from extractor.collections import dropping
-    from extractor.collections.store import Store
 
-    with closing(Store.find(data, collection)) as store, store.reading() as reader:
-        count = len(reader)
-    confirm(f"Remove the collection {collection!r} with {count:,} items?", yes=yes)
+    confirm(f"Remove the collection {collection!r} {_held(data, collection)}?", yes=yes)
     dropping.drop(data, collection)
     click.echo(f"removed the collection {collection!r}", err=True)
+
+
+def _held(data: DataFolder, collection: str) -> str:
+    """What goes with a collection; a damaged one cannot tell, and can be removed all the same."""
+    from extractor.collections.store import Store
+    from extractor.errors import DamagedFile
+
+    try:
+        with closing(Store.find(data, collection)) as store, store.reading() as reader:
+            return f"with {len(reader):,} items"
+    except DamagedFile:
+        return "which is damaged, with all that it holds"

@@ -131,6 +131,19 @@ def test_a_place_that_cannot_be_a_backup_s_is_refused(store: Store, tmp_path: Pa
     assert ids(store) == ["a", "b"]
 
 
+def test_a_file_that_is_no_backup_is_not_replaced(store: Store, tmp_path: Path) -> None:
+    """Such as a photo; not another program's database either."""
+    photo, other = tmp_path / "photo.png", tmp_path / "other.sqlite"
+    photo.write_bytes(b"a photo" * 100)
+    with closing(sqlite3.connect(other)) as db:
+        db.execute("CREATE TABLE t (x)")
+    for target in (photo, other):
+        before = target.read_bytes()
+        with pytest.raises(InvalidArgument, match="is there and no backup, so it is not replaced"):
+            backup(store, target)
+        assert target.read_bytes() == before
+
+
 def test_nothing_is_restored_over_a_collection(store: Store, data: DataFolder, tmp_path: Path) -> None:
     """Nor from nothing, nor from what is no backup or a damaged one."""
     target = tmp_path / "b.sqlite"
@@ -140,8 +153,11 @@ def test_nothing_is_restored_over_a_collection(store: Store, data: DataFolder, t
     with pytest.raises(NotFound, match="no backup at"):
         restore(data, "new", tmp_path / "missing")
     (tmp_path / "text").write_bytes(b"no database" * 1000)
-    with pytest.raises(DamagedFile):
+    with pytest.raises(DamagedFile, match=r"/text is no backup, or a damaged one: name another$"):
         restore(data, "new", tmp_path / "text")
+    (tmp_path / "short").write_bytes(target.read_bytes()[: target.stat().st_size // 2])
+    with pytest.raises(DamagedFile, match=r"/short is no backup, or a damaged one: name another$"):
+        restore(data, "new", tmp_path / "short")
     content = bytearray(target.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 32768] = bytes(32768)
     target.write_bytes(content)
