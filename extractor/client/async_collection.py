@@ -90,8 +90,7 @@ class AsyncRemoteCollection(CollectionBase):
 
     async def get(self, id: str) -> Record:
         """As `RemoteCollection.get`."""
-        request = pb.GetItemsRequest(collection=self.name, ids=[id], vectors=True, thumbnails=True)
-        return one_record(await self._ask("GetItems", request))
+        return one_record(await self._ask("GetItems", self._getting(id)))
 
     async def delete(self, ids: Iterable[str]) -> int:
         """As `RemoteCollection.delete`."""

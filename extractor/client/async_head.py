@@ -15,6 +15,7 @@ from extractor.client.heading import Answered, HeadBase, Inquiry, fit_requests
 from extractor.errors import FingerprintMismatch, Unavailable
 from extractor.heads_wire import messages
 from extractor.heads_wire.values import Classified, Drift, Example, Fitted, HeadInfo, LeftOut, Stage
+from extractor.lists import listed
 
 if TYPE_CHECKING:
     from extractor.client.asynchronous import AsyncClient
@@ -63,7 +64,9 @@ class AsyncRemoteHead(HeadBase):
         info, access = await self._client._asked(), self._client._access
         left_out: list[LeftOut] = []
         taken = asyncio.Event()
-        requests = _drawn(fit_requests(examples, self._fit_options(how), info, left_out), taken)
+        requests = _drawn(
+            fit_requests(listed(examples, "examples"), self._fit_options(how), info, left_out), taken
+        )
         with self._client._peers.chosen() as peer:
             call = peer.fit(requests, timeout=timeout, metadata=access.headers())
             try:

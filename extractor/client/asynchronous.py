@@ -58,7 +58,7 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
         info, seconds = await self._asked(), self._seconds(timeout)
 
         async def jobs() -> AsyncIterator[Job[Vector | None]]:
-            for some in packing.batched(digests, packing.most_items(info)):
+            for some in packing.batched(packing.checked(digests), packing.most_items(info)):
                 yield self._vectors(some, seconds), 0
 
         return [vector async for vector in self._answers(jobs())]

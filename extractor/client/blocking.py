@@ -106,7 +106,7 @@ class Client(BaseClient[grpc.Channel]):
         seconds = self._seconds(timeout)
         jobs = (
             Job(functools.partial(self._vectors, some, seconds), 0, last=False)
-            for some in packing.batched(digests, packing.most_items(self._known()))
+            for some in packing.batched(packing.checked(digests), packing.most_items(self._known()))
         )
         with Workers[Vector | None](self._closing, self._window) as workers:
             return list(workers.answers(jobs))

@@ -14,6 +14,7 @@ from extractor.client.packing import Room, message_room, within
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, Example, Found, NewItem, Query
 from extractor.errors import ImageTooLarge, InvalidArgument, PenultimateError, UnreadableFile
+from extractor.lists import listed
 from extractor.wire import Info
 
 TOGETHER = Room(64, 2 * 2**20)
@@ -88,6 +89,8 @@ def parcels(items: Iterable[NewItem], head: pb.AddRequest, info: Info) -> Iterat
 
 def _packed(item: NewItem, info: Info) -> pb.NewItem | Added:
     """An item as it travels, or why it cannot; it fails alone."""
+    if not isinstance(item, NewItem):
+        return Added("", error=InvalidArgument(f"an item to add is a NewItem, not {type(item).__name__}"))
     try:
         message = messages.pack_item(_read(item))
         _check_size(message.image, info)
@@ -113,6 +116,8 @@ def _read(item: NewItem) -> NewItem:
     """The same with its image as bytes."""
     if item.image is None or item.vector is not None or isinstance(item.image, bytes):
         return item
+    if isinstance(item.image, np.ndarray):
+        raise InvalidArgument("an array is a vector: write NewItem(id, vector=array)")
     return NewItem(item.id, _bytes(item.image), None, item.digest, item.label, item.metadata)
 
 
@@ -138,7 +143,7 @@ class Questions:
     """
 
     def __init__(self, queries: Iterable[Query | Example], head: pb.SearchRequest, info: Info) -> None:
-        self._queries = list(queries)
+        self._queries = list(listed(queries, "queries"))
         self._found: list[Found | None] = [None] * len(self._queries)
         self._head = head
         self._info = info
@@ -210,11 +215,14 @@ def _pack_example(example: Example) -> pb.Example:
     if isinstance(example, np.ndarray):
         return pb.Example(vector=messages.pack_vector(example))
     if isinstance(example, str):
-        return pb.Example(id=_sendable(example))
+        return pb.Example(id=sendable(example))
     return pb.Example(image=example if isinstance(example, bytes) else _bytes(example))
 
 
-def _sendable(id: str) -> str:
+def sendable(id: str) -> str:
+    """An item's id that can travel; raises InvalidArgument when it cannot."""
+    if not isinstance(id, str):
+        raise InvalidArgument(f"an item's id is a text, not {type(id).__name__}")
     try:
         id.encode()
     except UnicodeEncodeError:

@@ -139,8 +139,7 @@ class RemoteCollection(CollectionBase):
 
     def get(self, id: str) -> Record:
         """The item of that id, with its vector and thumbnail; NotFound when there is none."""
-        request = pb.GetItemsRequest(collection=self.name, ids=[id], vectors=True, thumbnails=True)
-        return one_record(self._ask("GetItems", request))
+        return one_record(self._ask("GetItems", self._getting(id)))
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete items; how many of them there were."""

@@ -8,11 +8,12 @@ from typing import Any
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.client import packing
-from extractor.client.collecting import Parcel, parcels
+from extractor.client.collecting import Parcel, parcels, sendable
 from extractor.collections_wire import messages
 from extractor.collections_wire.values import Added, NewItem, Record
 from extractor.errors import DeadlineExceeded, FingerprintMismatch, InvalidArgument
 from extractor.keep import Keep
+from extractor.lists import listed
 from extractor.wire import Info
 
 UNDER_WAY = 8
@@ -81,7 +82,7 @@ class CollectionBase:
             fingerprint=self._fingerprint or info.fingerprint,
             if_exists=pb.AddRequest.REPLACE if replace else pb.AddRequest.ERROR,
         )
-        return Outbox(parcels(items, head, info))
+        return Outbox(parcels(listed(items, "items"), head, info))
 
     def _search_head(
         self, info: Info, k: int, where: str, min_score: float | None, *, attributes: bool
@@ -98,7 +99,7 @@ class CollectionBase:
         )
 
     def _deletions(self, ids: Iterable[str], info: Info) -> Iterator[pb.DeleteItemsRequest]:
-        for some in packing.batched(list(ids), info.items_per_call):
+        for some in packing.batched(_checked(ids), info.items_per_call):
             yield pb.DeleteItemsRequest(collection=self.name, ids=some)
 
     def _changes(
@@ -110,10 +111,13 @@ class CollectionBase:
             clear_label=label is None,
             metadata=messages.pack_metadata(metadata or {}),
         )
-        for some in packing.batched(list(ids), info.items_per_call):
+        for some in packing.batched(_checked(ids), info.items_per_call):
             request = pb.SetItemsRequest(ids=some)
             request.MergeFrom(change)
             yield request
+
+    def _getting(self, id: str) -> pb.GetItemsRequest:
+        return pb.GetItemsRequest(collection=self.name, ids=[sendable(id)], vectors=True, thumbnails=True)
 
     def _listing(self, where: str, token: str, *, vectors: bool) -> pb.ListItemsRequest:
         return pb.ListItemsRequest(collection=self.name, filter=where, vectors=vectors, page_token=token)
@@ -141,6 +145,11 @@ class CollectionBase:
             there,
             "The server cannot embed for it: send vectors of its own backbone, with their fingerprint",
         )
+
+
+def _checked(ids: Iterable[str]) -> list[str]:
+    """All of the ids, before the first request goes out."""
+    return [sendable(id) for id in listed(ids, "ids")]
 
 
 def records(page: pb.ListItemsResponse) -> list[Record]:

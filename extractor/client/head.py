@@ -16,6 +16,7 @@ from extractor.client.threads import Calls, Here, Job, Workers
 from extractor.errors import FingerprintMismatch, Unavailable
 from extractor.heads_wire import messages
 from extractor.heads_wire.values import Classified, Drift, Example, Fitted, HeadInfo, LeftOut, Stage
+from extractor.lists import listed
 
 if TYPE_CHECKING:
     from extractor.client.blocking import Client
@@ -111,7 +112,7 @@ class RemoteHead(HeadBase):
         """
         info, access = self._client._known(), self._client._access
         left_out: list[LeftOut] = []
-        requests = fit_requests(examples, self._fit_options(how), info, left_out)
+        requests = fit_requests(listed(examples, "examples"), self._fit_options(how), info, left_out)
         with self._client._peers.chosen() as peer:
             with self._client._open_still():
                 call = peer.fit(requests, timeout=timeout, metadata=access.headers())

@@ -21,6 +21,7 @@ from extractor.errors import (
 )
 from extractor.heads_wire import messages
 from extractor.heads_wire.values import Classified, Example, FitOptions, HeadInfo, HeadInput, LeftOut
+from extractor.lists import listed
 from extractor.text import printable
 from extractor.wire import Info
 
@@ -49,7 +50,7 @@ class Inquiry:
     """
 
     def __init__(self, inputs: Iterable[Example], question: pb.ClassifyRequest, info: Info) -> None:
-        self._inputs, self._question, self._info = inputs, question, info
+        self._inputs, self._question, self._info = listed(inputs, "inputs"), question, info
         self._results: list[Classified | None] = []
 
     def requests(self) -> Iterator[tuple[list[int], bytes]]:

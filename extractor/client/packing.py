@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from extractor import sources, wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
-from extractor.errors import ImageTooLarge, PenultimateError, UnreadableFile
+from extractor.errors import ImageTooLarge, InvalidArgument, PenultimateError, UnreadableFile
+from extractor.lists import listed
 from extractor.results import ImageLike, Result, Vector
 from extractor.settings import MAX_MESSAGE_BYTES
 from extractor.wire import Info
@@ -38,6 +39,8 @@ SENT = Room(REQUEST_IMAGES, 2 * 2**20)
 
 ASKED_FOR = Room(128, 8 * 2**20)
 """For images that are asked for by digest: a question costs as much as several of them."""
+
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 AROUND_VECTOR = 300
 """Bytes of an answer that an image takes at most beside its vector: digest, numerics, timings."""
@@ -162,6 +165,15 @@ def recalled(answer: pb.LookupResponse, digests: Sequence[bytes]) -> list[Result
 def vectors(answer: pb.LookupResponse, count: int) -> list[Vector | None]:
     """The vectors that are remembered."""
     return [row and row.vector for row in wire.unpack_rows(answer, count)]
+
+
+def checked(digests: Iterable[bytes]) -> list[bytes]:
+    """All of the digests; raises InvalidArgument when one is none."""
+    found = list(listed(digests, "digests"))
+    for digest in found:
+        if not isinstance(digest, bytes) or len(digest) != DIGEST_BYTES:
+            raise InvalidArgument(f"a digest is a SHA-256 of {DIGEST_BYTES} bytes, not {digest!r:.80}")
+    return found
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from extractor.errors import PenultimateError
 from extractor.indexes import SCORE_DECIMALS
+from extractor.lists import listed
 from extractor.results import ImageLike, Vector
 
 
@@ -106,10 +107,19 @@ class Query:
     ----------
     like, unlike : sequence of array, str, bytes, Path or PIL image
         An array is a vector, a `str` the id of an item, all else an image.
+
+    Raises
+    ------
+    InvalidArgument
+        When one of the two is a single example: `like` is a list also of one.
     """
 
     like: Sequence[Example]
     unlike: Sequence[Example] = ()
+
+    def __post_init__(self) -> None:
+        listed(self.like, "examples to be like")
+        listed(self.unlike, "examples to be unlike")
 
 
 class Neighbour(NamedTuple):

@@ -229,6 +229,47 @@ def test_an_item_is_got_and_deleted(colours: Any) -> None:
         colours.get("red")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda colours: colours.delete("rgb"),
+        lambda colours: colours.set("rgb", label="letter"),
+        lambda colours: colours.search("rgb"),
+        lambda colours: colours.search(Query(["red"])),
+        lambda colours: colours.search(np.ones(3, np.float32)),
+        lambda colours: colours.add(NewItem("one", picture(1, 1, 1))),
+        lambda colours: colours.add(b"letters"),
+        lambda _: Query("rgb"),
+        lambda _: Query(["red"], unlike="rgb"),
+        lambda _: Query(Path("red.png")),
+        lambda _: Query(np.ones(3, np.float32)),
+    ],
+)
+def test_a_single_thing_in_place_of_a_list_is_refused(colours: Any, call: Callable[[Any], object]) -> None:
+    """Its letters are not taken for items: nothing is changed."""
+    assert colours.add([NewItem(letter, picture(9, 9, 9), label="kept") for letter in "rgb"])
+    with pytest.raises(errors.InvalidArgument, match="must be a list, not a single"):
+        call(colours)
+    assert [colours.get(letter).label for letter in "rgb"] == ["kept"] * 3
+    assert colours.info().count == 6
+
+
+def test_what_is_of_another_type_is_refused_in_a_sentence(client: Any, colours: Any) -> None:
+    """What comes one by one fails alone."""
+    with pytest.raises(errors.InvalidArgument, match="an item's id is a text, not list"):
+        colours.get(["red"])
+    with pytest.raises(errors.InvalidArgument, match="an item's id is a text, not int"):
+        colours.delete(["red", 7])
+    assert colours.get("red").id == "red"
+    with pytest.raises(errors.InvalidArgument, match="a digest is a SHA-256 of 32 bytes, not 'abc'"):
+        client.lookup(["abc"])
+    with pytest.raises(errors.InvalidArgument, match="digests must be a list, not a single bytes"):
+        client.lookup(bytes(32))
+    path, array = colours.add([Path("red.png"), NewItem("x", np.ones(3, np.float32))])
+    assert "an item to add is a NewItem, not PosixPath" in str(path.error)
+    assert "NewItem(id, vector=array)" in str(array.error)
+
+
 def test_ids_that_are_there_can_be_kept(colours: Any) -> None:
     """Each fails alone, and says so."""
     items = [NewItem("red", picture(1, 1, 1)), NewItem("grey", picture(1, 1, 1))]

@@ -111,6 +111,15 @@ def test_a_head_is_fitted_used_and_promoted(ask: Ask, tmp_path: Path) -> None:
     assert [head.name for head in ask("heads")] == ["colours"]
 
 
+@pytest.mark.parametrize(
+    ("method", "given"), [("classify", "x.png"), ("classify", np.ones(3)), ("fit", "ab")]
+)
+def test_a_single_input_in_place_of_a_list_is_refused(ask: Ask, method: str, given: Any) -> None:
+    """Its letters are not taken for paths."""
+    with pytest.raises(errors.InvalidArgument, match="must be a list, not a single"):
+        ask(method, given)
+
+
 def test_many_inputs_are_answered_in_order_each_in_its_place(
     ask: Ask, data: DataFolder, tmp_path: Path
 ) -> None:
