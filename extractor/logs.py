@@ -25,6 +25,9 @@ FORMATS = ("logfmt", "json")
 WARNINGS_APART = 1.0
 """Seconds between two warnings of calls with one status; a flood of them would slow the service."""
 
+_QUIET = "faiss.loader"
+"""Says at info which builds of the library this processor cannot use, as if that were amiss."""
+
 _NO_PROBLEM = ("OK", "CANCELLED")
 _PLAIN = re.compile(r"""[^\s="'\\]+""")
 
@@ -128,6 +131,7 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Json() if form == "json" else Logfmt())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger(_QUIET).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _quoted(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -147,3 +148,13 @@ def test_a_flood_of_failures_is_a_warning_a_second(
     levels = [line["level"] for line in lines(caplog)]
     assert levels == ["WARNING", "DEBUG", "DEBUG", "DEBUG", "DEBUG", "WARNING", "WARNING"]
     assert [line.get("unsaid") for line in lines(caplog)] == [None] * 6 + [4]
+
+
+def test_what_a_library_tries_while_it_is_loaded_is_not_logged() -> None:
+    """In a new process, which loads it after it was told how to log, as the service does."""
+    code = "import logging; from extractor.logs import configure; configure('{}', 'logfmt'); import faiss; "
+    code += "logging.getLogger('extractor').info('ours')"
+    for level, ours in (("info", 1), ("warning", 0)):
+        ended = subprocess.run([sys.executable, "-c", code.format(level)], capture_output=True, text=True)
+        assert ended.returncode == 0
+        assert ended.stderr.count("msg=ours") == len(ended.stderr.splitlines()) == ours
