@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from extractor.cli.collections.choosing import filter_option, item_id
+from extractor.cli.collections.choosing import filter_option, item_id, warn_of_fields
 from extractor.cli.configuration import Number
 from extractor.cli.exploring import sheet_option
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import data_option, json_option, open_source, source_options, source_was_named
 from extractor.settings import DataFolder
 from extractor.text import printable
 
@@ -69,6 +69,7 @@ def command(
 
     with Collection.open(data, collection) as target:
         _require_items(target)
+        warn_of_fields(target, where)
         examples = [_example(target, text) for text in (*queries, *unlike)]
         vectors = _vectors(target, examples, data, source)
         query = compose_query(vectors[: len(queries)], vectors[len(queries) :])
@@ -134,10 +135,10 @@ def _has_changed(target: Collection, id: str) -> bool:
 def _vectors(
     target: Collection, examples: Sequence[_Example], data: DataFolder, source: dict[str, Any]
 ) -> list[Vector]:
-    """The vectors of all of them; what embeds is opened only where an image needs it."""
+    """The vectors of all of them; what embeds is opened only where an image needs it, or it is named."""
     images = [example for example in examples if example.id is None]
     embedded: dict[str, Vector] = {}
-    if images:
+    if images or source_was_named():
         with open_source(data, **source, own=target.backbone) as embeds:
             target.require(embeds.fingerprint)
             embedded = {example.text: _embed(embeds, example) for example in images}

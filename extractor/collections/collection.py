@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extractor.collections.choosing import Choosing
+from extractor.collections.fields import require_fields
 from extractor.collections.filters import Filter
 from extractor.collections.info import Info, index_in_memory, index_on_disk
 from extractor.collections.item import KEEP, Entry, Item, Keep
@@ -257,6 +258,11 @@ class Collection:
         """
         with self._store.reading() as reader:
             yield from reader.entries(where, vectors=vectors, after=after, limit=limit)
+
+    def require_fields(self, where: Filter | None) -> None:
+        """Raise InvalidArgument when a filter compares a field that no item has."""
+        with self._store.reading() as reader:
+            require_fields(reader, where)
 
     def blocks(self) -> Iterator[Block]:
         """Numbers, ids and vectors of all items in the order they were written; see `items`."""

@@ -34,7 +34,7 @@ _TOKEN = re.compile(
 _DIGITS = 20  # of the longest whole number, with its sign
 _SEGMENT = re.compile(r'"([^"]+)"|(\w+)')
 _WORDS = frozenset({"and", "or", "not", "in", "like", "is", "null", "true", "false"})
-_COLUMNS = {"id": "id", "label": "label", "source": "source", "digest": "lower(hex(digest))"}
+COLUMNS = {"id": "id", "label": "label", "source": "source", "digest": "lower(hex(digest))"}
 _PREFIX = "metadata"
 _ORDERS = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _EQUAL = {"=": False, "==": False, "!=": True, "<>": True}
@@ -54,11 +54,16 @@ class Filter:
         A condition that is 0 or 1 for every item; nothing of the text is in it.
     values : tuple
         What its question marks stand for.
+    fields : tuple of (str, str)
+        The keys of the metadata that it compares with something, as they were
+        written, each with its JSON path. Those are left out of which it only
+        asks whether they are null.
     """
 
     text: str
     sql: str
     values: tuple[str | int | float, ...]
+    fields: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Filter:
@@ -73,8 +78,9 @@ class Filter:
             raise InvalidArgument(
                 f"the filter has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
             )
-        part = _Parser(text).whole()
-        return cls(text, part.sql, part.values)
+        parser = _Parser(text)
+        part = parser.whole()
+        return cls(text, part.sql, part.values, tuple(parser.compared))
 
     def __str__(self) -> str:
         return self.text
@@ -150,6 +156,7 @@ class _Parser:
         self._tokens = list(_tokens(text))
         self._at = 0
         self._depth = self._comparisons = 0
+        self.compared: dict[tuple[str, str], None] = {}
 
     def whole(self) -> _Sql:
         found = self._any()
@@ -207,6 +214,8 @@ class _Parser:
             really = not self._take("not")
             self._expect("null")
             return field.null().negated(not really)
+        if field.path:
+            self.compared[field.name, field.path] = None
         negated = bool(self._take("not"))
         if self._take("in"):
             return self._among(field).negated(negated)
@@ -243,8 +252,8 @@ class _Parser:
         if token.kind != "name" or token.word:
             self._fail("a field, such as label or width")
         self._at += 1
-        if token.text in _COLUMNS:
-            return _Field(token.text, _COLUMNS[token.text], "")
+        if token.text in COLUMNS:
+            return _Field(token.text, COLUMNS[token.text], "")
         keys = [quoted or plain for quoted, plain in _SEGMENT.findall(token.text)]
         if len(keys) > 1 and token.text.startswith(f"{_PREFIX}."):
             keys = keys[1:]

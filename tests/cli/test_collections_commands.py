@@ -97,6 +97,29 @@ def test_nothing_is_deleted_unless_somebody_says_so(
     assert do("drop", "things", "--yes")[0] == 1
 
 
+def test_a_misspelt_field_changes_nothing(do: Run, call: Run, data: DataFolder, tmp_path: Path) -> None:
+    """Though `!=` would be true of every item; where nothing is changed it is a warning."""
+    wrong = ["things", "--filter", "lable != 'cat'"]
+    file = tmp_path / "x.parquet"
+    for words in (["delete", *wrong, "--yes"], ["set", *wrong, "--label", "x"], ["export", *wrong, file]):
+        code, _, err = do(*words)
+        assert (code, err.count("\n")) == (1, 1), words
+        assert (
+            "no item has a field 'lable'; there are: id, label, source, digest, format, height, width" in err
+        )
+    assert not file.exists()
+    code, out, err = do("get", *wrong, "--json")
+    assert (code, len(ids(out)), err.startswith("Warning: no item has a field 'lable'")) == (0, 6, True)
+    code, _, err = call("search", "things", next(iter(json.loads(out)))["id"], "--filter", "lable = 'x'")
+    assert (code, err.startswith("Warning: no item has a field 'lable'")) == (0, True)
+    assert "changed 6" in do("set", "things", "--filter", "seen is null", "--metadata", "a.b=3")[2]
+    assert (
+        'there are: id, label, source, digest, "a.b", format' in do("get", "things", "--filter", "a.b = 3")[2]
+    )
+    code, out, err = do("get", "things", "--filter", '"a.b" = 3', "--json")
+    assert (len(ids(out)), err) == (6, "")
+
+
 def test_a_damaged_collection_can_be_removed(do: Run, data: DataFolder) -> None:
     """Only when somebody says so, like any other."""
     broken = data.collections / "broken" / "items.sqlite"

@@ -47,6 +47,14 @@ def check_chosen(ids: Sequence[str], where: Filter | None) -> None:
         raise click.UsageError("name items by their ids, or by --filter, and not both")
 
 
+def warn_of_fields(target: Collection, where: Filter | None) -> None:
+    """Say on standard error when a filter compares a field that no item has, as when it is misspelt."""
+    try:
+        target.require_fields(where)
+    except InvalidArgument as error:
+        click.echo(f"Warning: {printable(error)}", err=True)
+
+
 def item_id(target: Collection, text: str) -> str | None:
     """The id of the item that is meant: `text` itself, or the file of that path; None when there is none."""
     for id in (text, os.path.abspath(text)):  # noqa: PTH100 - as the items' ids

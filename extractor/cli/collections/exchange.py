@@ -36,9 +36,12 @@ Examples:
 def export(collection: str, file: Path, where: Filter | None, data: DataFolder) -> None:
     """Write ids, vectors, labels and metadata of COLLECTION to FILE.parquet."""
     from extractor.collections.exchange import export
+    from extractor.collections.fields import require_fields
     from extractor.collections.store import Store
 
     with closing(Store.find(data, collection)) as store:
+        with store.reading() as reader:
+            require_fields(reader, where)
         count = export(store, file, where)
     click.echo(f"wrote {count:,} items to {printable(file)}", err=True)
 

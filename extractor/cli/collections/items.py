@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extractor.cli.collections.choosing import Chosen, check_chosen, confirm, filter_option, yes_option
+from extractor.cli.collections.choosing import (
+    Chosen,
+    check_chosen,
+    confirm,
+    filter_option,
+    warn_of_fields,
+    yes_option,
+)
 from extractor.cli.facts import pair
 from extractor.cli.options import data_option, json_option
 from extractor.errors import InvalidArgument
@@ -57,6 +64,7 @@ def get(
     if ids:
         check_chosen(ids, where)
     with Collection.open(data, collection) as target:
+        warn_of_fields(target, where)
         chosen = Chosen(target, ids, where)
         items = _by_id(target, chosen) if ids else target.items(where, vectors=vectors, limit=limit or -1)
         if thumbnail:
@@ -149,6 +157,7 @@ def set_(
         raise click.UsageError("say what to change: --label, --no-label or --metadata KEY=VALUE")
     new = label if no_label or label is not None else KEEP
     with Collection.open(data, collection) as target:
+        target.require_fields(where)
         chosen = Chosen(target, ids, where)
         changed = sum(target.set(batch, label=new, metadata=facts) for batch in chosen.batches())
     click.echo(f"changed {changed:,} items of {collection}", err=True)
@@ -173,6 +182,7 @@ def delete(collection: str, ids: tuple[str, ...], where: Filter | None, yes: boo
 
     check_chosen(ids, where)
     with Collection.open(data, collection) as target:
+        target.require_fields(where)
         chosen = Chosen(target, ids, where)
         count = len(ids) if where is None else sum(1 for _ in target.items(where))
         if count:
