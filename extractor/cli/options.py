@@ -152,6 +152,13 @@ def open_source(
     return Embedder(wanted, data=data, provider=provider, precision=precision)
 
 
+def source_was_named() -> bool:
+    """Whether the command line says what is to embed: then that has to be there, also if nothing needs it."""
+    said = click.get_current_context().get_parameter_source
+    named = ("backbone", "provider", "precision", "server")
+    return any(said(option) is ParameterSource.COMMANDLINE for option in named)
+
+
 def backbone_of(source: Embedder | Client) -> str:
     """The name of the backbone that runs there."""
     return source.info().backbone if hasattr(source, "info") else source.bundle.manifest.backbone

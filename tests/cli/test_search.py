@@ -104,3 +104,19 @@ def test_an_item_is_searched_with_without_the_network(
     (things / "0-a.png").write_bytes((things / "2-b.jpg").read_bytes())
     _, out, _ = call("search", "things", things / "0-a.png", "-k", 1, "--json")
     assert paths(out) == ["2-b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        (["--backbone", "nosuch"], "'nosuch'"),
+        (["--server", "127.0.0.1:1"], "127.0.0.1:1"),
+    ],
+)
+def test_what_is_named_has_to_be_there_also_for_an_item(
+    call: Run, things: Path, named: list[str], why: str
+) -> None:
+    """Its vector needs no network, but who names one wants to know that it cannot be used."""
+    code, out, err = call("search", "things", things / "0-a.png", *named)
+    assert (code, out) == (1, "")
+    assert why in err
