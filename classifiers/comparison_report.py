@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 from classifiers.comparison import Comparison, Difference, Row
@@ -27,11 +28,15 @@ MARKS = {"best": "*", "alike": "=", "": " "}
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Backbones compared</title>
 <style>
-body {{ font-family: sans-serif; margin: 2em; }}
-td, th {{ padding: 0.2em 0.8em; text-align: right; white-space: pre; }}
-td:first-child {{ text-align: left; }}
+body {{ font-family: sans-serif; max-width: 75rem; margin: 1.5em auto; padding: 0 1em; color: #222; }}
+p, td:first-child {{ overflow-wrap: anywhere; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; }}
+td, th {{ padding: 0.3em 0.5em; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }}
+td:first-child {{ text-align: left; white-space: normal; min-width: 8em; max-width: 16em; }}
 tr.best {{ font-weight: bold; }}
 line {{ stroke: #ccc; stroke-width: 0.3; }}
 rect {{ fill: #90caf9; }}
@@ -39,10 +44,12 @@ circle {{ fill: #0d47a1; }}
 </style>
 <h1>Backbones compared</h1>
 <p>{heading}</p>
+<div class="scroll">
 <table>
 <tr>{head}</tr>
 {rows}
 </table>
+</div>
 {text}
 </html>
 """
@@ -75,13 +82,14 @@ def to_text(comparison: Comparison) -> str:
     return "\n".join(map(printable, lines))
 
 
-def to_html(comparison: Comparison) -> str:
-    """The same as a page of its own: nothing is loaded from elsewhere."""
+def to_html(comparison: Comparison, source: str, made: date) -> str:
+    """The same as a page of its own, which says of what and when: nothing is loaded from elsewhere."""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in (*HEAD, "accuracy, 0 to 100 %"))
     rows = "\n".join(map(_html_row, comparison.rows))
     below = [legend(comparison), *verdicts(comparison), *_notes(comparison)]
     text = "\n".join(f"<p>{html.escape(printable(line))}</p>" for line in below)
-    return _PAGE.format(heading=html.escape(heading(comparison)), head=head, rows=rows, text=text)
+    above = html.escape(printable(f"{source}, {made:%Y-%m-%d}: {heading(comparison)}"))
+    return _PAGE.format(heading=above, head=head, rows=rows, text=text)
 
 
 def heading(comparison: Comparison) -> str:
@@ -98,24 +106,22 @@ def heading(comparison: Comparison) -> str:
 def legend(comparison: Comparison) -> str:
     """What the marks mean."""
     alike = any(row.mark == "alike" for row in comparison.rows)
-    return f"{MARKS['best']} the most accurate" + (
-        f"   {MARKS['alike']} perhaps as accurate" if alike else ""
-    )
+    return f"{MARKS['best']} the most accurate" + (f"; {MARKS['alike']} perhaps as accurate" if alike else "")
 
 
 def verdicts(comparison: Comparison) -> Iterator[str]:
-    """A line for each backbone that does not beat the best baseline, with the figures."""
-    bar = comparison.best_baseline
+    """A line for each backbone that does not beat the best baseline beyond chance, with the figures."""
+    bar = repr(comparison.best_baseline.name)
     for row in comparison.rows:
         if row.gain and row.negative_transfer:
-            shown = "it does worse here" if row.gain.below else "it is not shown to help here, nor to harm"
             share, interval = _gain(row.gain)
-            accuracies = f"{percent(row.metrics.accuracy)} against {percent(bar.metrics.accuracy)}"
-            yield (
-                f"negative transfer: {row.name} does not beat {bar.name!r}, which learnt from no other "
-                f"pictures: accuracy {accuracies}, difference {share} points (95 % interval {interval}); "
-                f"{shown}"
-            )
+            if row.gain.below:
+                yield f"negative transfer: {row.name} does worse than {bar}: {share} points ({interval})"
+            else:
+                yield (
+                    f"negative transfer not ruled out: {row.name} is not shown to help: {share} points over "
+                    f"{bar}, and the interval reaches {_points(row.gain.interval[0])}"
+                )
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -176,7 +182,7 @@ def _html_row(row: Row) -> str:
     texts = "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in cells(row))
     low, high = (100 * bound for bound in row.metrics.interval)
     drawing = (
-        f'<svg viewBox="0 0 100 10" width="300" height="30"><line x1="0" x2="100" y1="5" y2="5"/>'
+        f'<svg viewBox="0 0 100 10" width="150" height="15"><line x1="0" x2="100" y1="5" y2="5"/>'
         f'<rect x="{low:.2f}" y="3" width="{high - low:.2f}" height="4"/>'
         f'<circle cx="{100 * row.metrics.accuracy:.2f}" cy="5" r="1.5"/></svg>'
     )

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,10 @@ def command(
     entrants = [_baseline(dataset)]
     entrants += [_entrant(name, dataset, data, provider, precision) for name in names]
     comparison = compare(entrants, Recipe(kind, seed=seed), folds, _note_fit)
-    _print(comparison, as_json=as_json, report=report)
+    if comparison.folds < folds:
+        most = f"no class has {folds} distinct pictures"
+        click.echo(f"{comparison.folds} folds are made in place of {folds}: {most}", err=True)
+    _print(comparison, source, as_json=as_json, report=report)
     return SOME_FAILED if comparison.rejected else 0
 
 
@@ -233,12 +237,13 @@ def _note_fit(name: str) -> None:
     click.echo(printable(f"fitting heads on {name}, the penalty chosen inside each fold …"), err=True)
 
 
-def _print(comparison: Comparison, *, as_json: bool, report: Path | None) -> None:
+def _print(comparison: Comparison, source: Path, *, as_json: bool, report: Path | None) -> None:
     from classifiers import comparison_report
 
     echo_left_out(comparison.rejected)
     facts = comparison_report.to_dict(comparison)
     click.echo(json.dumps(facts, indent=2) if as_json else comparison_report.to_text(comparison))
     if report:
-        report.write_text(comparison_report.to_html(comparison), encoding="utf-8")
+        page = comparison_report.to_html(comparison, str(source), date.today())
+        report.write_text(page, encoding="utf-8")
         click.echo(printable(f"wrote {report}"), err=True)
