@@ -25,7 +25,7 @@ def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> 
     counts = member.sum(axis=0)
     held = np.clip(np.round(test_size * counts), np.minimum(counts - 1, 1), counts - 1)
     part = _deal(member, np.stack([counts - held, held]), seed)
-    for label in np.flatnonzero(~member[part == 0].any(axis=0)):
+    for label in np.flatnonzero(~(member[part == 0] > 0).any(axis=0)):
         part[np.flatnonzero(member[:, label])[0]] = 0
     return np.flatnonzero(part[group_of_row] == 0), np.flatnonzero(part[group_of_row] == 1)
 
@@ -43,20 +43,20 @@ def folds(labels: ArrayLike, groups: ArrayLike, seed: int, count: int) -> Places
     return _numbered(fold)[group_of_row]
 
 
-def _members(labels: ArrayLike, groups: ArrayLike) -> tuple[Places, NDArray[np.bool_]]:
-    """The group of each row, and which of the labels, or of their absences, each group has."""
+def _members(labels: ArrayLike, groups: ArrayLike) -> tuple[Places, Places]:
+    """The group of each row, and how many rows with each label, or without it, each group has."""
     _, group_of_row = np.unique(np.asarray(groups), return_inverse=True)
     given = np.asarray(labels)
     has = given.astype(bool) if given.ndim == 2 else given[:, None] == np.unique(given)
     columns = np.hstack([has, ~has]) if given.ndim == 2 else has
     columns = columns[:, columns.any(axis=0)]
-    member = np.zeros((group_of_row.max(initial=-1) + 1, columns.shape[1]), dtype=bool)
-    np.logical_or.at(member, group_of_row, columns)
+    member = np.zeros((group_of_row.max(initial=-1) + 1, columns.shape[1]), dtype=np.intp)
+    np.add.at(member, group_of_row, columns)
     return group_of_row, member
 
 
-def _deal(member: NDArray[np.bool_], wanted: NDArray[np.float64], seed: int) -> Places:
-    """The part of each group; `wanted` says how many groups of each label each part should get."""
+def _deal(member: Places, wanted: NDArray[np.float64], seed: int) -> Places:
+    """The part of each group; `wanted` says how many rows of each label each part should get."""
     part = np.full(len(member), NEVER)
     wanted = wanted.astype(np.float64)
     for group, label in _rarest_first(member, part, seed):
@@ -67,13 +67,13 @@ def _deal(member: NDArray[np.bool_], wanted: NDArray[np.float64], seed: int) -> 
     return part
 
 
-def _rarest_first(member: NDArray[np.bool_], part: Places, seed: int) -> Iterator[tuple[int, int]]:
+def _rarest_first(member: Places, part: Places, seed: int) -> Iterator[tuple[int, int]]:
     """Each group that has no part yet, with the rarest label of those that are left."""
     rng = np.random.default_rng(seed)
     while (left := np.flatnonzero(part == NEVER)).size:
-        counts = member[left].sum(axis=0)
+        counts = (member[left] > 0).sum(axis=0)
         label = int(np.where(counts > 0, counts, len(member) + 1).argmin())
-        for group in rng.permutation(left[member[left, label]]).tolist():
+        for group in rng.permutation(left[member[left, label] > 0]).tolist():
             yield group, label
 
 

@@ -27,8 +27,8 @@ __all__ = ["FOLDS", "NEVER", "Rows", "check_test_size", "folds", "repeated", "sp
 def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> tuple[Rows, Rows]:
     """The rows to train on and the rows to hold out, each in ascending order.
 
-    Of each class the share `test_size` of its groups is held out, rounded, but
-    at least one, and at least one is left to train on.
+    Of each class the share `test_size` of its rows is held out, as nearly as
+    its groups allow, but at least one group, and at least one is left to train on.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> 
     if mixed(labels, groups):
         return dealing.split(labels, groups, test_size, seed)
     group_of_row, classes = _classes(labels, groups)
-    held = np.zeros(group_of_row.max(initial=-1) + 1, dtype=bool)
+    sizes = np.bincount(group_of_row)
+    held = np.zeros(len(sizes), dtype=bool)
     rng = np.random.default_rng(seed)
     for label, members in classes:
         if len(members) < 2:
@@ -56,8 +57,8 @@ def split(labels: ArrayLike, groups: ArrayLike, test_size: float, seed: int) -> 
                 f"the class {label!r} has only one distinct image, too few to train on one and test on "
                 "another: add images of it, or leave the class out"
             )
-        count = min(max(round(test_size * len(members)), 1), len(members) - 1)
-        held[rng.permutation(members)[:count]] = True
+        shuffled = rng.permutation(members)
+        held[shuffled[_fitting(sizes[shuffled], test_size)]] = True
     return np.flatnonzero(~held[group_of_row]), np.flatnonzero(held[group_of_row])
 
 
@@ -119,6 +120,17 @@ def folds(labels: ArrayLike, groups: ArrayLike, seed: int, count: int = FOLDS) -
             dealt += len(members)
     held: Rows = fold[group_of_row]
     return held
+
+
+def _fitting(sizes: Rows, share: float) -> list[int]:
+    """The places of the first groups that fit into a share of all rows: at least one, and never all."""
+    room = min(round(share * sizes.sum()), int(sizes.sum() - sizes.min()))
+    found = []
+    for place, size in enumerate(sizes.tolist()):
+        if size <= room:
+            found.append(place)
+            room -= size
+    return found or [int(sizes.argmin())]
 
 
 def _classes(labels: ArrayLike, groups: ArrayLike) -> tuple[Rows, Iterator[tuple[Any, Rows]]]:

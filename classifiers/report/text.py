@@ -9,6 +9,7 @@ from typing import Any
 
 from classifiers.evaluate import Metrics
 from classifiers.kinds import title
+from classifiers.multi_label import SeveralMetrics
 from classifiers.report.files import DOCUMENT, PAGE, Report
 from classifiers.report.markup import span
 from classifiers.report.sentences import key_lines
@@ -84,6 +85,8 @@ def _summary(metrics: Metrics, report: Report | None) -> Iterator[str]:
     yield _line("accuracy", metrics.accuracy, f"95 % interval {span(metrics.interval)}")
     yield _line("balanced accuracy", metrics.balanced_accuracy, span(metrics.balanced_accuracy_interval))
     yield _line("macro F1", metrics.macro_f1, span(metrics.macro_f1_interval))
+    if isinstance(metrics, SeveralMetrics):
+        yield _line("micro F1", metrics.micro_f1, span(metrics.micro_f1_interval))
     if report:
         loss = report.findings.log_loss
         yield f"{'log loss':18}  {loss.value:5.3f}    {loss.low:.3f} to {loss.high:.3f}"

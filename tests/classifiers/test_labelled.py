@@ -150,6 +150,8 @@ def test_an_image_may_have_several_labels(invoke, painted: Path) -> None:
     assert facts["classes"] == ["blue", "even", "odd", "red"]
     recall = {each["label"]: each["recall"] for each in facts["metrics"]["classes"]}
     assert recall["blue"] == recall["red"] == 1
+    _, out, _ = invoke(fit_head, source, "--name", "h", "--multi-label", "--no-report")
+    assert "micro F1" in out
     code, out, err = invoke(classify, "h", painted / "red/1.png", "--no-reject")
     assert code == 0, err
     assert "red" in out

@@ -29,9 +29,9 @@ def test_the_split_parts_every_row_and_no_picture(classes: list[list[int]], size
     assert sorted([*train, *test]) == list(range(len(labels)))
     assert not set(digests[train]) & set(digests[test])
     for c, each in enumerate(classes):
-        held = len({digest for digest in digests[test] if digest.startswith(f"{c}/")})
-        assert 1 <= held < len(each)
-        assert abs(held - size * len(each)) <= 1
+        held = [digest for digest in digests[test] if digest.startswith(f"{c}/")]
+        assert 1 <= len(set(held)) < len(each)
+        assert abs(len(held) - size * sum(each)) <= max(each)
 
 
 @settings(deadline=None)
@@ -163,3 +163,12 @@ def test_repeated_splits_begin_with_the_split_and_differ() -> None:
     assert tests[0] == split(labels, digests, 0.25, 7)[1].tolist()
     assert len({tuple(test) for test in tests}) == 5
     assert tests == [test.tolist() for _, test in repeated(labels, digests, 0.25, 7, 5)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_large_group_does_not_become_the_test_set(seed: int) -> None:
+    labels = np.repeat(["a", "b"], 100)
+    groups = np.concatenate([np.minimum(np.arange(100) + 1, 20), 100 + np.arange(100)])
+    _, test = split(labels, groups, 0.25, seed)
+    assert (labels[test] == "a").sum() == 19
+    assert (labels[test] == "b").sum() == 25
