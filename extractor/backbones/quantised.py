@@ -134,7 +134,7 @@ def keep(data: DataFolder, bundle: Bundle, graph: bytes, calibration: Calibratio
             "sha256": hashlib.sha256(graph).hexdigest(),
             "calibration": asdict(calibration.on([provider])),
         }
-        publish_folder(_folder(data, bundle, provider), partial(_write, graph, facts))
+        publish_folder(folder_of(data, bundle, provider), partial(_write, graph, facts))
 
 
 def _write(graph: bytes, facts: dict[str, Any], folder: Path) -> None:
@@ -157,7 +157,7 @@ def _known(data: DataFolder | None, bundle: Bundle | None, provider: str) -> dic
     if data is None or bundle is None:
         return {}
     try:
-        return read_folder(_folder(data, bundle, provider), _facts)
+        return read_folder(folder_of(data, bundle, provider), _facts)
     except DamagedFile:
         return {}
 
@@ -172,7 +172,7 @@ def read(data: DataFolder | None, bundle: Bundle, provider: str) -> bytes:
     """
     if data is None:
         raise Unavailable("an int8 graph is in a data folder, and none was named")
-    place = _folder(data, bundle, provider)
+    place = folder_of(data, bundle, provider)
     try:
         return read_folder(place, lambda folder: _checked(folder, bundle))
     except DamagedFile as error:
@@ -212,5 +212,6 @@ def _damage() -> Iterator[None]:
         raise DamagedFile(str(error)) from error
 
 
-def _folder(data: DataFolder, bundle: Bundle, provider: str) -> Path:
+def folder_of(data: DataFolder, bundle: Bundle, provider: str) -> Path:
+    """Where a provider's int8 graph is kept."""
     return data.graphs / bundle.fingerprint / f"int8-{provider}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extractor.cli import speeds
+from extractor.cli.bundles import note
 from extractor.cli.options import data_option, json_option, provider_options
 from extractor.cli.scheduling import latency_option
 from extractor.errors import PenultimateError
@@ -75,6 +76,8 @@ def command(
             _print(standing, first=len(standings) == 1)
     if as_json:
         click.echo(json.dumps(_document(bundle, latency_bound, standings, calibration), indent=2))
+    if calibration:
+        _say_kept(bundle, data, calibration)
     return 1 if any(standing.trouble for standing in standings) else 0
 
 
@@ -85,10 +88,23 @@ def _print(standing: Standing, *, first: bool) -> None:
 
 def _calibrated(bundle: Bundle, data: DataFolder, folder: Path, provider: str) -> Calibration:
     from extractor import sources
-    from extractor.backbones.calibration import calibrate
+    from extractor.backbones.calibration import MOST_IMAGES, calibrate
 
     pictures = _readable(sources.find([str(folder)]))
+    note(printable(f"reading up to {MOST_IMAGES} images of {folder} for an int8 graph, which takes minutes"))
     return calibrate(bundle, data, pictures, provider, lambda text: click.echo(text, err=True))
+
+
+def _say_kept(bundle: Bundle, data: DataFolder, calibration: Calibration) -> None:
+    """That the graph is kept, whatever the measuring says, what takes it, and the way back."""
+    from extractor.backbones.quantised import folder_of
+
+    folders = [str(folder_of(data, bundle, provider)) for provider in calibration.held]
+    sentence = (
+        f"the int8 graph is kept in {' and '.join(folders)}: --precision int8 takes it now, and auto may, in "
+        "every command; --precision fp32 does not, and removing the folder undoes it"
+    )
+    click.echo(printable(sentence), err=True)
 
 
 def _readable(files: Iterator[str]) -> Iterator[bytes]:

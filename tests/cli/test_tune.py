@@ -9,6 +9,7 @@ import pytest
 
 from extractor.backbones.bundle import Bundle
 from extractor.backbones.measured import Measured, Measurements
+from extractor.backbones.quantised import Calibration, Cosines, Fidelity
 from extractor.backbones.session import Numerics
 from extractor.backbones.tuning import parallels
 from extractor.cli.main import penultimate as command
@@ -78,6 +79,32 @@ def test_what_is_not_remembered_is_said(tune, data: DataFolder) -> None:
     code, out = tune(TABLE)
     assert code == 1
     assert str(data.tuning) in out
+
+
+def test_calibrating_says_what_it_does_and_what_became_of_it(
+    data: DataFolder, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """From before the first image is read; that the graph is kept also where measuring ends in an error."""
+    said: list[str] = []
+
+    def calibrate(*_: object) -> Calibration:
+        said.append(capsys.readouterr().err)
+        return Calibration("minmax", 0, 12, 4, {"cpu": Fidelity(Cosines(0.99, 0.99), Cosines(0.99, 0.99))})
+
+    monkeypatch.setattr("extractor.backbones.calibration.calibrate", calibrate)
+    monkeypatch.setattr("extractor.backbones.quantised.read", lambda *_: bundle.read("model.onnx"))
+    monkeypatch.setattr("extractor.backbones.quantised.is_kept", lambda *_: True)
+    noisy = [Measured(1, 1, 100.0, 0.01, 0.02, 0.3)]
+    monkeypatch.setattr("extractor.backbones.tuning.measure", lambda *_: noisy)
+    options = ["--calibrate", str(tmp_path), "--precision", "int8", "--provider", "cpu"]
+    with pytest.raises(SystemExit) as ended:
+        run_command(command, ["tune", "--data", str(data.root), *options])
+    assert ended.value.code == 1
+    assert said[0].startswith(f"reading up to 256 images of {tmp_path} for an int8 graph")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"the int8 graph is kept in {data.graphs / bundle.fingerprint / 'int8-cpu'}: ")
+    assert "auto may, in every command" in last
+    assert last.endswith("removing the folder undoes it")
 
 
 def test_a_provider_that_is_not_here_is_one_sentence(penultimate) -> None:
