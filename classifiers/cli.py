@@ -17,6 +17,9 @@ from extractor.cli.options import data_option, json_option, open_source, source_
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
+    from classifiers.publishing import Published
+    from classifiers.report.files import Report
+    from classifiers.training import Training
     from extractor.results import Embeds
 
 
@@ -99,7 +102,6 @@ def command(
     both sides. The settings are chosen by cross-validation on the rest. The
     head that is saved is then fitted on all images of SOURCE with these.
     """
-    from classifiers import report
     from classifiers.publishing import publish
     from classifiers.recipes import Recipe
     from classifiers.reporting import make_report
@@ -118,24 +120,24 @@ def command(
     echo_left_out(listed := loaded.features.rejected)
     click.echo(f"fitting on {len(loaded.features.y)} images: settings by cross-validation …", err=True)
     recipe = Recipe(kind, scale, seed, class_weight)
-    training = train(
-        name,
-        loaded.features,
-        loaded.test,
-        backbone=loaded.backbone,
-        recipe=recipe,
-        test_size=test_size,
-        note=_note,
-    )
+    fit = partial(train, name, loaded.features, loaded.test, backbone=loaded.backbone)
+    training = fit(recipe=recipe, test_size=test_size, note=_note)
     echo_left_out(set(training.rejected) - set(listed))
     training = replace(training, seconds=loaded.seconds | training.seconds)
     made = make_report(training, data, suggest, _note) if reported else None
     published = publish(training, data, promote=promote, files=made.files() if made else None)
+    facts, lines = _told(training, published, made)
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
+    return SOME_FAILED if training.rejected else 0
+
+
+def _told(training: Training, published: Published, made: Report | None) -> tuple[dict[str, Any], list[str]]:
+    """What is printed of a head that was fitted: as JSON, and as lines."""
+    from classifiers import report
+
     path = published.saved.path
     facts = report.to_dict(training, path, False, made) | published.to_dict()
-    text = "\n".join([report.to_text(training, path, False, made), *published.lines()])
-    click.echo(json.dumps(facts, indent=2) if as_json else text)
-    return SOME_FAILED if training.rejected else 0
+    return facts, [report.to_text(training, path, False, made), *published.lines()]
 
 
 def _backbone(name: str, data: DataFolder) -> str:

@@ -113,14 +113,13 @@ def train(
         logits = model.scores(unseen.X) / model.temperature
         thresholds = _thresholds(rows, choice)
         metrics = _metrics(rows, known, unseen, logits, thresholds)
-    head, tested = model, model
+    head = model
     if everything is not None:
         with _timed(seconds, "refit"):
             head, converged = fit(_labelled(everything, recipe), recipe, choice)
     with _timed(seconds, "unknowns"), quiet_single_threads():
         statistics = Statistics.of(_labelled(everything or known, recipe), recipe.seed)
-        rejection = Rejection.fit(rows, recipe.seed)
-        rejection = rejection.tested(unseen.X) if rejection else None
+        rejection = _unknowns(rows, unseen, recipe.seed)
     manifest = HeadManifest(
         name=name,
         kind=choice.kind,
@@ -133,20 +132,16 @@ def train(
         fitting={
             **asdict(recipe),
             **choice.setting.named(),
-            "train": len(known.y),
-            "test": len(unseen.y),
+            **_sizes(known, unseen, features),
             "test_size": None if test or features.parts.any() else test_size,
             "refitted_on_all": everything is not None,
-            "groups": len({*known.groups.tolist(), *unseen.groups.tolist()}),
-            "alike": features.alike,
-            "copies": features.copies,
             "folds": choice.folds,
             "converged": converged,
         },
     )
     rejected = list(dict.fromkeys(known.rejected + unseen.rejected))
     fitted = Head(manifest, head, statistics, rejection)
-    return Training(fitted, known, unseen, tested, logits, metrics, choice, rejected, seconds)
+    return Training(fitted, known, unseen, model, logits, metrics, choice, rejected, seconds)
 
 
 def _labelled(features: Features, recipe: Recipe) -> Labelled:
@@ -158,6 +153,22 @@ def _labelled(features: Features, recipe: Recipe) -> Labelled:
         weights=features.weights,
         class_weight=recipe.class_weight,
     )
+
+
+def _sizes(known: Features, unseen: Features, features: Features) -> dict[str, float | None]:
+    """Rows of each side, and what is known of rows that belong together."""
+    return {
+        "train": len(known.y),
+        "test": len(unseen.y),
+        "groups": len({*known.groups.tolist(), *unseen.groups.tolist()}),
+        "copies": features.copies,
+        "alike": features.alike,
+    }
+
+
+def _unknowns(rows: Labelled, unseen: Features, seed: int) -> Rejection | None:
+    rejection = Rejection.fit(rows, seed)
+    return rejection.tested(unseen.X) if rejection else None
 
 
 def _thresholds(rows: Labelled, choice: Choice) -> list[float]:
