@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,7 @@ from extractor.cli.facts import facts_from, facts_options
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
 from extractor.cli.progress import Steps, counting
-from extractor.errors import InvalidArgument, PenultimateError
+from extractor.errors import InvalidArgument, NotFound, PenultimateError
 from extractor.settings import DataFolder, checked_name
 from extractor.text import printable
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "exact", "exact-fp16", "ivf", "hnsw")
 MAX_THUMBNAIL = 512
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 @click.command(
@@ -101,11 +105,13 @@ def command(
         checked_suffix(report)
     own = _backbone(data, checked_name("collection", collection))
     facts_of = facts_from(label, label_from_folder, metadata)
-    files = _files(paths, retry_failed)
+    files = _files(paths, retry_failed, collection)
+    if own is None and paths:
+        _require_any(paths)
     tally, begun = Tally(keep=as_json), time.monotonic()
     with (
         _opened(data, collection, source, own, thumbnails, kind) as (target, embeds),
-        reporting(report) as row,
+        reporting(report, collection) as row,
     ):
         job = _Job(target, tally, row)
         with job.told(paths if not retry_failed else ()):
@@ -122,7 +128,7 @@ def command(
     return tally.exit_code
 
 
-def _files(paths: tuple[str, ...], retry_failed: Path | None) -> Iterable[str]:
+def _files(paths: tuple[str, ...], retry_failed: Path | None, collection: str) -> Iterable[str]:
     """The images, lazily; one of them is found now, so that an empty folder is said before all else."""
     from extractor.sources import find
 
@@ -131,7 +137,7 @@ def _files(paths: tuple[str, ...], retry_failed: Path | None) -> Iterable[str]:
     if not retry_failed:
         files = find(paths)
         return chain([next(files)], files)
-    failed = failed_in(retry_failed)
+    failed = failed_in(retry_failed, collection)
     first = next(failed, None)
     if first is None:
         click.echo(f"nothing failed, as {retry_failed} says", err=True)
@@ -139,10 +145,15 @@ def _files(paths: tuple[str, ...], retry_failed: Path | None) -> Iterable[str]:
     return chain([first], failed)
 
 
+def _require_any(paths: tuple[str, ...]) -> None:
+    """Nothing is made of paths of which none is there, as when the only one is mistyped."""
+    if not any(path == "-" or glob.has_magic(path) or os.path.lexists(path) for path in paths):
+        raise NotFound(f"no such file or folder: {', '.join(map(printable, paths))}")
+
+
 def _backbone(data: DataFolder, name: str) -> str | None:
     """The backbone of the collection, when there is one."""
     from extractor.collections import Collection
-    from extractor.errors import NotFound
 
     with suppress(NotFound), Collection.open(data, name) as there:
         return there.backbone
@@ -217,12 +228,14 @@ class _Job:
         try:
             with counting("index", (lambda: sum(1 for _ in find(paths))) if known else None) as self._steps:
                 yield
-        except BaseException:
+        except BaseException as error:
             click.echo(
-                f"Stopped after {self._tally.images} images; what was added is kept in the collection "
+                f"Stopped after {_images(self._tally.images)}; what was added is kept in the collection "
                 f"{self._target.name!r}. Run the same again to go on.",
                 err=True,
             )
+            if isinstance(error, KeyboardInterrupt):
+                raise click.exceptions.Exit(INTERRUPTED) from None  # all is said
             raise
 
     def take(self, filed: Filed) -> None:
@@ -232,7 +245,8 @@ class _Job:
         self._row(filed)
         self._steps.step()
         if filed.status == "failed":
-            self._steps.say(f"failed: {printable(filed.path)}: {printable(filed.error)}")
+            named = "" if filed.path in filed.error else f"{printable(filed.path)}: "
+            self._steps.say(f"failed: {named}{printable(filed.error)}")
             if filed.path in self._named:
                 self.barren.add(filed.path)
 
@@ -275,11 +289,26 @@ def _summary(tally: Tally, target: Collection, pruned: int, seconds: float) -> d
 def _say(summary: dict[str, Any], tally: Tally) -> None:
     rate = summary["images"] / max(summary["seconds"], 1e-9)
     click.echo(
-        "{images} images: {new} new, {updated} updated, {unchanged} unchanged, {lost} failed "
-        "({cached} vectors were remembered, {duplicates} images have the content of another), "
-        "{pruned} items of files that are gone removed, in {seconds:.1f} s ({rate:.0f} images/s); "
-        "the collection {collection!r} holds {items}, index {index}".format(
-            lost=tally.failed, rate=rate, **summary
-        ),
+        f"{_images(tally.images)}: {_ends(tally, summary['pruned'])}; {summary['seconds']:.1f} s "
+        f"({rate:.0f} images/s); the collection {summary['collection']!r} holds {summary['items']:,}, "
+        f"index {summary['index']}",
         err=True,
     )
+
+
+def _ends(tally: Tally, pruned: int) -> str:
+    """What became of the images, without what became of none."""
+    counts = {
+        "new": tally.new,
+        "updated": tally.updated,
+        "unchanged": tally.unchanged,
+        "failed": tally.failed,
+        "with a remembered vector": tally.cached,
+        "with the content of another": tally.duplicates,
+        "removed, whose files are gone": pruned,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image" if count == 1 else f"{count:,} images"

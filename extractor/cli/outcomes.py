@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from extractor.collections import Filed
 
 SUFFIXES = (".csv", ".json")
-COLUMNS = ("path", "status", "cached", "duplicate_of", "error")
+COLUMNS = ("path", "status", "cached", "duplicate_of", "error", "collection")
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ def checked_suffix(path: Path) -> Path:
 
 
 @contextmanager
-def reporting(path: Path | None) -> Iterator[Callable[[Filed], None]]:
+def reporting(path: Path | None, collection: str) -> Iterator[Callable[[Filed], None]]:
     """Write a row for each image; the file appears, whole, when the block ends without an error.
 
     Raises
@@ -90,7 +90,7 @@ def reporting(path: Path | None) -> Iterator[Callable[[Filed], None]]:
 
         def row(filed: Filed) -> None:
             with refusals(path, "--report"):
-                write(_row(filed))
+                write(_row(filed, collection))
 
         yield row
         with refusals(path, "--report"):
@@ -108,31 +108,34 @@ def _closed(stream: TextIO) -> Iterator[TextIO]:
             stream.close()
 
 
-def failed_in(report: Path) -> Iterator[str]:
-    """The paths that failed, as a report says.
+def failed_in(report: Path, collection: str) -> Iterator[str]:
+    """The paths that failed, as a report on this collection says.
 
     Raises
     ------
     InvalidArgument
-        When it is no report.
+        When it is no report, or one on another collection.
     """
     checked_suffix(report)
     try:
         with report.open(newline="", errors="surrogateescape") as stream:
             rows = csv.DictReader(stream) if report.suffix.lower() == ".csv" else json.load(stream)
             for row in rows:
+                if (other := row.get("collection") or collection) != collection:
+                    raise InvalidArgument(f"the report {report} is about the collection {other!r}")
                 if row["status"] == "failed":
                     yield row["path"]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except InvalidArgument:  # which is a ValueError, too
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it is not what --report writes"
         raise InvalidArgument(f"the report {report} cannot be read: {reason}") from error
 
 
-def _row(filed: Filed) -> dict[str, Any]:
+def _row(filed: Filed, collection: str) -> dict[str, Any]:
     path = os.path.abspath(filed.path)  # noqa: PTH100 - for every image of a large job
-    return dict(
-        zip(COLUMNS, (path, filed.status, filed.cached, filed.duplicate_of, filed.error), strict=True)
-    )
+    values = (path, filed.status, filed.cached, filed.duplicate_of, filed.error, collection)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 @contextmanager

@@ -223,7 +223,7 @@ def report(suffix: str) -> Callable[[Trial], int]:
         def step() -> None:
             before = file.read_bytes() if file.exists() else None
             try:
-                with reporting(file) as row:
+                with reporting(file, "full") as row:
                     for number in range(1000):
                         row(Filed(f"/images/{number}.jpg", "failed", error="it is no picture"))
             except PenultimateError:
