@@ -60,12 +60,13 @@ def command(collection: str, out: Path, method: Method, points: int, pictures: i
     browser. Drag and scroll to move and zoom, point at an image to see it, click
     to keep it, look for an id; labels have colours and can be switched off.
     """
-    from extractor.exploring.maps import lay_out
+    from extractor.exploring.maps import lay_out, require_method
     from extractor.exploring.pages import page
     from extractor.folders import publishing, refusals
 
     if out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgument(f"a map is written as .html, not {out.name!r}")
+    require_method(method)
     with opened(data, collection) as (target, rows):
         layout = lay_out(rows, method, points, progress)
         html = page(collection, rows, layout, _pictures(target, rows, layout, pictures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -62,12 +63,21 @@ def lay_out(rows: Rows, method: Method = "pca", most: int = MOST, watch: Watch =
     InvalidArgument
         When UMAP is not installed, or there are too few images for it.
     """
+    require_method(method)
     places = _chosen(len(rows), most)
     if method == "umap":
         return Layout(places, _umap(_projected(rows, _UMAP_AXES, places, watch)[0]), "UMAP")
     points, explained = _projected(rows, 2, places, watch)
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a single image has one axis
     return Layout(places, points, f"PCA: two directions, {explained:.0%} of the variance")
+
+
+def require_method(method: Method) -> None:
+    """Raise InvalidArgument when the packages for it are not installed; quickly, without using them."""
+    if method == "umap" and not find_spec("umap"):
+        raise InvalidArgument(
+            "UMAP is not installed: run `pip install '.[map]'` in penultimate's folder, or use PCA"
+        )
 
 
 def spread(points: Vector, count: int, cells: int = 64) -> NDArray[np.int64]:
@@ -100,10 +110,8 @@ def _projected(rows: Rows, count: int, places: Places, watch: Watch) -> tuple[Ve
 def _umap(points: Vector) -> Vector:
     if len(points) < _UMAP_FEWEST:
         raise InvalidArgument(f"UMAP needs at least {_UMAP_FEWEST} images, not {len(points)}: use PCA")
-    try:
-        from umap import UMAP
-    except ImportError:
-        raise InvalidArgument("UMAP is not installed: pip install 'penultimate[map]', or use PCA") from None
+    from umap import UMAP
+
     neighbours = min(_UMAP_NEIGHBOURS, len(points) - 1)
     # With a seed it runs on one thread, and the same images give the same map.
     reducer = UMAP(n_neighbors=neighbours, init="pca", random_state=0, n_jobs=1)

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,15 @@ def test_options_that_make_no_sense_are_wrong_usage(call: Run, arguments: list[s
     code, _, err = call(*arguments)
     assert code == 2
     assert words in err
+
+
+def test_a_method_that_is_not_there_is_said_before_the_collection_is_read(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is none of this name, and that is not what is said."""
+    monkeypatch.setitem(sys.modules, "umap", None)
+    code, _, err = call("map", "none", tmp_path / "a.html", "--method", "umap")
+    assert (code, err.startswith("Error: UMAP is not installed")) == (1, True)
 
 
 def test_ctrl_c_says_what_is_true(

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 from extractor.errors import InvalidArgument
 from extractor.exploring.axes import principal_axes
-from extractor.exploring.maps import lay_out, spread
+from extractor.exploring.maps import lay_out, require_method, spread
 from extractor.exploring.pages import page
 from extractor.exploring.pictures import picture_of, small_jpeg
 from tests.extractor.exploring.conftest import PARTS, encoded, perturbed
@@ -101,6 +101,13 @@ def test_the_page_asks_nobody_for_anything(planted, read) -> None:
     assert "{{" not in html
 
 
+def test_the_picture_under_the_pointer_is_meant_and_an_empty_card_is_hidden(planted, read) -> None:
+    """Both ways of pointing ask for what is drawn there; no layout of a narrow screen outdoes `hidden`."""
+    html = page("two", rows := read(planted.whole[:2]), lay_out(rows), {})
+    assert re.findall(r"(?:hover|pin)\((\w+)\([^)]*\b(?:x, y|offsetY), ", html) == ["under", "under"]
+    assert "#hover[hidden], #pinned[hidden] { display: none; }" in html
+
+
 def test_names_cannot_become_code(planted, read) -> None:
     """Neither an id nor a label ends the element it stands in."""
     evil = "</script><script>alert(1)</script>\u2028<!--"
@@ -121,8 +128,11 @@ def test_a_map_of_one_point_is_a_map(planted, read, count: int) -> None:
 def test_umap_that_is_not_there_is_said(planted, read, monkeypatch: pytest.MonkeyPatch) -> None:
     """With how to get it, and what else there is."""
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(InvalidArgument, match=r"pip install 'penultimate\[map\]', or use PCA"):
+    with pytest.raises(InvalidArgument, match=r"run `pip install '\.\[map\]'` in penult"):
         lay_out(read(planted.whole), "umap")
+    with pytest.raises(InvalidArgument, match=r"in penultimate's folder, or use PCA"):
+        require_method("umap")
+    require_method("pca")
 
 
 def test_a_picture_is_the_thumbnail_else_the_file() -> None:
