@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 FILE = "rows.parquet"
 TRAIN, TEST = "train", "test"
-BETWEEN = "|"
-"""What parts the labels of an image that has several."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +97,7 @@ class Rows:
     def _extend(self, features: Features, split: str) -> None:
         self.paths.extend(map(_absolute, features.images))
         self.digests.extend(features.digests.tolist())
-        self.labels.extend(map(_as_text, features.y))
+        self.labels.extend(features.texts)
         self.splits.extend([split] * len(features.digests))
 
 
@@ -125,10 +123,6 @@ def _absolute(image: str) -> str:
     """So that it is found from another folder; what is no file is left as it is."""
     path = Path(image)
     return str(path.absolute()) if path.exists() else image
-
-
-def _as_text(label: Any) -> str:
-    return BETWEEN.join(sorted(label)) if isinstance(label, (set, frozenset, tuple)) else str(label)
 
 
 def held_out_of_both(digests: NDArray[np.str_], *others: Rows) -> NDArray[np.intp]:

@@ -11,9 +11,10 @@ import numpy as np
 from classifiers.bundle import read_facts
 from classifiers.dataset import Dataset, Rejected
 from classifiers.features import Features
+from classifiers.labels import BETWEEN
 from classifiers.publishing import Published, publish
 from classifiers.recipes import Recipe
-from classifiers.records import BETWEEN, TEST, TRAIN, Rows, at_hand, unchanged
+from classifiers.records import TEST, TRAIN, Rows, at_hand, unchanged
 from classifiers.training import Training, train
 from classifiers.versions import folder_of
 from extractor.errors import InvalidArgument, NotFound

@@ -9,6 +9,7 @@ from classifiers import train
 from classifiers.dataset import Dataset
 from classifiers.features import Features, gathered
 from classifiers.recipes import Recipe
+from classifiers.records import Rows
 from classifiers.sides import sides
 from extractor.errors import InvalidArgument
 
@@ -84,6 +85,7 @@ def test_heads_of_several_labels_are_fitted_and_tested(kind) -> None:
     assert len(training.head.manifest.thresholds) == 3
     assert training.metrics.macro_f1 > 0.9
     assert training.metrics.to_dict()["micro_f1"] > 0.9
+    assert sorted(Rows.of(training).labels) == sorted(training.known.texts + training.unseen.texts)
     found = training.head.judge(training.unseen.X, reject=False)
     truth = [set(text.strip("|").split("|")) - {""} for text in training.unseen.texts]
     right = [set(each.labels) == labels for each, labels in zip(found, truth, strict=True)]
