@@ -60,6 +60,8 @@ def facts_from(label: str | None, label_from_folder: bool, metadata: Sequence[st
 
     if label is not None and label_from_folder:
         raise click.UsageError("--label and --label-from-folder exclude each other")
+    if label == "":
+        raise click.UsageError("--label is empty; leave it out for images without a label")
     check_label(label, "of every image")
     said: list[FactsOf] = []
     if label is not None:

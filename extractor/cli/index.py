@@ -17,6 +17,7 @@ import click
 from extractor.cli.facts import facts_from, facts_options
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
+from extractor.cli.places import announce_folder
 from extractor.cli.progress import Steps, counting
 from extractor.errors import InvalidArgument, NotFound, PenultimateError
 from extractor.settings import DataFolder, checked_name
@@ -108,6 +109,8 @@ def command(
     files = _files(paths, retry_failed, collection)
     if own is None and paths:
         _require_any(paths)
+    if report:
+        announce_folder(report)
     tally, begun = Tally(keep=as_json), time.monotonic()
     with (
         _opened(data, collection, source, own, thumbnails, kind) as (target, embeds),

@@ -142,9 +142,10 @@ def import_file(store: Store, path: Path, failed: Report, *, replace: bool = Tru
     with tables.opened(path) as table:
         if table.fingerprint != store.meta.fingerprint:
             raise FingerprintMismatch(
-                f"the collection {store.name!r} ({store.meta.backbone})",
-                table.fingerprint,
+                f"the file {path}",
                 store.meta.fingerprint,
+                table.fingerprint,
+                f"The collection {store.name!r} is of {store.meta.backbone}: import into one of another name",
             )
         for block in table.blocks:
             items = list(_items(block, done, store.meta.dim, failed))

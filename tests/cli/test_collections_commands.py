@@ -59,6 +59,12 @@ def test_items_are_shown_by_id_path_and_filter(
     assert ids(do("get", "things", "--limit", 2, "--json")[1]) == ["0-a.png", "0-b.jpg"]
     assert "label=thing" in do("get", "things", "1-a.png")[1]
     assert do("get", "things", "1-a.png", "--thumbnail", tmp_path / "small.jpg")[0] == 0
+    code, _, err = do("get", "things", "1-a.png", "--thumbnail", tmp_path / "small.png")
+    assert (code, "ends in .jpg, not 'small.png'" in err, (tmp_path / "small.png").exists()) == (
+        1,
+        True,
+        False,
+    )
     with Image.open(tmp_path / "small.jpg") as small:
         assert max(small.size) == 128
 
@@ -118,6 +124,26 @@ def test_a_misspelt_field_changes_nothing(do: Run, call: Run, data: DataFolder, 
     )
     code, out, err = do("get", "things", "--filter", '"a.b" = 3', "--json")
     assert (len(ids(out)), err) == (6, "")
+
+
+def test_a_new_folder_is_made_and_said(do: Run, call: Run, photos: Path, tmp_path: Path) -> None:
+    """It may be mistyped."""
+    for number, words in enumerate((["backup", "things"], ["export", "things"])):
+        file = tmp_path / f"new-{number}" / "x.parquet"
+        assert f"the folder {file.parent} is not there: it is made\n" in do(*words, file)[2]
+        assert "is not there" not in do(*words, file)[2]
+    report = tmp_path / "reports" / "x.csv"
+    assert (
+        f"the folder {report.parent} is not there" in call("index", "things", photos, "--report", report)[2]
+    )
+
+
+def test_wrong_usage_says_what_is_missing(do: Run, call: Run, photos: Path) -> None:
+    """Ids, or a filter; a label that is empty."""
+    assert "name the items: their ids, or --filter" in do("delete", "things")[2]
+    assert "and not both" in do("delete", "things", "x", "--filter", "label = 'x'")[2]
+    code, _, err = call("index", "things", photos, "--label", "")
+    assert (code, "--label is empty; leave it out" in err) == (2, True)
 
 
 def test_a_damaged_collection_can_be_removed(do: Run, data: DataFolder) -> None:

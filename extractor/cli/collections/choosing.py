@@ -43,8 +43,10 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 def check_chosen(ids: Sequence[str], where: Filter | None) -> None:
     """Raise UsageError unless items are named in one of the two ways."""
-    if bool(ids) == (where is not None):
+    if ids and where is not None:
         raise click.UsageError("name items by their ids, or by --filter, and not both")
+    if not ids and where is None:
+        raise click.UsageError("name the items: their ids, or --filter for those of which something is true")
 
 
 def warn_of_fields(target: Collection, where: Filter | None) -> None:

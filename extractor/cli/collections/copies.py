@@ -9,6 +9,7 @@ import click
 
 from extractor.cli.collections.choosing import confirm, yes_option
 from extractor.cli.options import data_option
+from extractor.cli.places import announce_folder
 from extractor.settings import DataFolder
 from extractor.text import printable
 
@@ -25,6 +26,7 @@ def backup(collection: str, file: Path, data: DataFolder) -> None:
     from extractor.collections.store import Store
 
     with closing(Store.find(data, collection)) as store:
+        announce_folder(file)
         done = backup(store, file)
     click.echo(f"wrote {done.items:,} items, {done.nbytes:,} bytes, to {printable(done.path)}", err=True)
 

@@ -11,6 +11,7 @@ import click
 from extractor.cli.collections.choosing import filter_option
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option
+from extractor.cli.places import announce_folder
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
 
@@ -42,6 +43,7 @@ def export(collection: str, file: Path, where: Filter | None, data: DataFolder) 
     with closing(Store.find(data, collection)) as store:
         with store.reading() as reader:
             require_fields(reader, where)
+        announce_folder(file)
         count = export(store, file, where)
     click.echo(f"wrote {count:,} items to {printable(file)}", err=True)
 

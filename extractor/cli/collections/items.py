@@ -109,6 +109,8 @@ def _shown(value: Any) -> str:
 
 
 def _write_thumbnail(target: Collection, ids: tuple[str, ...], path: Path) -> None:
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        raise InvalidArgument(f"a thumbnail is a JPEG: name a file that ends in .jpg, not {path.name!r}")
     (id,) = found if len(found := list(Chosen(target, ids, None))) == 1 else (None,)
     if id is None:
         raise InvalidArgument("--thumbnail is for one item: name its id")
