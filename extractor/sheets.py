@@ -32,10 +32,11 @@ _HEADING = 34  # above a group
 _LONGEST = 500  # characters that are looked at: more have no room anywhere
 _TALLEST = 65_500  # what a JPEG can be
 _TALLEST_WEBP = 16_383
+
+COLUMNS = 8
+"""Neighbours on one line."""
 _NARROWEST = 4  # tiles, so that a title has room
-_LEGEND = (
-    "The query is on the left; under each neighbour is its cosine distance to the query, 0 for the same."
-)
+LEGEND = "The query is on the left; under each neighbour is its cosine distance to the query, 0 for the same."
 
 _PAPER, _INK, _FAINT, _BLANK, _ACCENT = "#ffffff", "#1c2024", "#7d858d", "#eceff1", "#1565c0"
 
@@ -57,7 +58,7 @@ class Tile:
     colour : str
         Of the label and of a neighbour's frame, as Pillow understands it; no frame when empty.
     note : str
-        Written under it in place of the distance.
+        Written under it in place of the distance, or of the word "query".
     """
 
     image: str | bytes | None
@@ -84,7 +85,9 @@ class Group:
     tiles: Sequence[Tile]
 
 
-def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns: int = 8) -> None:
+def neighbour_sheet(
+    rows: Sequence[Row], path: Path, *, title: str = "", legend: str = LEGEND, columns: int = COLUMNS
+) -> None:
     """Draw each query at the left, framed, and its neighbours beside it, nearest first.
 
     Parameters
@@ -92,7 +95,8 @@ def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns
     rows : sequence of Row
     path : Path
         A .png, .jpg or .webp file; replaced when it is there.
-    title : str
+    title, legend : str
+        At the top; the legend only with a title.
     columns : int
         Neighbours on one line; more than that go on below.
 
@@ -105,7 +109,7 @@ def neighbour_sheet(rows: Sequence[Row], path: Path, *, title: str = "", columns
     checked_suffix(path)
     if not rows:
         raise InvalidArgument("a sheet needs at least one query")
-    _write_sheet(_sheet(rows, title, columns), path)
+    _write_sheet(_sheet(rows, title, legend, columns), path)
 
 
 def group_sheet(
@@ -197,7 +201,7 @@ def _figure(tile: Tile) -> str:
     return tile.note or ("" if tile.distance is None else f"{tile.distance:.4f}")
 
 
-def _sheet(rows: Sequence[Row], title: str, columns: int) -> Image.Image:
+def _sheet(rows: Sequence[Row], title: str, legend: str, columns: int) -> Image.Image:
     lines = list(_lines(rows, columns))
     step = _step(tile for row in rows for tile in (row.query, *row.neighbours))
     across = max(len(line.neighbours) for line in lines)
@@ -206,7 +210,7 @@ def _sheet(rows: Sequence[Row], title: str, columns: int) -> Image.Image:
     sheet = _paper(width, top + len(lines) * step)
     pen = ImageDraw.Draw(sheet)
     if title:
-        _write_head(pen, title, _LEGEND, width)
+        _write_head(pen, title, legend, width)
     for number, line in enumerate(lines):
         _draw_line(sheet, pen, line, top + number * step)
     return sheet
@@ -226,7 +230,9 @@ def _lines(rows: Sequence[Row], columns: int) -> Iterator[_Line]:
 
 def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: _Line, y: int) -> None:
     if line.query:
-        _draw_tile(sheet, pen, line.query, (_MARGIN, y), _ACCENT, "query")
+        _draw_tile(
+            sheet, pen, line.query, (_MARGIN, y), line.query.colour or _ACCENT, line.query.note or "query"
+        )
     for number, tile in enumerate(line.neighbours):
         x = _MARGIN + _TILE + _GUTTER + number * (_TILE + _GAP)
         _draw_tile(sheet, pen, tile, (x, y), tile.colour, _figure(tile))

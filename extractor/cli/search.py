@@ -76,7 +76,7 @@ def command(
         (matches,) = target.search([query], k, where=where, min_score=min_score)
         found = [_Found(match, *_said_of(target, match.id)) for match in matches]
         if sheet:
-            _draw(target, examples, found, sheet)
+            _draw(target, examples, len(queries), found, sheet)
     asked = {"query": queries[0] if len(queries) == 1 else list(queries), "unlike": list(unlike)}
     click.echo(_as_json(collection, asked, found) if as_json else _as_table(found))
 
@@ -195,10 +195,19 @@ def _as_json(collection: str, asked: dict[str, Any], found: Sequence[_Found]) ->
     return json.dumps({"collection": collection, **asked, "matches": matches}, indent=2)
 
 
-def _draw(target: Collection, examples: Sequence[_Example], found: Sequence[_Found], sheet: Path) -> None:
-    """The first query beside its neighbours, other queries below it."""
+_AVERAGED = (
+    "The examples are on the left; under each neighbour is its cosine distance to their average, "
+    "less that of what is unlike."
+)
+_UNLIKE = "#c62828"
+
+
+def _draw(
+    target: Collection, examples: Sequence[_Example], like: int, found: Sequence[_Found], sheet: Path
+) -> None:
+    """The examples below each other, the first `like` of them to be like; the neighbours beside them."""
     from extractor.exploring.pictures import picture_of
-    from extractor.sheets import Row, Tile, neighbour_sheet
+    from extractor.sheets import COLUMNS, LEGEND, Row, Tile, neighbour_sheet
 
     def picture(id: str) -> bytes | str | None:
         known = target.known(id)
@@ -209,7 +218,14 @@ def _draw(target: Collection, examples: Sequence[_Example], found: Sequence[_Fou
         Tile(picture(match.id), match.id, match.distance, label=label or "") for match, label, _ in found
     ]
     shown = [picture(example.id) if example.id else example.image for example in examples]
-    tiles = [Tile(image, example.text) for image, example in zip(shown, examples, strict=True)]
-    rows = [Row(tiles[0], neighbours), *(Row(tile, []) for tile in tiles[1:])]
-    neighbour_sheet(rows, sheet, title=f"Neighbours in the collection {target.name}")
+    marks = [("", "")] * like + [("unlike", _UNLIKE)] * (len(examples) - like)
+    tiles = [
+        Tile(image, example.text, note=note, colour=colour)
+        for image, example, (note, colour) in zip(shown, examples, marks, strict=True)
+    ]
+    begins = [COLUMNS * line for line in range(len(tiles))]
+    ends = [*begins[1:], len(neighbours)]
+    rows = [Row(tile, neighbours[at:end]) for tile, at, end in zip(tiles, begins, ends, strict=True)]
+    legend = _AVERAGED if len(examples) > 1 else LEGEND
+    neighbour_sheet(rows, sheet, title=f"Neighbours in the collection {target.name}", legend=legend)
     click.echo(f"wrote {printable(sheet)}", err=True)

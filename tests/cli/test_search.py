@@ -120,3 +120,14 @@ def test_what_is_named_has_to_be_there_also_for_an_item(
     code, out, err = call("search", "things", things / "0-a.png", *named)
     assert (code, out) == (1, "")
     assert why in err
+
+
+def test_a_sheet_tells_what_is_wanted_from_what_is_not(call: Run, things: Path, tmp_path: Path) -> None:
+    """Below each other at the left, framed in two colours; the neighbours go on beside them."""
+    sheet = tmp_path / "sheet.png"
+    queries = (things / "0-a.png", "--unlike", things / "1-a.png")
+    code, _, _ = call("search", "things", *queries, "-k", 6, "--sheet", sheet)
+    assert code == 0
+    with Image.open(sheet) as image:
+        frames = {colour for _, colour in image.crop((32, 0, 36, image.height)).getcolors()}
+    assert {(0x15, 0x65, 0xC0), (0xC6, 0x28, 0x28)} < frames
