@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from extractor.cli.bundles import size_text
 from extractor.cli.options import data_option, json_option
 from extractor.cli.variants import echo_layers, layers_options
 from extractor.settings import DataFolder
@@ -63,7 +64,7 @@ def command(name: str | None, layers: bool, size: int | None, data: DataFolder, 
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    size, parameters = row.get("weights_bytes"), row.get("parameters")
+    parameters = row.get("parameters")
     return (
         row["name"],
         row["source"],
@@ -72,16 +73,18 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row.get("dim", _UNKNOWN)),
         f"{parameters:,}" if parameters else _UNKNOWN,
         row.get("licence", _UNKNOWN),
-        size_text(size) if size else _UNKNOWN,
+        _size(row),
         "here" if row.get("weights_here") else row.get("weights_advice", _UNKNOWN),
         "damaged" if row["damage"] else str(row["fingerprint"] or "no")[:12],
     )
 
 
-def size_text(count: int) -> str:
-    """Two digits at the least, of bytes in the unit that suits them."""
-    unit, name = (1e6, "MB") if count >= 1e6 else (1e3, "kB")
-    return f"{count / unit:.0f} {name}" if count >= 10 * unit else f"{count / unit:.1f} {name}"
+def _size(row: dict[str, Any]) -> str:
+    """On disk of what is exported, else that of the published weights, and which of the two it is."""
+    if bundle := row.get("bundle_bytes"):
+        return f"{size_text(bundle)} on disk"
+    weights = row.get("weights_bytes")
+    return f"{size_text(weights)} of weights" if weights else _UNKNOWN
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

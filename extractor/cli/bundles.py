@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,6 +38,17 @@ def echo_bundle(bundle: Bundle, made: str | None, *, as_json: bool) -> None:
         click.echo(f"{topic:12} {printable(value)}")
 
 
+def bundle_bytes(bundle: Bundle) -> int:
+    """Size on disk of the network and what proves it right: the figure that every command gives."""
+    return sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
+
+
+def size_text(count: int) -> str:
+    """Two digits at the least, of bytes in the unit that suits them."""
+    unit, name = (1e6, "MB") if count >= 1e6 else (1e3, "kB")
+    return f"{count / unit:.0f} {name}" if count >= 10 * unit else f"{count / unit:.1f} {name}"
+
+
 def model_bytes(bundle: Bundle) -> int:
     """Size of the network, in one file or two."""
     from extractor.backbones.bundle import MODEL, MODEL_DATA
@@ -57,6 +68,7 @@ def _facts(bundle: Bundle, *, made: bool) -> dict[str, object]:
         "dim": manifest.dim,
         "input_px": [manifest.preprocessing.height, manifest.preprocessing.width],
         "model_bytes": model_bytes(bundle),
+        "bundle_bytes": bundle_bytes(bundle),
         **_cosines(bundle),
     }
 
@@ -83,15 +95,15 @@ def _nearness(bundle: Bundle, session: Session) -> dict[str, object]:
     return {"profile_cosine": found.smallest, "profile": f"{found}{found.trouble and ', ' + found.trouble}"}
 
 
-def _lines(facts: dict[str, object], how: str) -> dict[str, object]:
-    cosine = facts["golden_cosine"]
+def _lines(facts: dict[str, Any], how: str) -> dict[str, object]:
+    cosine, size = facts["golden_cosine"], facts["bundle_bytes"]
     lines = {
         "backbone": f"{facts['backbone']} ({how})",
         "lies in": facts["path"],
         "fingerprint": facts["fingerprint"],
         "weights": facts["weights"],
         "embedding": f"float32[{facts['dim']}]",
-        "model": f"{facts['model_bytes']:,} bytes",
+        "size": f"{size_text(size)} on disk",
         "golden test": "not run: ONNX Runtime is not installed (pip install '.[cpu]' in penultimate's folder)"
         if cosine is None
         else f"smallest cosine to the original network {cosine:.6f} (cpu/fp32)",

@@ -8,7 +8,7 @@ from typing import Any
 from extractor.backbones.bundle import Bundle, check_exported
 from extractor.backbones.catalogue import BACKBONES, TIMM, Backbone, check, find
 from extractor.backbones.variant import name_of, split_name
-from extractor.cli.bundles import model_bytes
+from extractor.cli.bundles import bundle_bytes, model_bytes
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
 from extractor.settings import DataFolder
 
@@ -103,6 +103,7 @@ def _opened(name: str, data: DataFolder) -> Bundle | DamagedFile | None:
 def _state(found: Bundle | DamagedFile | None) -> Row:
     return {
         "exported": isinstance(found, Bundle),
+        "bundle_bytes": bundle_bytes(found) if isinstance(found, Bundle) else None,
         "fingerprint": found.fingerprint if isinstance(found, Bundle) else None,
         "damage": str(found) if isinstance(found, DamagedFile) else None,
     }

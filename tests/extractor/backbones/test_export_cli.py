@@ -13,7 +13,7 @@ import pytest
 
 from extractor.backbones import catalogue
 from extractor.backbones.bundle import Bundle
-from extractor.cli.backbones import size_text
+from extractor.cli.bundles import bundle_bytes, size_text
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 
@@ -53,6 +53,7 @@ def test_export_of_what_is_there_is_reported_as_that(exported_data: DataFolder, 
         bundle.fingerprint,
         "smallest cosine",
         "float32[1280]",
+        f"{size_text(bundle_bytes(bundle))} on disk",
     ):
         assert part in done.stdout
 
@@ -94,6 +95,8 @@ def test_backbones_tells_what_is_exported(exported_data: DataFolder, bundle: Bun
     )
     assert "4,652,008" in table[1]
     assert table[1].endswith(bundle.fingerprint[:12])
+    assert f"  {size_text(bundle_bytes(bundle))} on disk  " in table[1]
+    assert " of weights  " in table[2]
     rows = json.loads(penultimate("backbones", "--data", exported_data.root, "--json").stdout)
     assert [(row["name"], row["input_px"], row["exported"]) for row in rows[:3]] == [
         ("efficientnet_lite0", 224, True),
