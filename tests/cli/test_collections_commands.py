@@ -162,6 +162,13 @@ def test_what_is_exported_or_backed_up_comes_back(do: Run, data: DataFolder, tmp
     """Under another name, with labels; what a filter means, where one is given."""
     assert do("export", "things", tmp_path / "png.parquet", "--filter", "format = 'PNG'")[0] == 0
     assert "3 rows: 3 added" in do("import", "fresh", tmp_path / "png.parquet")[2]
+    none = tmp_path / "none.parquet"
+    do("export", "things", none, "--filter", "width < 0")
+    assert do("import", "empty", none)[::2] == (
+        1,
+        f"Error: {none} has no rows: no collection is made of it\n",
+    )
+    assert not (data.collections / "empty").exists()
     assert "3 refused" in do("import", "fresh", tmp_path / "png.parquet", "--keep")[2]
     assert do("backup", "things", tmp_path / "b.sqlite")[0] == 0
     assert do("restore", "again", tmp_path / "b.sqlite")[0] == 0

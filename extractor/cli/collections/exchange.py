@@ -92,16 +92,18 @@ def import_(collection: str, file: Path, keep: bool, backbone: str, data: DataFo
 
 
 def _found_or_made(data: DataFolder, name: str, file: Path, backbone: str) -> Store:
-    """The collection; a new one only when the file's vectors are of the backbone."""
+    """The collection; a new one only when the file has rows, whose vectors are of the backbone."""
     from extractor.backbones.bundle import Bundle
     from extractor.collections import tables
     from extractor.collections.store import Meta, Store, store_path
-    from extractor.errors import FingerprintMismatch
+    from extractor.errors import FingerprintMismatch, InvalidArgument
 
     path = store_path(data, name)
     if path.exists():
         return Store(path)
     with tables.opened(file) as table:
+        if not any(block["ids"] for block in table.blocks):
+            raise InvalidArgument(f"{file} has no rows: no collection is made of it")
         bundle = Bundle.of(data, backbone)
         if table.fingerprint != bundle.fingerprint:
             raise FingerprintMismatch(
