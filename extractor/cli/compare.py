@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor.cli.bundles import bundle_bytes
 from extractor.cli.fitting import echo_left_out, embedded, fitting_options
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, processor_options
+from extractor.cli.variants import USUAL
 from extractor.errors import DamagedFile, InvalidArgument, NotFound, Unavailable
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
@@ -178,14 +180,14 @@ def _check_weights(bundles: dict[str, Bundle]) -> None:
 
 def _layered(names: list[str], layers: Sequence[str]) -> Iterator[str]:
     """The variants of one backbone that are cut at these layers."""
-    from extractor.backbones.variant import DEFAULT_LAYER, split_name
+    from extractor.backbones.variant import split_name
 
     if len(names) != 1:
         raise InvalidArgument(f"--layers is about one backbone, and --backbones names {len(names)}: name one")
     backbone, variant = split_name(names[0])
     for text in _listed("--layers", layers):
-        cuts = () if text == DEFAULT_LAYER else tuple(text.split("+"))
-        yield backbone + replace(variant, layers=cuts).suffix
+        cuts = tuple(text.split("+"))
+        yield backbone + replace(variant, layers=() if cuts in USUAL else cuts).suffix
 
 
 def _listed(option: str, texts: Sequence[str]) -> list[str]:
@@ -216,7 +218,7 @@ def _entrant(name: str, dataset: Dataset, data: DataFolder, provider: str, preci
     open_embedder = partial(Embedder, name, data=data, provider=provider, precision=precision)
     with open_embedder() as embedder:
         features = embedded(embedder, dataset, name)
-        size = sum(file.stat().st_size for file in embedder.bundle.path.rglob("*") if file.is_file())
+        size = bundle_bytes(embedder.bundle)
     with open_embedder(cache=None) as embedder:
         embedder.warm()
         return Entrant(name, features, False, _rate(embedder, features), size)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from extractor.backbones.variant import LARGEST_SIZE, POOLINGS, SMALLEST_SIZE, Profile, Variant, Views
+from extractor.backbones.variant import (
+    DEFAULT_LAYER,
+    LARGEST_SIZE,
+    POOLINGS,
+    SMALLEST_SIZE,
+    Profile,
+    Variant,
+    Views,
+)
 from extractor.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -19,6 +27,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _COLUMNS = ("layer", "output", "kind", "module")
+_MARK = "(the usual one)"
+
+USUAL = ((DEFAULT_LAYER,), (f"{DEFAULT_LAYER}:avg",))
+"""What names the usual layer: the plain backbone, not a bundle of its own."""
 
 size_option = click.option(
     "--size",
@@ -36,6 +48,7 @@ def variant_options(command: F) -> F:
         *args: Any, layer: tuple[str, ...], size: int | None, views: Views, profile: Profile, **others: Any
     ) -> Any:
         layers = tuple(name.strip() for names in layer for name in names.split(","))
+        layers = () if layers in USUAL else layers
         return command(*args, variant=Variant(layers, size, views, profile), **others)
 
     changed: Any = with_variant
@@ -90,6 +103,8 @@ def echo_layers(name: str | None, size: int | None, *, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2))
         return
     rows = [_COLUMNS, *map(_cells, found)]
+    if all(output.layer != DEFAULT_LAYER for output in found):
+        rows.append((DEFAULT_LAYER, "", "vector", _MARK))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -109,4 +124,5 @@ def _layers_of(name: str, size: int | None) -> list[Output]:
 
 def _cells(output: Output) -> tuple[str, ...]:
     kind = "tokens with a class token" if output.class_token else str(output.kind)
-    return output.layer, " x ".join(map(str, output.shape)), kind, output.module
+    module = f"{output.module} {_MARK}" if output.layer == DEFAULT_LAYER else output.module
+    return output.layer, " x ".join(map(str, output.shape)), kind, module

@@ -6,11 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from extractor.backbones.export.layers import Output
+from extractor.backbones.variant import Variant
 from extractor.cli.main import penultimate as commands
+from extractor.cli.variants import variant_options
 from extractor.errors import InvalidArgument
 
 VARIANT = "efficientnet_lite0@blocks.1-avg+blocks.2-max@96px"
@@ -23,6 +27,8 @@ def test_the_layers_of_a_backbone_are_listed(penultimate) -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert lines[0] == ["layer", "output", "kind", "module"]
     assert ["blocks.4", "112", "x", "6", "x", "6", "map", "Sequential"] in lines
+    (usual,) = (line for line in done.stdout.splitlines() if line.endswith("(the usual one)"))
+    assert usual.startswith("global_pool ")
     done = penultimate("backbones", "efficientnet_lite0", "--layers", "--size", "96", "--json")
     rows = json.loads(done.stdout)
     assert len(rows) == len(lines) - 1
@@ -57,6 +63,29 @@ def test_without_torch_the_layers_cannot_be_listed(monkeypatch: pytest.MonkeyPat
     done = CliRunner().invoke(commands, ["backbones", "efficientnet_lite0", "--layers"])
     assert isinstance(done.exception, InvalidArgument)
     assert "needs torch, not installed here: run `pip install '.[export]'`" in str(done.exception)
+
+
+@pytest.mark.parametrize("layer", ["global_pool", "global_pool:avg"])
+def test_the_usual_layer_by_its_name_is_the_plain_backbone(layer: str) -> None:
+    """Not a bundle of its own with the same vectors; beside another layer it is one of two."""
+
+    @click.command()
+    @variant_options
+    def named(variant: Variant) -> None:
+        click.echo(f"<{variant.suffix}>")
+
+    run = CliRunner().invoke
+    assert run(named, ["--layer", layer]).output == "<>\n"
+    assert run(named, ["--layer", f"{layer},blocks.1"]).output == "<@global_pool-avg+blocks.1-avg>\n"
+
+
+def test_a_usual_layer_that_is_no_module_is_listed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of torchvision have no module of that name."""
+    monkeypatch.setattr(
+        "extractor.cli.variants._layers_of", lambda *_: [Output("conv", "Conv2d", (8,), "vector")]
+    )
+    done = CliRunner().invoke(commands, ["backbones", "resnet50", "--layers"])
+    assert done.output.splitlines()[-1].split() == ["global_pool", "vector", "(the", "usual", "one)"]
 
 
 def test_a_variant_is_made_and_used_by_its_name(penultimate, pictures: list[Path], tmp_path: Path) -> None:
