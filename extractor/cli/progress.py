@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ class Steps:
             print(line, file=sys.stderr)  # noqa: T201
         else:
             self._bar.write(line, file=sys.stderr)
+            self._bar.last_print_t = time.time()  # which drew the bar: closing it ends its line
 
 
 @contextmanager
