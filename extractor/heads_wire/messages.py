@@ -149,7 +149,8 @@ def pack_options(options: FitOptions) -> pb.FitOptions:
 
 def unpack_options(message: pb.FitOptions) -> FitOptions:
     """What `pack_options` packed, or another caller; what it leaves out has its default."""
-    return FitOptions(**{field.name: value for field, value in message.ListFields()})
+    given = {field.name: value for field, value in message.ListFields()}
+    return FitOptions(**{"name": "", **given})
 
 
 def pack_stage(stage: Stage) -> pb.FitProgress:
