@@ -230,9 +230,8 @@ def _lines(rows: Sequence[Row], columns: int) -> Iterator[_Line]:
 
 def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: _Line, y: int) -> None:
     if line.query:
-        _draw_tile(
-            sheet, pen, line.query, (_MARGIN, y), line.query.colour or _ACCENT, line.query.note or "query"
-        )
+        frame = line.query.colour if line.query.note else _ACCENT  # a colour alone is its label's
+        _draw_tile(sheet, pen, line.query, (_MARGIN, y), frame, line.query.note or "query")
     for number, tile in enumerate(line.neighbours):
         x = _MARGIN + _TILE + _GUTTER + number * (_TILE + _GAP)
         _draw_tile(sheet, pen, tile, (x, y), tile.colour, _figure(tile))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, opened, sheet_option, tile
+from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, only_read, opened, sheet_option, tile
 from extractor.cli.options import data_option, json_option
 from extractor.cli.progress import progress
 from extractor.errors import InvalidArgument
@@ -61,6 +61,7 @@ Examples:
 )
 @data_option
 @json_option
+@only_read()
 def command(
     collection: str, k: int | None, sheet: Path | None, sheets: Path | None, data: DataFolder, as_json: bool
 ) -> None:

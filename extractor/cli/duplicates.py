@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, opened, sheet_option, tile
+from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, only_read, opened, sheet_option, tile
 from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
@@ -72,7 +72,7 @@ def command(
         return
     from extractor.exploring.duplicates import find_duplicates
 
-    with opened(data, collection) as (target, rows):
+    with only_read(), opened(data, collection) as (target, rows):
         tally = _Tally(threshold)
         groups = map(tally.counted, find_duplicates(rows, threshold, progress))
         document = {"collection": collection, "threshold": threshold, "items": len(rows)}

@@ -44,9 +44,15 @@ def opened(data: DataFolder, name: str) -> Iterator[tuple[Collection, Rows]]:
     from extractor.collections import Collection
     from extractor.exploring.rows import read_rows
 
+    with Collection.open(data, name) as target, read_rows(target, progress) as rows:
+        yield target, rows
+
+
+@contextmanager
+def only_read() -> Iterator[None]:
+    """For a whole command, or as its decorator: Ctrl-C says that nothing was changed."""
     try:
-        with Collection.open(data, name) as target, read_rows(target, progress) as rows:
-            yield target, rows
+        yield
     except KeyboardInterrupt:  # nothing was embedded here that could be remembered
         click.echo("Interrupted. The collection is as it was.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

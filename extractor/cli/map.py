@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from extractor.cli.exploring import opened
+from extractor.cli.exploring import only_read, opened
 from extractor.cli.options import data_option
 from extractor.cli.progress import progress
 from extractor.errors import InvalidArgument
@@ -53,6 +53,7 @@ Examples:
     help="How many of the points have their picture in the file, spread over the map; each takes about 5 kB.",
 )
 @data_option
+@only_read()
 def command(collection: str, out: Path, method: Method, points: int, pictures: int, data: DataFolder) -> None:
     """Write COLLECTION as an interactive map to OUT.html: what looks alike lies near each other.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from extractor.cli.exploring import draw, opened, sheet_option, tile
+from extractor.cli.exploring import draw, only_read, opened, sheet_option, tile
 from extractor.cli.options import data_option, json_option
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
@@ -39,6 +39,7 @@ Examples:
 @sheet_option("Write a picture of them here")
 @data_option
 @json_option
+@only_read()
 def command(
     collection: str, top: int, k: int | None, sheet: Path | None, data: DataFolder, as_json: bool
 ) -> None:

@@ -240,16 +240,28 @@ def test_a_method_that_is_not_there_is_said_before_the_collection_is_read(
     assert (code, err.startswith("Error: UMAP is not installed")) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("command", "at"),
+    [
+        (["outliers", "things"], "extractor.exploring.rows.Rows.append"),
+        (["clusters", "things"], "extractor.collections.Collection.open"),
+        (["map", "things", "a.html"], "extractor.exploring.maps.require_method"),
+    ],
+)
 def test_ctrl_c_says_what_is_true(
-    things: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    at: str,
+    things: DataFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nothing was embedded that could be remembered."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("extractor.exploring.rows.Rows.append", interrupted)
+    monkeypatch.setattr(at, interrupted)
     with pytest.raises(SystemExit) as ended:
-        run(commands, ["outliers", "things", "--data", str(things.root)])
+        run(commands, [*command, "--data", str(things.root)])
     assert ended.value.code == 130
     assert capsys.readouterr().err.splitlines()[-1] == "Interrupted. The collection is as it was."
