@@ -28,7 +28,7 @@ _SUMMARIES = {
     "serve": "Run the gRPC service.",
     "embed": "Embed images and write the vectors to a file.",
     "index": "Add images to a collection.",
-    "search": "Find the images of a collection that look like one image.",
+    "search": "Find the images of a collection that look like some images.",
     "collections": "List collections; show, change, copy and mend what they hold.",
     "duplicates": "Find the images of a collection that are the same or nearly so.",
     "outliers": "Find the images of a collection that are unlike all others.",
