@@ -86,15 +86,16 @@ def test_what_is_kept_is_checked(penultimate, data: DataFolder) -> None:
     Collection.create(data, "good", fingerprint="f" * 64, dim=4, backbone="efficientnet_lite0").close()
     (data.collections / "junk").mkdir()
     (data.collections / "junk" / "items.sqlite").write_bytes(b"not a database" * 400)
-    (data.heads / "torn").mkdir(parents=True)
-    (data.heads / "torn" / "manifest.json").write_text("{")
+    version = data.heads / "torn" / "versions" / "0001"
+    version.mkdir(parents=True)
+    (version / "manifest.json").write_text("{")
     done = penultimate("doctor", "--provider", "cpu", "--json")
     assert done.returncode == 1
     found = findings(done)
     assert found["collections"]["value"] == "good, junk"
     assert "the collection 'junk' is damaged" in found["collections"]["wrong"]
     assert "'good'" not in found["collections"]["wrong"]
-    assert "heads/torn is damaged" in found["heads"]["wrong"]
+    assert "heads/torn/versions/0001 is damaged" in found["heads"]["wrong"]
     assert "fit it again" in found["heads"]["wrong"]
 
 

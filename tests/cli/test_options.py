@@ -11,6 +11,13 @@ from extractor.errors import Unavailable
 from extractor.settings import DataFolder
 
 
+@pytest.fixture(autouse=True)
+def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that the commands here name."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").touch()
+
+
 @pytest.mark.parametrize("option", [("--provider", "cpu"), ("--precision", "fp32"), ("--precision", "auto")])
 @pytest.mark.parametrize("words", [("embed", "a.jpg", "--out", "o.npz"), ("index", "c", "a.jpg")])
 def test_a_service_chooses_how_it_computes(capsys, data: DataFolder, words, option) -> None:

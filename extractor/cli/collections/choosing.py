@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,8 +61,9 @@ def warn_of_fields(target: Collection, where: Filter | None) -> None:
 def item_id(target: Collection, text: str) -> str | None:
     """The id of the item that is meant: `text` itself, or the file of that path; None when there is none."""
     for id in (text, os.path.abspath(text)):  # noqa: PTH100 - as the items' ids
-        if target.known(id):
-            return id
+        with suppress(InvalidArgument):  # a name that is no Unicode is none of an item, but can be a file's
+            if target.known(id):
+                return id
     return None
 
 
