@@ -44,7 +44,7 @@ def call_errors() -> Iterator[PenultimateError]:
     kinds = list(PenultimateError.__subclasses__())
     while kinds:
         kind = kinds.pop()
-        kinds += kind.__subclasses__()
+        kinds += [each for each in kind.__subclasses__() if not each.__name__.startswith("_")]
         if issubclass(kind, errors.InvalidImage):
             continue
         if kind is errors.FingerprintMismatch:
