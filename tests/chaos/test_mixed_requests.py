@@ -66,7 +66,12 @@ class Traffic:
                 raise
             self.seen[failure.code().name] += 1
         else:
-            self._album.check(number, reply.results[0])
+            if (
+                reply.results[0].error.code == pb.ImageError.DEADLINE_EXCEEDED
+            ):  # the answer still came in time
+                self.seen["DEADLINE_EXCEEDED"] += 1
+            else:
+                self._album.check(number, reply.results[0])
 
     async def cancelled(self) -> None:
         call = self._embed(self._channel, [self._album.file(next(self._numbers))], PATIENCE_S)

@@ -56,6 +56,7 @@ def test_the_exact_profile_has_no_line(penultimate) -> None:
     assert not any("profile" in finding["topic"] for finding in json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_a_backbone_is_exported_in_the_fast_profile(penultimate, bundle: Bundle, data: DataFolder) -> None:
     """Proved by the original network and its exact transform; its nearness is printed beside."""
     done = penultimate("export", "--profile", "fast", "--json")

@@ -261,6 +261,7 @@ def test_a_good_bundle_is_left_alone(exported_data: DataFolder, bundle: Bundle) 
     assert bundle.model.stat() == before
 
 
+@pytest.mark.slow
 def test_force_repairs_a_damaged_bundle(tmp_path: Path, bundle: Bundle) -> None:
     """Without force the damage is reported with the way out, which works."""
     data = DataFolder(tmp_path)
@@ -275,6 +276,7 @@ def test_force_repairs_a_damaged_bundle(tmp_path: Path, bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+@pytest.mark.slow
 def test_the_other_bundled_weights_pass_too(tmp_path: Path, name: str) -> None:
     """The original's vectors, of golden pictures with our own decoding and of others; the right classes."""
     backbone = catalogue.find(name)

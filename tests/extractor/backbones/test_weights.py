@@ -343,6 +343,7 @@ def test_a_file_of_weights_is_recorded_and_never_passed_over(
 @pytest.mark.parametrize(
     ("value", "fault"), [("nan", "numbers that are not finite"), ("0", "nothing but zeros")]
 )
+@pytest.mark.slow
 def test_weights_of_no_use_replace_nothing(
     tmp_path: Path, file: Path, state: dict[str, Any], value: str, fault: str
 ) -> None:
@@ -359,6 +360,7 @@ def test_weights_of_no_use_replace_nothing(
     assert [entry.name for entry in data.backbones.iterdir() if entry.is_dir()] == [bundle.path.name]
 
 
+@pytest.mark.slow
 def test_a_graph_that_computes_something_else_replaces_nothing(
     tmp_path: Path, file: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
