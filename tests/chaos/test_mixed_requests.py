@@ -68,7 +68,7 @@ class Traffic:
         else:
             if (
                 reply.results[0].error.code == pb.ImageError.DEADLINE_EXCEEDED
-            ):  # the answer still came in time
+            ):
                 self.seen["DEADLINE_EXCEEDED"] += 1
             else:
                 self._album.check(number, reply.results[0])
