@@ -66,9 +66,7 @@ class Traffic:
                 raise
             self.seen[failure.code().name] += 1
         else:
-            if (
-                reply.results[0].error.code == pb.ImageError.DEADLINE_EXCEEDED
-            ):
+            if reply.results[0].error.code == pb.ImageError.DEADLINE_EXCEEDED:
                 self.seen["DEADLINE_EXCEEDED"] += 1
             else:
                 self._album.check(number, reply.results[0])
