@@ -297,6 +297,11 @@ class Calls:
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
         under_way: set[asyncio.Future[bytes]] = set()
 
+        def settled(answer: asyncio.Future[bytes]) -> None:
+            under_way.discard(answer)
+            if not answer.cancelled():
+                answer.exception()  # nobody asks those that come after one that ended the call
+
         async def read() -> None:
             try:
                 while (
@@ -306,7 +311,7 @@ class Calls:
                     answer = asyncio.ensure_future(self._begin(handler, kind, message, call))
                     del message
                     under_way.add(answer)
-                    answer.add_done_callback(under_way.discard)
+                    answer.add_done_callback(settled)
                     answers.put_nowait(answer)
             finally:
                 answers.put_nowait(None)

@@ -236,7 +236,7 @@ def _rate(source: Embeds, features: Features) -> float:
 
 
 def _note_fit(name: str) -> None:
-    click.echo(printable(f"fitting heads on {name}, the penalty chosen inside each fold …"), err=True)
+    click.echo(printable(f"fitting heads on {name}, settings chosen inside each fold …"), err=True)
 
 
 def _print(comparison: Comparison, source: Path, *, as_json: bool, report: Path | None) -> None:
