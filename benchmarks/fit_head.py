@@ -27,14 +27,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.machine import describe
-from classifiers.dataset import Dataset
-from classifiers.features import Features, embed
-from classifiers.fitting import fit
+from classifiers.data.dataset import Dataset
+from classifiers.data.features import Features, embed
+from classifiers.data.splits import split
+from classifiers.data.targets import Labelled
 from classifiers.kinds import KINDS
-from classifiers.recipes import Recipe
-from classifiers.splits import split
-from classifiers.targets import Labelled
-from classifiers.training import Training, train
+from classifiers.training.fitting import fit
+from classifiers.training.recipes import Recipe
+from classifiers.training.train import Training, train
 from extractor import Embedder
 from extractor.cli.options import data_option
 from extractor.settings import DataFolder

@@ -23,10 +23,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import describe
 from benchmarks.photos import jpegs
-from classifiers.features import Features
+from classifiers.data.features import Features
+from classifiers.distribution.live import Live, Sighting
 from classifiers.heads import Head
-from classifiers.live import Live, Sighting
-from classifiers.training import train
+from classifiers.training.train import train
 from extractor.embedder import Embedder
 from extractor.results import Vector
 from extractor.settings import DataFolder

@@ -19,7 +19,7 @@ import sklearn
 
 from benchmarks.machine import describe
 from classifiers import Answer, Classification, Head, load_head
-from classifiers.evaluate import wilson_interval
+from classifiers.evaluation.evaluate import wilson_interval
 from extractor import DataFolder, Embedder
 from extractor.errors import NotFound
 from extractor.settings import DEFAULT_BACKBONE

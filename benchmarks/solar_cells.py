@@ -24,13 +24,13 @@ import numpy as np
 
 from benchmarks.fit_head import TASKS
 from benchmarks.machine import describe
-from classifiers.features import Features, embed
-from classifiers.fitting import fit
-from classifiers.recipes import Recipe
-from classifiers.selection import choose
-from classifiers.splits import split
-from classifiers.targets import Labelled
-from classifiers.tuning import Choice
+from classifiers.data.features import Features, embed
+from classifiers.data.splits import split
+from classifiers.data.targets import Labelled
+from classifiers.training.fitting import fit
+from classifiers.training.recipes import Recipe
+from classifiers.training.selection import choose
+from classifiers.training.tuning import Choice
 from extractor import Embedder
 from extractor.backbones.export import export
 from extractor.backbones.variant import Variant

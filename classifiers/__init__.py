@@ -18,21 +18,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from classifiers.baselines import Colours
-    from classifiers.comparison import Comparison, Difference, Entrant, Row, compare
-    from classifiers.dataset import Dataset, Rejected
-    from classifiers.evaluate import Metrics
-    from classifiers.features import Features, embed
-    from classifiers.fitting import HeadClassifier, fit_head
+    from classifiers.comparing.comparison import Comparison, Difference, Entrant, Row, compare
+    from classifiers.data.dataset import Dataset, Rejected
+    from classifiers.data.features import Features, embed
+    from classifiers.data.splits import folds, split
+    from classifiers.distribution.rejection import Rejection
+    from classifiers.distribution.statistics import Statistics
+    from classifiers.evaluation.baselines import Colours
+    from classifiers.evaluation.evaluate import Metrics
     from classifiers.heads import Answer, Classification, Head, HeadManifest, imagenet_head
-    from classifiers.recipes import Recipe
-    from classifiers.rejection import Rejection
     from classifiers.serving import ServedHeads
-    from classifiers.splits import folds, split
-    from classifiers.statistics import Statistics
-    from classifiers.training import Training, train
+    from classifiers.store.versions import load_head, promote, rollback, save_head
+    from classifiers.training.fitting import HeadClassifier, fit_head
+    from classifiers.training.recipes import Recipe
+    from classifiers.training.train import Training, train
     from classifiers.transformer import EmbeddingTransformer
-    from classifiers.versions import load_head, promote, rollback, save_head
 
 __all__ = [
     "Answer",
@@ -69,21 +69,21 @@ __all__ = [
 ]
 
 _MODULES = {
-    "baselines": ("Colours",),
-    "comparison": ("Comparison", "Difference", "Entrant", "Row", "compare"),
-    "dataset": ("Dataset", "Rejected"),
-    "evaluate": ("Metrics",),
-    "features": ("Features", "embed"),
-    "fitting": ("HeadClassifier", "fit_head"),
+    "evaluation.baselines": ("Colours",),
+    "comparing.comparison": ("Comparison", "Difference", "Entrant", "Row", "compare"),
+    "data.dataset": ("Dataset", "Rejected"),
+    "evaluation.evaluate": ("Metrics",),
+    "data.features": ("Features", "embed"),
+    "training.fitting": ("HeadClassifier", "fit_head"),
     "heads": ("Answer", "Classification", "Head", "HeadManifest", "imagenet_head"),
-    "recipes": ("Recipe",),
-    "rejection": ("Rejection",),
+    "training.recipes": ("Recipe",),
+    "distribution.rejection": ("Rejection",),
     "serving": ("ServedHeads",),
-    "splits": ("folds", "split"),
-    "training": ("Training", "train"),
-    "statistics": ("Statistics",),
+    "data.splits": ("folds", "split"),
+    "training.train": ("Training", "train"),
+    "distribution.statistics": ("Statistics",),
     "transformer": ("EmbeddingTransformer",),
-    "versions": ("load_head", "promote", "rollback", "save_head"),
+    "store.versions": ("load_head", "promote", "rollback", "save_head"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -17,9 +17,9 @@ from extractor.cli.options import data_option, json_option, open_source, source_
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
-    from classifiers.publishing import Published
     from classifiers.report.files import Report
-    from classifiers.training import Training
+    from classifiers.store.publishing import Published
+    from classifiers.training.train import Training
     from extractor.results import Embeds
 
 
@@ -102,12 +102,12 @@ def command(
     both sides. The settings are chosen by cross-validation on the rest. The
     head that is saved is then fitted on all images of SOURCE with these.
     """
-    from classifiers.publishing import publish
-    from classifiers.recipes import Recipe
+    from classifiers.data.splits import check_test_size
     from classifiers.reporting import make_report
-    from classifiers.splits import check_test_size
-    from classifiers.training import train
-    from classifiers.versions import head_path
+    from classifiers.store.publishing import publish
+    from classifiers.store.versions import head_path
+    from classifiers.training.recipes import Recipe
+    from classifiers.training.train import train
 
     head_path(name, data)
     open_embeds = partial(open_source, data, **where)
@@ -141,7 +141,7 @@ def _told(training: Training, published: Published, made: Report | None) -> tupl
 
 
 def _backbone(name: str, data: DataFolder) -> str:
-    from classifiers.versions import load_head
+    from classifiers.store.versions import load_head
 
     return load_head(name, data).manifest.backbone
 
@@ -150,7 +150,7 @@ def _add_class(
     name: str, label: str, source: Path, embeds: Embeds, data: DataFolder, promote: bool, as_json: bool
 ) -> int:
     """Teach the head that answers one class more."""
-    from classifiers.extending import extend
+    from classifiers.training.extending import extend
 
     extension = extend(name, label, source, embeds, data, promote=promote, embedded=embedded)
     echo_left_out(extension.rejected)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from classifiers.distribution.rejection import Rejection
+from classifiers.distribution.statistics import Statistics
 from classifiers.layers import Linear, Model, Plain
-from classifiers.rejection import Rejection
-from classifiers.statistics import Statistics
 from extractor.errors import FingerprintMismatch, PenultimateError
 from extractor.results import Embeds, ImageLike, Vector
 

@@ -9,9 +9,9 @@ from extractor.errors import PenultimateError
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
-    from classifiers.labelling import Suggested
+    from classifiers.evaluation.labelling import Suggested
     from classifiers.report import Report
-    from classifiers.training import Training
+    from classifiers.training.train import Training
 
 SUGGESTED = 24
 """Images of a collection that are suggested."""
@@ -66,7 +66,7 @@ def make_report(
 
 
 def _suggested(training: Training, data: DataFolder, name: str) -> Suggested:
-    from classifiers.labelling import worth_labelling
+    from classifiers.evaluation.labelling import worth_labelling
     from extractor.collections import Collection
 
     labelled = {*training.known.digests.tolist(), *training.unseen.digests.tolist()}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from classifiers.heads import Head
-from classifiers.versions import SERVING, VERSIONS, head_path, load_head, serving_version
+from classifiers.store.versions import SERVING, VERSIONS, head_path, load_head, serving_version
 from extractor.settings import DataFolder
 
 _Mark: TypeAlias = "tuple[int, int] | None"

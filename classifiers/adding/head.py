@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from classifiers.adding.layers import with_class
+from classifiers.distribution.rejection import Measured, Rejection, threshold_of
+from classifiers.distribution.statistics import Statistics, class_means, scatter_about
 from classifiers.heads import Head
 from classifiers.layers import Standardise
-from classifiers.rejection import Measured, Rejection, threshold_of
-from classifiers.statistics import Statistics, class_means, scatter_about
 from extractor.errors import InvalidArgument
 from extractor.results import Vector
 

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.linalg import solve
 
 from classifiers.adding.output import fit_output
+from classifiers.distribution.statistics import Statistics
 from classifiers.heads import Head
 from classifiers.kinds import KINDS
 from classifiers.layers import Kernel, Layer, Linear, Neighbours, Normalise, Standardise, TwoLayer
 from classifiers.layers.kernel import rbf
-from classifiers.statistics import Statistics
 from extractor.results import Vector
 
 _MORE_SUPPORT = 200

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from classifiers.kinds import title
 
 if TYPE_CHECKING:
-    from classifiers.training import Training
+    from classifiers.training.train import Training
 
 
 def data_digest(digests: Iterable[str], labels: Iterable[str]) -> str:

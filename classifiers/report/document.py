@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from classifiers.curves import Curves
-from classifiers.findings import Findings
-from classifiers.intervals import Estimate
-from classifiers.judged import Judged
-from classifiers.labelling import Suggested
-from classifiers.learning_curve import LearningCurve
+from classifiers.evaluation.curves import Curves
+from classifiers.evaluation.findings import Findings
+from classifiers.evaluation.intervals import Estimate
+from classifiers.evaluation.judged import Judged
+from classifiers.evaluation.labelling import Suggested
+from classifiers.evaluation.learning_curve import LearningCurve
 from classifiers.report.galleries import mistakes
 from classifiers.report.sentences import key_lines
 
 if TYPE_CHECKING:
-    from classifiers.training import Training
+    from classifiers.training.train import Training
 
 FORMAT = 1
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifiers.findings import Findings, Note, examine
-from classifiers.labelling import Suggested
+from classifiers.evaluation.findings import Findings, Note, examine
+from classifiers.evaluation.labelling import Suggested
 from classifiers.report.card import model_card
 from classifiers.report.document import document
 from classifiers.report.page import page
 
 if TYPE_CHECKING:
-    from classifiers.training import Training
+    from classifiers.training.train import Training
 
 PAGE, DOCUMENT = "report.html", "report.json"
 

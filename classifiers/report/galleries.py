@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from classifiers.findings import Findings
-from classifiers.judged import Judged
+from classifiers.evaluation.findings import Findings
+from classifiers.evaluation.judged import Judged
 from classifiers.report.markup import percent, tag, words
 from classifiers.report.pictures import Pictures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from classifiers.judged import Judged
+from classifiers.evaluation.judged import Judged
 from classifiers.report.galleries import cell_gallery, cells, shown_of
 from classifiers.report.markup import escaped, table, tag, words
 from classifiers.report.pictures import Pictures

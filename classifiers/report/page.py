@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from classifiers.findings import Findings
-from classifiers.labelling import Suggested
+from classifiers.evaluation.findings import Findings
+from classifiers.evaluation.labelling import Suggested
 from classifiers.report import galleries, sections
 from classifiers.report.markup import escaped, tag, words
 from classifiers.report.matrix import matrix
@@ -15,7 +15,7 @@ from classifiers.report.pictures import Pictures
 from classifiers.report.suggested import suggestion_gallery
 
 if TYPE_CHECKING:
-    from classifiers.training import Training
+    from classifiers.training.train import Training
 
 
 class Part(NamedTuple):

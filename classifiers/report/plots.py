@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from classifiers.calibration import Bin
-from classifiers.curves import Curves
-from classifiers.findings import Calibration
-from classifiers.learning_curve import LearningCurve
+from classifiers.evaluation.calibration import Bin
+from classifiers.evaluation.curves import Curves
+from classifiers.evaluation.findings import Calibration
+from classifiers.evaluation.learning_curve import LearningCurve
 from classifiers.report.markup import percent, tag, words
 from classifiers.report.svg import Frame, Point
 

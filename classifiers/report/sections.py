@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from classifiers.findings import Findings
-from classifiers.intervals import Estimate
+from classifiers.evaluation.findings import Findings
+from classifiers.evaluation.intervals import Estimate
+from classifiers.evaluation.no_transfer import MOST_KNOWN, MOST_UNSEEN
 from classifiers.kinds import title
-from classifiers.no_transfer import MOST_KNOWN, MOST_UNSEEN
 from classifiers.report import galleries, plots, sentences
 from classifiers.report.markup import escaped, percent, span, table, tag, words
 from classifiers.report.pictures import MOST, Pictures
 
 if TYPE_CHECKING:
-    from classifiers.training import Training
+    from classifiers.training.train import Training
 
 
 def about(training: Training, findings: Findings, pictures: Pictures) -> str:  # noqa: ARG001

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from classifiers.evaluate import Metrics
-from classifiers.findings import Calibration, Findings
-from classifiers.intervals import Estimate
+from classifiers.evaluation.evaluate import Metrics
+from classifiers.evaluation.findings import Calibration, Findings
+from classifiers.evaluation.intervals import Estimate
+from classifiers.evaluation.learning_curve import LearningCurve
 from classifiers.kinds import title
-from classifiers.learning_curve import LearningCurve
 from classifiers.report.markup import percent, span
 
 

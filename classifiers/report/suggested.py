@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from classifiers.labelling import Suggested
+from classifiers.evaluation.labelling import Suggested
 from classifiers.report.galleries import gallery
 from classifiers.report.markup import percent, words
 from classifiers.report.pictures import Pictures

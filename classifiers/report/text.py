@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from classifiers.evaluate import Metrics
+from classifiers.evaluation.evaluate import Metrics
+from classifiers.evaluation.multi_label import SeveralMetrics
 from classifiers.kinds import title
-from classifiers.multi_label import SeveralMetrics
 from classifiers.report.files import DOCUMENT, PAGE, Report
 from classifiers.report.markup import span
 from classifiers.report.sentences import key_lines
-from classifiers.training import Training
+from classifiers.training.train import Training
 from extractor.text import printable
 
 WIDEST_MATRIX = 10

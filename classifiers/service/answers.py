@@ -12,7 +12,7 @@ from classifiers.service.describing import describe, describe_all, describe_own
 from classifiers.service.fitting import Fits
 from classifiers.service.roster import Roster
 from classifiers.service.watched import Watched
-from classifiers.versions import promote
+from classifiers.store.versions import promote
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call, Calls
 from extractor.heads_wire.values import Drift, HeadInfo

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from classifiers.distribution.live import Sighting
 from classifiers.heads import Answer, Classification, Head
-from classifiers.live import Sighting
 from classifiers.service.inputs import Input, Inputs, needs_embedder
 from classifiers.service.roster import Answering
 from classifiers.service.watched import Watched

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from classifiers.heads import Head
-from classifiers.versions import facts_of, head_names, serving_version, versions
+from classifiers.store.versions import facts_of, head_names, serving_version, versions
 from extractor.errors import PenultimateError
 from extractor.heads_wire.values import HeadInfo, HeadVersion
 from extractor.settings import DataFolder

@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TypeVar, get_args
 
-from classifiers.publishing import Published, publish
-from classifiers.recipes import Kind, Recipe, Scale
+from classifiers.data.splits import check_test_size
 from classifiers.service.describing import describe
 from classifiers.service.gathering import Gathering
-from classifiers.splits import check_test_size
-from classifiers.training import Training, train
-from classifiers.versions import head_path
+from classifiers.store.publishing import Published, publish
+from classifiers.store.versions import head_path
+from classifiers.training.recipes import Kind, Recipe, Scale
+from classifiers.training.train import Training, train
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call, Calls
 from extractor.errors import InvalidArgument, Overloaded

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from classifiers.dataset import Dataset
-from classifiers.features import Features, embed
+from classifiers.data.dataset import Dataset
+from classifiers.data.features import Features, embed
 from classifiers.service.inputs import Input, Inputs, needs_embedder
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call

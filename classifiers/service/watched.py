@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from classifiers.drift import drift_of
-from classifiers.live import Live, Sighting, live_path
+from classifiers.distribution.drift import drift_of
+from classifiers.distribution.live import Live, Sighting, live_path
 from classifiers.service.roster import Answering
 from extractor.heads_wire.values import Drift
 from extractor.settings import DataFolder

@@ -63,7 +63,7 @@ def command(
     that is further from all that the head was fitted on than its threshold is
     called unknown, with its distance; images of the classes have about 1.
     """
-    from classifiers.versions import load_head
+    from classifiers.store.versions import load_head
     from extractor.sources import find
 
     fitted = load_head(head, data, version=version, backbone=backbone)

@@ -23,9 +23,9 @@ from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import printable
 
 if TYPE_CHECKING:
-    from classifiers.comparison import Comparison, Entrant
-    from classifiers.dataset import Dataset
-    from classifiers.features import Features
+    from classifiers.comparing.comparison import Comparison, Entrant
+    from classifiers.data.dataset import Dataset
+    from classifiers.data.features import Features
     from extractor.backbones.bundle import Bundle
     from extractor.results import Embeds
 
@@ -95,9 +95,9 @@ def command(
     Two baselines stand beside the backbones: the commonest class, and the same
     head on the pictures' colours, for which nothing was learnt elsewhere.
     """
-    from classifiers.comparison import compare
-    from classifiers.dataset import Dataset, check_classes
-    from classifiers.recipes import Recipe
+    from classifiers.comparing.comparison import compare
+    from classifiers.data.dataset import Dataset, check_classes
+    from classifiers.training.recipes import Recipe
     from extractor.backbones.bundle import Bundle
     from extractor.network import check
 
@@ -200,9 +200,9 @@ def _listed(option: str, texts: Sequence[str]) -> list[str]:
 
 def _baseline(dataset: Dataset) -> Entrant:
     """The colours; what no head can tell apart is refused here, before hours of embedding."""
-    from classifiers.baselines import Colours
-    from classifiers.comparison import Entrant
-    from classifiers.dataset import check_classes
+    from classifiers.comparing.comparison import Entrant
+    from classifiers.data.dataset import check_classes
+    from classifiers.evaluation.baselines import Colours
 
     with Colours() as colours:
         features = embedded(colours, dataset, "colours")
@@ -212,7 +212,7 @@ def _baseline(dataset: Dataset) -> Entrant:
 
 def _entrant(name: str, dataset: Dataset, data: DataFolder, provider: str, precision: str) -> Entrant:
     """Embed with one backbone; what is remembered is not computed, but for the images that are timed."""
-    from classifiers.comparison import Entrant
+    from classifiers.comparing.comparison import Entrant
     from extractor.embedder import Embedder
 
     open_embedder = partial(Embedder, name, data=data, provider=provider, precision=precision)
@@ -240,7 +240,7 @@ def _note_fit(name: str) -> None:
 
 
 def _print(comparison: Comparison, source: Path, *, as_json: bool, report: Path | None) -> None:
-    from classifiers import comparison_report
+    from classifiers.comparing import report as comparison_report
 
     echo_left_out(comparison.rejected)
     facts = comparison_report.to_dict(comparison)

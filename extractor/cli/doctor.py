@@ -179,7 +179,7 @@ def _data(data: DataFolder) -> Iterator[Finding]:
 
 
 def _kept(data: DataFolder) -> Iterator[Finding]:
-    from classifiers.versions import check_head, head_names
+    from classifiers.store.versions import check_head, head_names
     from extractor.collections import Collection
     from extractor.collections.collection import names
 

@@ -13,12 +13,12 @@ from extractor.cli.progress import progress
 from extractor.text import printable
 
 if TYPE_CHECKING:
-    from classifiers.dataset import Dataset, Rejected
-    from classifiers.features import Features
+    from classifiers.data.dataset import Dataset, Rejected
+    from classifiers.data.features import Features
     from extractor.results import Embeds
 
 KINDS = ("logistic", "linear-svm", "rbf-svm", "knn", "nearest-mean", "ridge", "mlp", "auto")
-"""As in `classifiers.recipes`, which would bring NumPy with it."""
+"""As in `classifiers.training.recipes`, which would bring NumPy with it."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,7 +45,7 @@ def fitting_options(seeded: str) -> Callable[[F], F]:
 
 def embedded(source: Embeds, dataset: Dataset, doing: str = "embed") -> Features:
     """The embeddings of the labelled images, with a line of progress that says what is being done."""
-    from classifiers.features import embed
+    from classifiers.data.features import embed
 
     return embed(source, dataset, partial(progress, total=len(dataset.images), doing=doing))
 

@@ -20,8 +20,8 @@ from extractor.cli.progress import progress
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
-    from classifiers.dataset import Dataset
-    from classifiers.features import Features
+    from classifiers.data.dataset import Dataset
+    from classifiers.data.features import Features
     from extractor.collections import Filter
     from extractor.results import Embeds
 
@@ -149,8 +149,8 @@ def load(labelled: Source, data: DataFolder, open_embeds: Open, note: Callable[[
     InvalidArgument, NotFound
         When the source cannot be used.
     """
-    from classifiers.duplicates import grouped
-    from classifiers.split_files import take_split
+    from classifiers.data.duplicates import grouped
+    from classifiers.data.split_files import take_split
 
     seconds: dict[str, float] = {}
     sources = _sources(labelled, data, note)
@@ -166,7 +166,7 @@ def load(labelled: Source, data: DataFolder, open_embeds: Open, note: Callable[[
 
 def _sources(labelled: Source, data: DataFolder, note: Callable[[str], None]) -> list[Any]:
     """To fit on, and to test on where that is named: (features, backbone), or a data set to embed."""
-    from classifiers.labels import doubts
+    from classifiers.data.labels import doubts
 
     if (labelled.source is None) == (labelled.collection is None):
         raise click.UsageError("name a SOURCE or a --collection, and not both")
@@ -187,7 +187,7 @@ def _sources(labelled: Source, data: DataFolder, note: Callable[[str], None]) ->
 
 
 def _of_collection(labelled: Source, data: DataFolder, note: Callable[[str], None]) -> tuple[Features, str]:
-    from classifiers.labelled_items import from_collection
+    from classifiers.data.labelled_items import from_collection
     from extractor.collections import Collection
 
     assert labelled.collection
@@ -201,8 +201,8 @@ def _of_collection(labelled: Source, data: DataFolder, note: Callable[[str], Non
 
 
 def _of_path(path: Path, *, multi_label: bool) -> tuple[Features, str] | Dataset:
-    from classifiers.dataset import Dataset
-    from classifiers.matrices import is_matrix, read_matrix
+    from classifiers.data.dataset import Dataset
+    from classifiers.data.matrices import is_matrix, read_matrix
 
     read = read_matrix if is_matrix(path) else Dataset.read
     return read(path, multi_label=multi_label)
@@ -210,8 +210,8 @@ def _of_path(path: Path, *, multi_label: bool) -> tuple[Features, str] | Dataset
 
 def _check_early(known: Any, unseen: Any = None) -> None:
     """Refuse before hours of embedding what can never work."""
-    from classifiers.dataset import check_test, lone_classes
-    from classifiers.labels import check_not_ids
+    from classifiers.data.dataset import check_test, lone_classes
+    from classifiers.data.labels import check_not_ids
 
     if isinstance(known, tuple):
         return

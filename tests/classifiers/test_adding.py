@@ -10,14 +10,14 @@ from classifiers import Head, HeadManifest, load_head
 from classifiers.adding import add_class
 from classifiers.adding.layers import ridge
 from classifiers.cli import command as fit_head
-from classifiers.fitting import fit
+from classifiers.data.targets import Labelled
+from classifiers.distribution.rejection import Rejection
+from classifiers.distribution.statistics import Statistics
 from classifiers.kinds import KINDS, Rows, Setting
 from classifiers.layers import Standardise
-from classifiers.recipes import Recipe
-from classifiers.rejection import Rejection
-from classifiers.selection import choose
-from classifiers.statistics import Statistics
-from classifiers.targets import Labelled
+from classifiers.training.fitting import fit
+from classifiers.training.recipes import Recipe
+from classifiers.training.selection import choose
 from extractor.errors import InvalidArgument
 
 DIM, PER_CLASS = 24, 60

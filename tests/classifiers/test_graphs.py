@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from classifiers import Head, HeadManifest
+from classifiers.data.targets import Labelled
+from classifiers.distribution.statistics import Statistics
 from classifiers.graphs import export_onnx
 from classifiers.kinds import KINDS
 from classifiers.layers import Model
-from classifiers.statistics import Statistics
-from classifiers.targets import Labelled
 from extractor.backbones.bundle import Bundle
 from extractor.errors import FingerprintMismatch, InternalError, InvalidArgument
 from tests.classifiers.test_adding import head_of, rows_of

@@ -10,7 +10,7 @@ import pytest
 
 from classifiers import load_head
 from classifiers.cli import command as fit_head
-from classifiers.versions import serving_version, versions
+from classifiers.store.versions import serving_version, versions
 from extractor.cli.classify import command as classify
 from extractor.cli.heads import command as heads
 from extractor.cli.heads.comparing import compare

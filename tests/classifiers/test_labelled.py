@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from classifiers.cli import command as fit_head
-from classifiers.labelled_items import from_collection
+from classifiers.data.labelled_items import from_collection
 from extractor.cli.classify import command as classify
 from extractor.collections import Collection, Filter, Item
 from extractor.errors import InvalidArgument

@@ -260,7 +260,7 @@ def test_a_precision_that_cannot_be_had_is_told_before_anything_is_embedded(
     compare: Command, own: DataFolder, colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The colours, which need no network, are not begun either."""
-    monkeypatch.setattr("classifiers.features.embed", None)
+    monkeypatch.setattr("classifiers.data.features.embed", None)
     publish_noise(own)
     code, out, err = compare(colours, "--backbones", "noise", "--precision", "int8")
     assert (code, out) == (1, "")

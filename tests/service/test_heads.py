@@ -16,12 +16,12 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
-from classifiers.features import Features
-from classifiers.publishing import publish
+from classifiers.data.features import Features
 from classifiers.service import HeadsService, fitting
 from classifiers.service.gauges import DriftGauges
-from classifiers.training import train
-from classifiers.versions import promote, versions
+from classifiers.store.publishing import publish
+from classifiers.store.versions import promote, versions
+from classifiers.training.train import train
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor._pb.penultimate.v1.heads_pb2_grpc import HeadsStub
 from extractor.collections import Collection, Item

@@ -36,8 +36,8 @@ def compare(
     Both answer the images that were held out from both, where those are still
     there; each as it was fitted without its held-out images.
     """
-    from classifiers.contest import between
-    from classifiers.versions import load_head, serving_version, versions
+    from classifiers.comparing.contest import between
+    from classifiers.store.versions import load_head, serving_version, versions
 
     newest = versions(name, data)[-1] if version is None and serving_version(name, data) else version
     one, against = newest or 1, other or serving_version(name, data)

@@ -50,9 +50,9 @@ def _asked(name: str, server: str) -> Drift:
 
 
 def _measured(name: str, data: DataFolder) -> Drift:
-    from classifiers.drift import drift_of
-    from classifiers.live import Live, live_path
-    from classifiers.versions import load_head, serving_version
+    from classifiers.distribution.drift import drift_of
+    from classifiers.distribution.live import Live, live_path
+    from classifiers.store.versions import load_head, serving_version
 
     version = serving_version(name, data)
     head = load_head(name, data, version=version)

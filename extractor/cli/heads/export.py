@@ -39,7 +39,7 @@ def export(name: str, file: Path, with_backbone: bool, version: int | None, data
     Classes and fingerprint are in its metadata. Whether an image is unknown is not in the graph.
     """
     from classifiers.graphs import export_onnx
-    from classifiers.versions import load_head
+    from classifiers.store.versions import load_head
     from extractor.backbones.bundle import Bundle
 
     head = load_head(name, data, version=version)

@@ -18,7 +18,7 @@ _version = click.IntRange(min=1)
 @data_option
 def promote(name: str, version: int | None, data: DataFolder) -> None:
     """Let a version of the head NAME answer; a running server takes it without a restart."""
-    from classifiers import versions
+    from classifiers.store import versions
 
     click.echo(f"{name}: version {versions.promote(name, version, data)} answers")
 
@@ -28,7 +28,7 @@ def promote(name: str, version: int | None, data: DataFolder) -> None:
 @data_option
 def rollback(name: str, data: DataFolder) -> None:
     """Let the version of the head NAME answer that did before the last promotion."""
-    from classifiers import versions
+    from classifiers.store import versions
 
     click.echo(f"{name}: version {versions.rollback(name, data)} answers again")
 
@@ -42,7 +42,7 @@ def rollback(name: str, data: DataFolder) -> None:
 @data_option
 def delete(name: str, version: int | None, yes: bool, data: DataFolder) -> None:
     """Delete a version of the head NAME, or the head with all of them."""
-    from classifiers import versions
+    from classifiers.store import versions
 
     if version is None and not yes:
         count = len(versions.versions(name, data))

@@ -33,7 +33,7 @@ def list_(data: DataFolder, as_json: bool) -> None:
 @json_option
 def show(name: str, version: int | None, data: DataFolder, as_json: bool) -> None:
     """Show the versions of the head NAME, or all that one says of itself."""
-    from classifiers.versions import facts_of, serving_version, versions
+    from classifiers.store.versions import facts_of, serving_version, versions
 
     answering = serving_version(name, data)
     if version is not None:
@@ -46,7 +46,7 @@ def show(name: str, version: int | None, data: DataFolder, as_json: bool) -> Non
 
 def echo_heads(data: DataFolder, as_json: bool) -> None:
     """Print each head with the version that answers; a damaged one does not hide the others."""
-    from classifiers.versions import head_names
+    from classifiers.store.versions import head_names
 
     rows = [_answering(name, data) for name in head_names(data)]
     if as_json:
@@ -58,7 +58,7 @@ def echo_heads(data: DataFolder, as_json: bool) -> None:
 
 
 def _answering(name: str, data: DataFolder) -> dict[str, Any]:
-    from classifiers.versions import serving_version, versions
+    from classifiers.store.versions import serving_version, versions
 
     try:
         number = serving_version(name, data)
@@ -68,7 +68,7 @@ def _answering(name: str, data: DataFolder) -> dict[str, Any]:
 
 
 def _row(name: str, number: int, answers: bool, data: DataFolder) -> dict[str, Any]:
-    from classifiers.versions import facts_of
+    from classifiers.store.versions import facts_of
 
     row: dict[str, Any] = {"name": name, "version": number, "answers": answers}
     try:

@@ -44,7 +44,7 @@ def transfer(
     answers. Images that are gone, or are not the ones that were labelled any
     more, are listed and left out.
     """
-    from classifiers.transfer import transfer as moved
+    from classifiers.training.transfer import transfer as moved
 
     with open_source(data, backbone, server, provider, precision) as embeds:
         done = moved(name, embeds, backbone_of(embeds), data, embedded=embedded, promote=promote)

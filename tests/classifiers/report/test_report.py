@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifiers.dataset import Dataset
-from classifiers.features import embed
-from classifiers.findings import examine
-from classifiers.labelling import Suggested, Worth
+from classifiers.data.dataset import Dataset
+from classifiers.data.features import embed
+from classifiers.evaluation.findings import examine
+from classifiers.evaluation.labelling import Suggested, Worth
 from classifiers.report import pictures as pictures_module
 from classifiers.report import report_on, to_text
 from classifiers.report.markup import escaped, tag
 from classifiers.report.matrix import WIDEST
 from classifiers.report.pictures import Pictures
-from classifiers.training import Training, train
+from classifiers.training.train import Training, train
 
 VOID = {"meta", "br"}
 NASTY = '<script>alert(1)</script> & "quoted" \'ø ↯ ..'

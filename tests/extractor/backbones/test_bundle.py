@@ -185,7 +185,7 @@ def test_a_bundle_without_a_classifier_is_whole(
 
 def test_the_head_imagenet_of_a_cut_backbone_is_refused_with_the_reason(tmp_path: Path) -> None:
     """`classify imagenet` says in one sentence that the classifier does not fit."""
-    from classifiers.versions import load_head
+    from classifiers.store.versions import load_head
 
     data = DataFolder(tmp_path)
     name = "toy@layer3-avg"

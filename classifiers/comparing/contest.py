@@ -1,0 +1,149 @@
+"""Two versions of a head on the rows that neither was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifiers.comparing.comparison import Difference, difference
+from classifiers.data.dataset import Dataset, Rejected
+from classifiers.data.features import Features
+from classifiers.layers import Model
+from classifiers.store.bundle import read_facts, read_tested
+from classifiers.store.records import Rows, at_hand, held_out_of_both, unchanged
+from classifiers.store.versions import folder_of, load_head, serving_version, versions
+from extractor.errors import NotFound
+from extractor.results import Embeds, Vector
+from extractor.settings import DataFolder
+
+if TYPE_CHECKING:
+    from classifiers.training.train import Training
+
+Embedded: TypeAlias = "Callable[[Embeds, Dataset], Features]"
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """How two versions did on the same rows.
+
+    Attributes
+    ----------
+    version, other : int
+    n : int
+        Rows that neither was fitted on.
+    accuracy, other_accuracy : float
+    gain : Difference
+        Of the accuracies, with its 95 % interval.
+    """
+
+    version: int
+    other: int
+    n: int
+    accuracy: float
+    other_accuracy: float
+    gain: Difference
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """One line for a person."""
+        low, high = self.gain.interval
+        return (
+            f"version {self.version} against version {self.other}, on {self.n:,} images that neither was "
+            f"fitted on: {self.accuracy:.1%} against {self.other_accuracy:.1%}, a difference of "
+            f"{100 * self.gain.share:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """A version as it was tested: without its test rows."""
+
+    version: int
+    model: Model
+    classes: list[str]
+
+    @classmethod
+    def of(cls, folder: Path) -> Contender:
+        """Of a version's folder; errors as of `read_head`."""
+        return cls(int(folder.name), read_tested(folder), read_facts(folder)["classes"])
+
+    def right(self, X: Vector, truth: NDArray[np.str_]) -> NDArray[np.bool_]:
+        """Which rows it answers rightly; never those of a class that it does not know."""
+        answers = np.asarray(self.classes)[self.model.scores(X).argmax(axis=1)]
+        found: NDArray[np.bool_] = answers == truth
+        return found
+
+
+def contest(one: Contender, other: Contender, X: Vector, truth: NDArray[np.str_]) -> Contest:
+    """Let both answer the same rows, of shape (n, dim), at least one."""
+    ours, theirs = one.right(X, truth), other.right(X, truth)
+    gain = difference(ours, theirs, 1)
+    shares = float(ours.mean()), float(theirs.mean())
+    return Contest(one.version, other.version, len(truth), *shares, gain)
+
+
+def against_serving(training: Training, data: DataFolder) -> Contest | str | None:
+    """A head that was just fitted against the version of its name that answers.
+
+    Returns
+    -------
+    Contest, str or None
+        Why there is none, as a sentence; None for the first version.
+    """
+    manifest = training.head.manifest
+    if not versions(manifest.name, data):
+        return None
+    number = serving_version(manifest.name, data)
+    folder = folder_of(manifest.name, data, number)
+    if read_facts(folder)["fingerprint"] != manifest.fingerprint:
+        return f"version {number}, which answers, takes the embeddings of another backbone: not compared"
+    if training.tested.multi_label:
+        return "several labels an image: compare the figures of both versions"
+    try:
+        rows = held_out_of_both(training.unseen.digests, Rows.read(folder))
+    except NotFound as error:
+        return str(error)
+    if not len(rows):
+        return f"version {number}, which answers, was fitted on every image that was held out: not compared"
+    ours = Contender(max(versions(manifest.name, data)) + 1, training.tested, manifest.classes)
+    return contest(ours, Contender.of(folder), training.unseen.X[rows], training.unseen.y[rows])
+
+
+def between(
+    name: str, version: int, other: int, embeds: Embeds, data: DataFolder, embedded: Embedded
+) -> tuple[Contest, list[Rejected]]:
+    """Two versions on the images that were held out from both and are still there.
+
+    Returns
+    -------
+    Contest
+    list of Rejected
+        Images that are gone or are others now.
+
+    Raises
+    ------
+    NotFound
+        When there is no such version, or no such image.
+    FingerprintMismatch
+        When a version is of another backbone than `embeds`.
+    """
+    folders = [folder_of(name, data, number) for number in (version, other)]
+    for number in (version, other):
+        load_head(name, data, version=number).check(embeds)
+    rows = [Rows.read(folder) for folder in folders]
+    held = rows[0].held_out(rows[1].trained_on())
+    present, missing = at_hand(held)
+    chosen = Dataset([held.paths[at] for at in present], [held.labels[at] for at in present])
+    features, changed = unchanged(held, embedded(embeds, chosen)) if present else (None, [])
+    if features is None or not len(features.y):
+        raise NotFound(f"no image that versions {version} and {other} of {name!r} have not seen is there")
+    ours, theirs = map(Contender.of, folders)
+    return contest(ours, theirs, features.X, features.y), [*missing, *changed]

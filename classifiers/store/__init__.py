@@ -1,0 +1,1 @@
+"""Heads on disk: their versions, and the rows each was fitted on."""

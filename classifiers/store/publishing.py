@@ -1,0 +1,71 @@
+"""A head that was fitted becomes a version, its rows beside it, compared with the one that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from classifiers.comparing.contest import Contest, against_serving
+from classifiers.data.split_files import FILE as SPLIT
+from classifiers.data.split_files import write_split
+from classifiers.store.records import FILE, Rows
+from classifiers.store.versions import Content, Saved, save_head
+from extractor.settings import DataFolder
+
+if TYPE_CHECKING:
+    from classifiers.training.train import Training
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version that was saved, and its contest with the one that answered till then.
+
+    Attributes
+    ----------
+    name : str
+    saved : Saved
+    contest : Contest, str or None
+        Why there was none, as a sentence; None for a first version.
+    """
+
+    name: str
+    saved: Saved
+    contest: Contest | str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        held = self.contest.to_dict() if isinstance(self.contest, Contest) else self.contest
+        return {"version": self.saved.version, "serving": self.saved.serving, "against_serving": held}
+
+    def lines(self) -> list[str]:
+        """For a person; none for a first version."""
+        version, serving = self.saved.version, self.saved.serving
+        if version == 1:
+            return []
+        compared = [self.contest.line() if isinstance(self.contest, Contest) else self.contest or ""]
+        if version == serving:
+            state = f"version {version} answers from now on; back: `penultimate heads rollback {self.name}`"
+        else:
+            state = (
+                f"version {serving} still answers; let version {version} answer: "
+                f"`penultimate heads promote {self.name}`"
+            )
+        return [*filter(None, compared), state]
+
+
+def publish(
+    training: Training,
+    data: DataFolder,
+    *,
+    promote: bool = False,
+    files: Mapping[str, Content] | None = None,
+) -> Published:
+    """Save what was fitted as a new version of its name; parameters as of `save_head`."""
+    name = training.head.manifest.name
+    held = against_serving(training, data)
+    split: Content = partial(write_split, known=training.known, unseen=training.unseen)
+    beside: dict[str, Content] = {FILE: Rows.of(training).write, SPLIT: split, **(files or {})}
+    saved = save_head(training.head, data, tested=training.tested, files=beside, promote=promote)
+    return Published(name, saved, held)

@@ -1,0 +1,113 @@
+"""From a folder of images of a new class to a new version of a head that knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from classifiers.adding import Extended, add_class
+from classifiers.data.dataset import Dataset, Rejected
+from classifiers.data.features import Features
+from classifiers.store.publishing import Published
+from classifiers.store.records import FILE, Rows
+from classifiers.store.versions import folder_of, load_head, save_head
+from extractor.errors import InvalidArgument
+from extractor.results import Embeds
+from extractor.settings import DataFolder
+from extractor.sources import find
+
+Embedded: TypeAlias = "Callable[[Embeds, Dataset], Features]"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A head that learned a class, as a version, and what was left out of its images."""
+
+    label: str
+    extended: Extended
+    published: Published
+    rejected: list[Rejected]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        did = self.extended
+        return {
+            "name": self.published.name,
+            "added": self.label,
+            "classes": did.head.manifest.classes,
+            "exact": did.exact,
+            "rows": did.rows,
+            "found": did.found,
+            "kept": did.kept,
+            "taken": did.taken,
+            "path": str(self.published.saved.path),
+            **self.published.to_dict(),
+            "seconds": self.seconds,
+            "rejected": [{"image": each.image, "reason": each.reason} for each in self.rejected],
+        }
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        did = self.extended
+        how = (
+            "as a fit on all images would, with the scaling kept"
+            if did.exact
+            else "the others kept as they were"
+        )
+        return [
+            f"{self.published.name}: {self.label!r} added from {did.rows:,} images in {self.seconds:.2f} s; "
+            + how,
+            f"{did.found:,} of these {did.rows:,} are taken for {self.label!r} now, and {did.taken:,} of "
+            f"{did.kept:,} images of the earlier classes; no held-out figures: fit again for those",
+            f"saved to {self.published.saved.path}",
+            *self.published.lines(),
+        ]
+
+
+def extend(
+    name: str,
+    label: str,
+    source: Path,
+    embeds: Embeds,
+    data: DataFolder,
+    *,
+    promote: bool = False,
+    embedded: Embedded,
+) -> Extension:
+    """Add the class `label`, whose images are in the folder `source`, to the head that answers.
+
+    Parameters
+    ----------
+    name, label : str
+    source : Path
+        A folder of images, all of the class.
+    embeds : Embeds
+    data : DataFolder
+    promote : bool
+        Let the new version answer from now on.
+    embedded : callable
+        Embeds a data set.
+
+    Raises
+    ------
+    NotFound, InvalidArgument
+        When there is no such head or folder, or the head cannot learn the class.
+    FingerprintMismatch
+        When `embeds` has another backbone than the head.
+    """
+    head, folder = load_head(name, data), folder_of(name, data)
+    head.check(embeds)
+    if not label.strip():
+        raise InvalidArgument("a class needs a name: --add-class NAME")
+    images = list(find([str(source)]))
+    features = embedded(embeds, Dataset(images, [label] * len(images)))
+    begun = time.perf_counter()
+    extended = add_class(head, label, features.X)
+    seconds = round(time.perf_counter() - begun, 3)
+    rows = Rows.read(folder).with_class(features)
+    saved = save_head(extended.head, data, files={FILE: rows.write}, promote=promote)
+    return Extension(label, extended, Published(name, saved), features.rejected, seconds)

@@ -1,0 +1,196 @@
+"""From embedded images to a tested head."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from classifiers.data.dataset import Rejected
+from classifiers.data.features import Features
+from classifiers.data.sides import sides
+from classifiers.data.targets import Labelled
+from classifiers.distribution.rejection import Rejection
+from classifiers.distribution.statistics import Statistics
+from classifiers.evaluation.evaluate import Metrics, evaluate
+from classifiers.evaluation.multi_label import best_thresholds, evaluate_several
+from classifiers.heads import Head, HeadManifest
+from classifiers.layers import Model
+from classifiers.training.fitting import fit
+from classifiers.training.recipes import Recipe, quiet_single_threads
+from classifiers.training.selection import choose
+from classifiers.training.tuning import Choice
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """A head, how well it does, and how it came about.
+
+    Attributes
+    ----------
+    head : Head
+        Fitted on every row when a part of them was held out, on the training
+        rows when test images were given: those stay unseen.
+    known, unseen : Features
+        What was fitted on, and what was held out.
+    tested : Model
+        Fitted on the known rows alone; what `metrics` and `logits` are of.
+    logits : float64 array of shape (len(unseen.y), classes)
+        What it said of the unseen rows, divided by its temperature.
+    metrics : Metrics
+    choice : Choice
+        The kind and setting, chosen on the known rows alone, and what
+        cross-validation said of these.
+    rejected : list of Rejected
+        Images that were left out of training or test.
+    seconds : dict of float
+        By stage.
+    """
+
+    head: Head
+    known: Features
+    unseen: Features
+    tested: Model
+    logits: NDArray[np.float64]
+    metrics: Metrics
+    choice: Choice
+    rejected: list[Rejected]
+    seconds: dict[str, float]
+
+
+def train(
+    name: str,
+    features: Features,
+    test: Features | None = None,
+    *,
+    backbone: str,
+    recipe: Recipe | None = None,
+    test_size: float = 0.25,
+    note: Note | None = None,
+) -> Training:
+    """Hold out a part, choose the setting, fit, test, and fit again on everything.
+
+    Parameters
+    ----------
+    name : str
+        Of the head.
+    features : Features
+    test : Features, optional
+        Test on these rather than on a held-out part of `features`.
+    backbone : str
+        The name of the backbone that made the features.
+    recipe : Recipe, optional
+    test_size : float
+        The share of each class that is held out when `test` is not given.
+    note : callable, optional
+        Is told, in a line, what is being done.
+
+    Raises
+    ------
+    InvalidArgument
+        When there is one class only, a class has one distinct image, or the
+        test images have a class of their own.
+    FingerprintMismatch
+        When `features` and `test` were made by two backbones.
+    """
+    recipe = recipe or Recipe()
+    known, unseen, everything = sides(features, test, test_size, recipe.seed)
+    seconds: dict[str, float] = {}
+    rows = _labelled(known, recipe)
+    with _timed(seconds, "sweep"):
+        choice = choose(rows, recipe, note)
+    with _timed(seconds, "fit"):
+        model, converged = fit(rows, recipe, choice)
+    with _timed(seconds, "test"):
+        logits = model.scores(unseen.X) / model.temperature
+        thresholds = _thresholds(rows, choice)
+        metrics = _metrics(rows, known, unseen, logits, thresholds)
+    head = model
+    if everything is not None:
+        with _timed(seconds, "refit"):
+            head, converged = fit(_labelled(everything, recipe), recipe, choice)
+    with _timed(seconds, "unknowns"), quiet_single_threads():
+        statistics = Statistics.of(_labelled(everything or known, recipe), recipe.seed)
+        rejection = _unknowns(rows, unseen, recipe.seed)
+    manifest = HeadManifest(
+        name=name,
+        kind=choice.kind,
+        classes=list(rows.classes),
+        fingerprint=features.fingerprint,
+        backbone=backbone,
+        dim=features.X.shape[1],
+        metrics=metrics.to_dict(),
+        thresholds=thresholds,
+        fitting={
+            **asdict(recipe),
+            **choice.setting.named(),
+            **_sizes(known, unseen, features),
+            "test_size": None if test or features.parts.any() else test_size,
+            "refitted_on_all": everything is not None,
+            "folds": choice.folds,
+            "converged": converged,
+        },
+    )
+    rejected = list(dict.fromkeys(known.rejected + unseen.rejected))
+    fitted = Head(manifest, head, statistics, rejection)
+    return Training(fitted, known, unseen, model, logits, metrics, choice, rejected, seconds)
+
+
+def _labelled(features: Features, recipe: Recipe) -> Labelled:
+    return Labelled.of(
+        features.X,
+        features.y,
+        classes=features.classes or None,
+        groups=features.groups,
+        weights=features.weights,
+        class_weight=recipe.class_weight,
+    )
+
+
+def _sizes(known: Features, unseen: Features, features: Features) -> dict[str, float | None]:
+    """Rows of each side, and what is known of rows that belong together."""
+    return {
+        "train": len(known.y),
+        "test": len(unseen.y),
+        "groups": len({*known.groups.tolist(), *unseen.groups.tolist()}),
+        "copies": features.copies,
+        "alike": features.alike,
+    }
+
+
+def _unknowns(rows: Labelled, unseen: Features, seed: int) -> Rejection | None:
+    rejection = Rejection.fit(rows, seed)
+    return rejection.tested(unseen.X) if rejection else None
+
+
+def _thresholds(rows: Labelled, choice: Choice) -> list[float]:
+    """Of each label, where an image may have several; by what was said of rows held out."""
+    if not rows.multi_label:
+        return []
+    if not choice.folds:
+        return [0.5] * len(rows.classes)
+    return best_thresholds(expit(choice.logits / choice.temperature), rows.y)
+
+
+def _metrics(
+    rows: Labelled, known: Features, unseen: Features, logits: NDArray[np.float64], thresholds: list[float]
+) -> Metrics:
+    if rows.multi_label:
+        return evaluate_several(rows.classes, unseen.y, expit(logits) >= thresholds, known.y)
+    majority = Counter(known.y.tolist()).most_common(1)[0][0]
+    return evaluate(rows.classes, unseen.y, np.asarray(rows.classes)[logits.argmax(axis=1)], majority)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - begun, 3)
