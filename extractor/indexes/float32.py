@@ -58,8 +58,7 @@ class Float32Segment:
 
     def candidates(self, queries: Vector, k: int, allowed: Mask | None = None) -> list[Places]:
         """See `Segment.candidates`."""
-        count = len(self.numbers)
-        return compare(queries, k, self._units.__getitem__, count, slack=self._slack, allowed=allowed)
+        return compare(queries, k, self._units, slack=self._slack, allowed=allowed)
 
     def units(self, places: Places) -> Vector | None:
         """See `Segment.units`."""

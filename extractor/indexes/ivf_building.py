@@ -12,6 +12,7 @@ from extractor.indexes import Rows
 from extractor.indexes.arriving import numbered
 from extractor.indexes.codes import Bytes, Codec
 from extractor.indexes.nearest import Places
+from extractor.indexes.products import products
 from extractor.indexes.sampling import Judge
 from extractor.indexes.segments import Blocks
 from extractor.results import Vector
@@ -77,7 +78,7 @@ def fill(blocks: Blocks, count: int, learned: Learned, judge: Judge) -> tuple[Ro
     centroids, codec = learned
     numbers, lists = np.empty(count, np.int64), np.empty(count, np.int32)
     for places, units in numbered(blocks, codec.dim, count, numbers):
-        lists[places] = np.argmax(units @ centroids.T, axis=1)
+        lists[places] = np.argmax(products(units, centroids), axis=1)
         judge.see(places, units)
     order = np.argsort(lists, kind="stable")
     bounds = np.searchsorted(lists[order], np.arange(len(centroids) + 1))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extractor.indexes import SCORE_DECIMALS
+from extractor.indexes.products import Rows, products
 from extractor.results import Vector
 
 Places: TypeAlias = NDArray[np.int64]
@@ -18,14 +18,17 @@ Mask: TypeAlias = NDArray[np.bool_]
 _SPARSE = 8
 """Picking vectors out pays when less than one in so many is allowed."""
 
-_BLOCK = 2048
-"""Places that several queries are compared with at a time: few enough to stay in the cache."""
+BLOCK = 1024
+"""Rows that several queries are compared with at a time: few enough to stay in the cache."""
+
+TOGETHER = 4
+"""Fewer queries are quicker one by one."""
 
 _ROOM = 1 << 19
 """So many scores are kept before it is looked which of them still matter."""
 
-_ALONE = 4
-"""Fewer queries are quicker one by one."""
+_LOWEST = np.finfo(np.float32).min
+"""Under every score, and over that of a place that is not allowed."""
 
 
 def slack(dim: int, rounding: float = 0.0) -> float:
@@ -57,20 +60,18 @@ class Nearest:
 
     def __init__(self, queries: int, k: int, slack: float) -> None:
         self._k, self._slack = k, slack
-        self._floor = np.full(queries, -np.inf, np.float32)
-        nothing = np.empty(0, np.int64)
-        self._kept: list[tuple[Places, Places, Vector]] = [(nothing, nothing, np.empty(0, np.float32))]
+        self._tops = np.full((min(k, BLOCK), queries), _LOWEST)
+        self._floor = np.full(queries, _LOWEST)
+        self._kept = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
         self._room = _ROOM
 
     def add(self, scores: Vector, places: Places, allowed: Mask | None = None) -> None:
-        """Take the scores, of shape (queries, n), of n places; those that are not allowed are passed over."""
+        """Take the scores, of shape (n, queries), of n places; those that are not allowed are passed over."""
         if allowed is not None:
-            scores = np.where(allowed, scores, -np.inf)
-        if (beyond := scores.shape[1] - self._k) > 0:
-            # the k-th best of some places is at most that of all
-            self._floor = np.maximum(self._floor, np.partition(scores, beyond, axis=1)[:, beyond])
-        who, where = np.nonzero((scores >= (self._floor - self._slack)[:, None]) & (scores > -np.inf))
-        self._kept.append((who, places[where], scores[who, where]))
+            scores = np.where(allowed[:, None], scores, -np.inf)
+        self._raise_floor(scores)
+        where, who = np.nonzero(scores >= self._floor)
+        self._kept.append((who, places[where], scores[where, who]))
         self._room -= len(who)
         if self._room < 0:
             self._sift()
@@ -81,12 +82,22 @@ class Nearest:
         ((who, places, _),) = self._kept
         return _parted(places, who, len(self._floor))
 
+    def _raise_floor(self, scores: Vector) -> None:
+        """The lowest of the maxima of `k` groups is at most the `k`-th best, and found without sorting."""
+        whole = len(scores) // self._k * self._k
+        if whole and self._k <= len(self._tops):
+            highest = scores[:whole].reshape(whole // self._k, *self._tops.shape).max(axis=0)
+            np.maximum(self._tops, highest, out=self._tops)
+            self._floor = np.maximum(self._floor, self._tops.min(axis=0) - np.float32(self._slack))
+
     def _sift(self) -> None:
         """Let go of what is known by now to be too far below."""
         who, places, scores = map(np.concatenate, zip(*self._kept, strict=True))
         order = np.argsort(who, kind="stable")
         mine = _parted(order, who[order], len(self._floor))
-        left = np.concatenate([order[:0], *(of[near(scores[of], self._k, self._slack)] for of in mine)])
+        floors = [_floor(scores[of], self._k, self._slack) for of in mine]
+        self._floor = np.maximum(self._floor, np.array(floors, np.float32))
+        left = order[scores[order] >= self._floor[who[order]]]
         self._kept = [(who[left], places[left], scores[left])]
         self._room = max(_ROOM, len(left))
 
@@ -99,58 +110,53 @@ def _parted(values: Places, who: Places, count: int) -> list[Places]:
 
 def near(scores: Vector, k: int, slack: float) -> Places:
     """Where the `k` highest of some scores are, and all at most `slack` below them."""
-    if k >= len(scores):
-        return np.arange(len(scores))
-    floor = np.partition(scores, len(scores) - k)[len(scores) - k] - slack
-    return np.flatnonzero(scores >= floor)
+    return np.flatnonzero(scores >= _floor(scores, k, slack))
+
+
+def _floor(scores: Vector, k: int, slack: float) -> np.float32:
+    """What is below cannot belong to the `k` best."""
+    if k > len(scores):
+        return _LOWEST
+    highest = np.partition(scores, len(scores) - k)
+    return np.float32(highest[len(scores) - k] - np.float32(slack))
 
 
 def compare(
-    queries: Vector,
-    k: int,
-    rows: Callable[[Any], Vector],
-    count: int,
-    *,
-    slack: float,
-    allowed: Mask | None = None,
+    queries: Vector, k: int, rows: Rows, *, slack: float, allowed: Mask | None = None
 ) -> list[Places]:
-    """Compare queries with every place by matrix products, block by block.
+    """Compare queries with every row by matrix products.
 
     Parameters
     ----------
     queries : float32 array of shape (q, dim)
     k : int
-    rows : callable
-        The float32 vectors at a slice or an array of places.
-    count : int
-        How many places there are.
+    rows : float32 or float16 array of shape (n, dim)
+        May be mapped from a file.
     slack : float
         See `slack`.
-    allowed : bool array of shape (count,), optional
+    allowed : bool array of shape (n,), optional
     """
     nearest = Nearest(len(queries), k, slack)
     if allowed is not None and is_sparse(allowed):
         picked = np.flatnonzero(allowed)
-        for start in range(0, len(picked), _BLOCK):
-            places = picked[start : start + _BLOCK]
-            nearest.add(_products(queries, rows(places)), places)
-        return nearest.found()
-    block = count if len(queries) < _ALONE else _BLOCK
-    for start in range(0, count, max(1, block)):
-        part = slice(start, min(start + block, count))
-        mask = None if allowed is None else allowed[part]
-        nearest.add(_products(queries, rows(part)), np.arange(part.start, part.stop), mask)
+        for part in blocks(len(picked)):
+            nearest.add(products(rows[picked[part]], queries), picked[part])
+    elif 0 < len(queries) < TOGETHER:
+        # BLAS reads the rows for a single query at the memory's full speed
+        scores = np.stack([rows @ query for query in queries], axis=1)
+        nearest.add(scores, np.arange(len(rows)), allowed)
+    else:
+        for part in blocks(len(rows)):
+            mask = None if allowed is None else allowed[part]
+            nearest.add(products(rows[part], queries), np.arange(part.start, part.stop), mask)
     return nearest.found()
+
+
+def blocks(count: int) -> list[slice]:
+    """So many places in pieces that stay in the cache."""
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
 
 
 def is_sparse(allowed: Mask) -> bool:
     """Whether so few places are allowed that picking them out is quicker than reading all."""
     return bool(_SPARSE * np.count_nonzero(allowed) < len(allowed))
-
-
-def _products(queries: Vector, units: Vector) -> Vector:
-    """The scores, of shape (q, n); for single queries BLAS reads the vectors at the memory's full speed."""
-    if 0 < len(queries) < _ALONE:
-        return np.stack([units @ query for query in queries])
-    scores: Vector = queries @ units.T
-    return scores

@@ -9,6 +9,7 @@ import numpy as np
 
 from extractor.indexes.arriving import arriving
 from extractor.indexes.nearest import Nearest, Places
+from extractor.indexes.products import products
 from extractor.indexes.segments import Blocks
 from extractor.results import Vector
 
@@ -63,7 +64,7 @@ class Judge:
 
     def see(self, places: slice, units: Vector) -> None:
         """Take the next vectors."""
-        self._nearest.add(self.sample.units @ units.T, np.arange(places.start, places.stop))
+        self._nearest.add(products(units, self.sample.units), np.arange(places.start, places.stop))
 
     def neighbours(self) -> list[Places]:
         """The places of the nearest of each, but for itself."""
