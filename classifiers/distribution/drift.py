@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, kolmogorov
 
 from classifiers.distribution.live import Live, Sighting
 from classifiers.distribution.rejection import Rejection
@@ -70,6 +69,8 @@ def drift_of(head: Head, version: int, live: Live) -> Drift:
 
 def compare_distances(live: NDArray[np.float64], rejection: Rejection) -> DriftTest | None:
     """Kolmogorov and Smirnov's test of live distances, of shape (m,), against the held-out ones."""
+    from scipy.special import kolmogorov
+
     held_out = rejection.held_out
     if rejection.measured.rejected is None or min(len(live), len(held_out)) < FEWEST:
         return None
@@ -94,6 +95,8 @@ def compare_counts(live: NDArray[np.int64], held_out: NDArray[np.int64]) -> Drif
     DriftTest or None
         None when all answers are of one class, or nearly so.
     """
+    from scipy.special import chdtrc
+
     table = np.array([live, held_out], np.float64)
     share = table.sum(axis=1, keepdims=True) / table.sum()
     rare = (share * table.sum(axis=0)).min(axis=0) < LEAST_EXPECTED

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from classifiers.data.splits import folds
-from classifiers.data.targets import Labelled
 from classifiers.distribution.gaussian import Gaussian
 from classifiers.layers.arrays import Arrays, shaped
+
+if TYPE_CHECKING:
+    from classifiers.data.targets import Labelled
 
 FALSE_REJECTS = 0.05
 """The share of images of the known classes that is taken for unknown."""

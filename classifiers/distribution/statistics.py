@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifiers.data.targets import Labelled
-from classifiers.kinds import Targets
 from classifiers.layers.arrays import Arrays, finite
 from extractor.results import Vector
+
+if TYPE_CHECKING:
+    from classifiers.data.targets import Labelled
+    from classifiers.kinds import Targets
 
 KEPT_ROWS = 1000
 """Rows that are kept as they are, 5 MB at a width of 1280; of more, as many of each class."""

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from classifiers.kinds.base import Loss, Rows, Setting, decades
 from classifiers.layers import Layer, Linear
@@ -50,6 +49,8 @@ class _Fitter:
         self._start = np.zeros((rows.X.shape[1] + 1) * self._signs.shape[1])
 
     def __call__(self, setting: Setting) -> Layer:
+        from scipy.optimize import minimize
+
         assert setting.strength
         iterations, tolerance = self._effort
         found = minimize(

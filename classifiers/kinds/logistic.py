@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from classifiers.kinds.base import Loss, Rows, Setting, decades
 from classifiers.layers import Layer, Linear
@@ -39,6 +38,8 @@ class _Fitter:
     converged: bool = False
 
     def __init__(self, rows: Rows, thorough: bool) -> None:
+        from sklearn.linear_model import LogisticRegression
+
         self._rows = rows
         iterations, tolerance = THOROUGH if thorough else QUICK
         # The gradient of short rows is smaller, as of rows of unit length by the root of the width.

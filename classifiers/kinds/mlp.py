@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from sklearn.neural_network import MLPClassifier
 
 from classifiers.kinds.base import Loss, Rows, Setting
 from classifiers.layers import Layer, TwoLayer, for_both
@@ -41,6 +40,8 @@ class _Fitter:
         self._rows = rows
 
     def __call__(self, setting: Setting) -> Layer:
+        from sklearn.neural_network import MLPClassifier
+
         assert setting.strength
         rows = self._rows
         batch = min(128, len(rows.X))

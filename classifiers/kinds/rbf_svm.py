@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from sklearn.svm import SVC
 
 from classifiers.kinds.base import Loss, Rows, Setting
 from classifiers.layers import Kernel, Layer, for_both
@@ -95,6 +94,8 @@ class _Fitter:
         return list(member[1:] if len(member) == 2 and not self._rows.multi_label else member)
 
     def _machine(self, column: Vector, cost: float) -> tuple[Vector, Vector]:
+        from sklearn.svm import SVC
+
         machine = SVC(C=cost, kernel="precomputed", tol=self._tolerance, cache_size=500)
         machine.fit(self._closeness, column, sample_weight=self._rows.weights)
         coefficients = np.zeros(len(column), np.float32)

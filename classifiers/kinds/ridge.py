@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.linalg import eigh
 
 from classifiers.kinds.base import Loss, Rows, Setting, decades
 from classifiers.layers import Layer, Linear
@@ -32,19 +31,28 @@ class Ridge:
 
 
 class _Fitter:
-    """Least squares to +1 for the rows of a class and -1 for the rest, in the eigenbasis of X'X."""
+    """Least squares to +1 for the rows of a class and -1 for the rest, in an eigenbasis.
+
+    That of X'X, or where there are fewer rows than columns that of XX', whose eigenvalues
+    are the same but for zeros, which no row reaches.
+    """
 
     converged: bool = True
 
     def __init__(self, rows: Rows) -> None:
+        from scipy.linalg import eigh
+
         shares = (rows.weights / len(rows.X)).astype(np.float32)[:, None]
         signs = np.where(rows.membership, 1, -1).astype(np.float32)
         self._mean, self._offset = (np.sum(shares * part, axis=0) for part in (rows.X, signs))
-        centred = rows.X - self._mean
-        weighted = shares * centred
-        values, self._basis = eigh((weighted.T @ centred).astype(np.float64))
+        root = np.sqrt(shares)
+        X, wanted = root * (rows.X - self._mean), root * (signs - self._offset)
+        if few := len(X) < X.shape[1]:
+            X = X.astype(np.float64)
+        values, vectors = eigh((X @ X.T if few else X.T @ X).astype(np.float64))
         self._values = np.maximum(values, 0)
-        self._turned = self._basis.T @ (weighted.T @ (signs - self._offset))
+        self._basis = X.T @ vectors if few else vectors
+        self._turned = vectors.T @ (wanted if few else X.T @ wanted)
 
     def __call__(self, setting: Setting) -> Layer:
         assert setting.strength

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
 
 from classifiers.layers.arrays import Arrays
 from classifiers.layers.kernel import Kernel
@@ -110,5 +109,8 @@ class Model:
 
 def probabilities(logits: NDArray[np.float64], multi_label: bool = False) -> NDArray[np.float64]:
     """Logits of shape (n, classes) as probabilities: a softmax, or one sigmoid for each class."""
-    found: NDArray[np.float64] = expit(logits) if multi_label else softmax(logits, axis=1)
+    if multi_label:
+        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+    found: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found /= found.sum(axis=1, keepdims=True)
     return found

@@ -8,15 +8,13 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
 from classifiers.data.splits import check_test_size
 from classifiers.service.describing import describe
 from classifiers.service.gathering import Gathering
-from classifiers.store.publishing import Published, publish
 from classifiers.store.versions import head_path
 from classifiers.training.recipes import Kind, Recipe, Scale
-from classifiers.training.train import Training, train
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call, Calls
 from extractor.errors import InvalidArgument, Overloaded
@@ -25,7 +23,9 @@ from extractor.heads_wire.values import FitOptions, Fitted, LeftOut, Stage
 from extractor.settings import DataFolder
 from extractor.submission import Submits
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from classifiers.store.publishing import Published
+    from classifiers.training.train import Training
 
 FITS_AT_ONCE = 1
 """A fit keeps the cores busy that images are embedded on."""
@@ -163,6 +163,9 @@ def _fit(
     note: Callable[[str], None],
 ) -> Fitted:
     """Fit, test and publish; blocks."""
+    from classifiers.store.publishing import publish
+    from classifiers.training.train import train
+
     if options.collection:
         note(f"reading the collection {options.collection}")
         gathering.add_collection(options.collection, data)

@@ -12,7 +12,6 @@ from classifiers.data.features import Features, embed
 from classifiers.service.inputs import Input, Inputs, needs_embedder
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call
-from extractor.collections import Collection
 from extractor.errors import FingerprintMismatch, InvalidArgument, Overloaded
 from extractor.heads_wire.values import FitOptions
 from extractor.results import ImageLike, Result
@@ -75,6 +74,8 @@ class Gathering:
         FingerprintMismatch
             When its vectors are of another backbone.
         """
+        from extractor.collections import Collection
+
         with Collection.open(data, name) as collection:
             if len(self) and collection.fingerprint != self.fingerprint:
                 raise FingerprintMismatch(

@@ -17,10 +17,11 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
 from classifiers.data.features import Features
-from classifiers.service import HeadsService, fitting
+from classifiers.service import HeadsService
 from classifiers.service.gauges import DriftGauges
 from classifiers.store.publishing import publish
 from classifiers.store.versions import promote, versions
+from classifiers.training import train as training
 from classifiers.training.train import train
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor._pb.penultimate.v1.heads_pb2_grpc import HeadsStub
@@ -352,14 +353,14 @@ async def test_a_fit_that_cannot_be_leaves_nothing_behind(
 @pytest.fixture
 def held_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[], threading.Event]:
     """Fits go on until they are released, saying so all the time."""
-    go_on, real = threading.Event(), fitting.train
+    go_on = threading.Event()
 
     def slow(*args: Any, note: Any, **how: Any) -> Any:
         while not go_on.wait(0.01):
             note("still at it")
-        return real(*args, note=note, **how)
+        return train(*args, note=note, **how)
 
-    monkeypatch.setattr(fitting, "train", slow)
+    monkeypatch.setattr(training, "train", slow)
     return lambda: go_on
 
 
