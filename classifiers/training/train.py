@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from scipy.special import expit
 
 from classifiers.data.dataset import Rejected
 from classifiers.data.features import Features
-from classifiers.data.sides import sides
+from classifiers.data.sides import Sides, sides
 from classifiers.data.targets import Labelled
 from classifiers.distribution.rejection import Rejection
 from classifiers.distribution.statistics import Statistics
@@ -101,9 +102,36 @@ def train(
     FingerprintMismatch
         When `features` and `test` were made by two backbones.
     """
-    recipe = recipe or Recipe()
-    known, unseen, everything = sides(features, test, test_size, recipe.seed)
-    seconds: dict[str, float] = {}
+    recipe, seconds = recipe or Recipe(), dict[str, float]()
+    parted = sides(features, test, test_size, recipe.seed)
+    trial = _tried(parted, recipe, seconds, note)
+    model, converged = _for_use(parted, recipe, seconds, trial)
+    with _timed(seconds, "unknowns"), quiet_single_threads():
+        statistics = Statistics.of(_labelled(parted.refit or parted.known, recipe), recipe.seed)
+        rejection = _unknowns(trial.rows, parted.unseen, recipe.seed)
+    share = None if test or features.parts.any() else test_size
+    facts = {**asdict(recipe), **_counts(parted, features), "test_size": share, "converged": converged}
+    head = Head(_manifest(name, backbone, features, trial, facts), model, statistics, rejection)
+    rejected = list(dict.fromkeys(parted.known.rejected + parted.unseen.rejected))
+    outcome = trial.model, trial.logits, trial.metrics, trial.choice
+    return Training(head, parted.known, parted.unseen, *outcome, rejected, seconds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """What was fitted on the known rows alone, and how it did on the others."""
+
+    rows: Labelled
+    choice: Choice
+    model: Model
+    converged: bool
+    logits: NDArray[np.float64]
+    thresholds: list[float]
+    metrics: Metrics
+
+
+def _tried(parted: Sides, recipe: Recipe, seconds: dict[str, float], note: Note | None) -> _Trial:
+    known, unseen = parted.known, parted.unseen
     rows = _labelled(known, recipe)
     with _timed(seconds, "sweep"):
         choice = choose(rows, recipe, note)
@@ -113,35 +141,32 @@ def train(
         logits = model.scores(unseen.X) / model.temperature
         thresholds = _thresholds(rows, choice)
         metrics = _metrics(rows, known, unseen, logits, thresholds)
-    head = model
-    if everything is not None:
-        with _timed(seconds, "refit"):
-            head, converged = fit(_labelled(everything, recipe), recipe, choice)
-    with _timed(seconds, "unknowns"), quiet_single_threads():
-        statistics = Statistics.of(_labelled(everything or known, recipe), recipe.seed)
-        rejection = _unknowns(rows, unseen, recipe.seed)
-    manifest = HeadManifest(
+    return _Trial(rows, choice, model, converged, logits, thresholds, metrics)
+
+
+def _for_use(parted: Sides, recipe: Recipe, seconds: dict[str, float], trial: _Trial) -> tuple[Model, bool]:
+    """What is kept: fitted again on every row, unless the user has said which are to stay unseen."""
+    if parted.refit is None:
+        return trial.model, trial.converged
+    with _timed(seconds, "refit"):
+        return fit(_labelled(parted.refit, recipe), recipe, trial.choice)
+
+
+def _manifest(
+    name: str, backbone: str, features: Features, trial: _Trial, facts: dict[str, Any]
+) -> HeadManifest:
+    choice = trial.choice
+    return HeadManifest(
         name=name,
         kind=choice.kind,
-        classes=list(rows.classes),
+        classes=list(trial.rows.classes),
         fingerprint=features.fingerprint,
         backbone=backbone,
         dim=features.X.shape[1],
-        metrics=metrics.to_dict(),
-        thresholds=thresholds,
-        fitting={
-            **asdict(recipe),
-            **choice.setting.named(),
-            **_sizes(known, unseen, features),
-            "test_size": None if test or features.parts.any() else test_size,
-            "refitted_on_all": everything is not None,
-            "folds": choice.folds,
-            "converged": converged,
-        },
+        metrics=trial.metrics.to_dict(),
+        thresholds=trial.thresholds,
+        fitting=facts | choice.setting.named() | {"folds": choice.folds},
     )
-    rejected = list(dict.fromkeys(known.rejected + unseen.rejected))
-    fitted = Head(manifest, head, statistics, rejection)
-    return Training(fitted, known, unseen, model, logits, metrics, choice, rejected, seconds)
 
 
 def _labelled(features: Features, recipe: Recipe) -> Labelled:
@@ -155,14 +180,16 @@ def _labelled(features: Features, recipe: Recipe) -> Labelled:
     )
 
 
-def _sizes(known: Features, unseen: Features, features: Features) -> dict[str, float | None]:
+def _counts(parted: Sides, features: Features) -> dict[str, float | bool | None]:
     """Rows of each side, and what is known of rows that belong together."""
+    known, unseen = parted.known, parted.unseen
     return {
         "train": len(known.y),
         "test": len(unseen.y),
         "groups": len({*known.groups.tolist(), *unseen.groups.tolist()}),
         "copies": features.copies,
         "alike": features.alike,
+        "refitted_on_all": parted.refit is not None,
     }
 
 
