@@ -86,8 +86,10 @@ def test_the_linear_machine_is_that_of_liblinear() -> None:
     assert np.allclose(layer.scores(scaled), judge.decision_function(scaled), atol=5e-3)
 
 
-def test_ridge_is_that_of_scikit_learn() -> None:
-    X, y = clouds(k=3)
+@pytest.mark.parametrize("dim", [20, 400])
+def test_ridge_is_that_of_scikit_learn(dim) -> None:
+    """With more rows than columns, and with fewer."""
+    X, y = clouds(k=3, dim=dim)
     layer, scaled, places = fitted("ridge", X, y, Setting(strength=0.2))
     judge = RidgeClassifier(alpha=0.2 * len(X)).fit(scaled, places)
     assert np.allclose(layer.scores(scaled), judge.decision_function(scaled), atol=1e-4)
