@@ -70,7 +70,8 @@ class Nearest:
         if allowed is not None:
             scores = np.where(allowed[:, None], scores, -np.inf)
         self._raise_floor(scores)
-        where, who = np.nonzero(scores >= self._floor)
+        # much quicker in one dimension than in two
+        where, who = np.divmod(np.flatnonzero(scores >= self._floor), len(self._floor))
         self._kept.append((who, places[where], scores[where, who]))
         self._room -= len(who)
         if self._room < 0:
