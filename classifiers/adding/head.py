@@ -113,17 +113,18 @@ def _weight(head: Head, statistics: Statistics, rows: int) -> float:
 
 def _wider(statistics: Statistics, X: Vector, weight: float) -> Statistics:
     """The statistics with the rows of the new class, as many of which are kept as of the others."""
-    place, weights = len(statistics.counts), np.full(len(X), weight)
-    (centre,), (total,) = class_means(X, np.zeros(len(X), np.int64), weights)
+    weights = np.full(len(X), weight)
+    places = np.zeros(len(X), np.int64)
+    centre, total = class_means(X, places, weights)
     most = int(np.bincount(statistics.labels.astype(int)).max())
     kept = X[np.random.default_rng(0).permutation(len(X))[:most]]
     return Statistics(
         np.append(statistics.counts, len(X)),
-        np.append(statistics.weights, total),
-        np.concatenate([statistics.centres, [centre]]),
-        statistics.scatter + scatter_about(X, np.broadcast_to(centre, X.shape), weights),
+        np.concatenate([statistics.weights, total]),
+        np.concatenate([statistics.centres, centre]),
+        statistics.scatter + scatter_about(X, centre, places, weights),
         np.concatenate([statistics.rows, kept]),
-        np.concatenate([statistics.labels, np.full(len(kept), place)]),
+        np.concatenate([statistics.labels, np.full(len(kept), len(statistics.counts))]),
     )
 
 

@@ -52,7 +52,7 @@ class Gaussian:
         """Of rows of shape (n, dim), the place of the centre of each, and their weights."""
         centres, _ = class_means(X, about, weights)
         some = np.random.default_rng(0).permutation(len(X))[:MOST_ROWS]
-        scatter = scatter_about(X[some], centres[about[some]], weights[some])
+        scatter = scatter_about(X[some], centres, about[some], weights[some])
         free = max(len(some) - len(centres), 1)
         return cls.of(centres, scatter / np.float32(weights[some].mean()), free)
 

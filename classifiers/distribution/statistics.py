@@ -56,12 +56,11 @@ class Statistics:
     @classmethod
     def of(cls, labelled: Labelled, seed: int = 0) -> Statistics:
         """Measure labelled rows; which of them are kept depends on the rows' order and the seed alone."""
-        member = _membership(labelled.y, len(labelled.classes))
         about = np.zeros(len(labelled.X), np.int64) if labelled.multi_label else labelled.y
         centres, weights = class_means(labelled.X, about, labelled.weights)
-        scatter = scatter_about(labelled.X, centres[about], labelled.weights)
+        scatter = scatter_about(labelled.X, centres, about, labelled.weights)
         kept = _sample(labelled, seed)
-        counts = member.sum(axis=0).astype(np.int64)
+        counts = _counts(labelled.y, len(labelled.classes))
         return cls(counts, weights, centres, scatter, labelled.X[kept], labelled.y[kept])
 
     @property
@@ -122,31 +121,32 @@ def class_means(
     X: Vector, places: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> tuple[Vector, NDArray[np.float64]]:
     """The weighted mean of the rows at each place, of shape (places, dim), and what they weigh together."""
-    member = (places[:, None] == np.arange(places.max() + 1)) * weights[:, None]
-    total: NDArray[np.float64] = member.sum(axis=0)
+    total: NDArray[np.float64] = np.bincount(places, weights)
     sums = np.zeros((len(total), X.shape[1]))
     for start in range(0, len(X), _BLOCK):
         part = slice(start, start + _BLOCK)
-        sums += member[part].T.astype(np.float32) @ X[part]
+        member = (places[part] == np.arange(len(total))[:, None]) * weights[part]
+        sums += member.astype(np.float32) @ X[part]
     means = sums / np.where(total > 0, total, 1)[:, None]
     return means.astype(np.float32), total
 
 
-def scatter_about(X: Vector, centres: Vector, weights: NDArray[np.float64]) -> Vector:
-    """The weighted sum of outer products of rows about the centre of each: shape (dim, dim)."""
+def scatter_about(
+    X: Vector, centres: Vector, places: NDArray[np.int64], weights: NDArray[np.float64]
+) -> Vector:
+    """The weighted sum of outer products of rows about the centre at the place of each: shape (dim, dim)."""
     total = np.zeros((X.shape[1], X.shape[1]), np.float32)
     for start in range(0, len(X), _BLOCK):
         part = slice(start, start + _BLOCK)
-        apart = (X[part] - centres[part]) * np.sqrt(weights[part], dtype=np.float32)[:, None]
+        apart = X[part] - centres[places[part]]
+        apart *= np.sqrt(weights[part]).astype(np.float32)[:, None]
         total += apart.T @ apart
     return total
 
 
-def _membership(y: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
-    if y.ndim == 2:
-        return y.astype(bool)
-    member: NDArray[np.bool_] = y[:, None] == np.arange(classes)
-    return member
+def _counts(y: Targets, classes: int) -> NDArray[np.int64]:
+    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)
+    return np.asarray(counts, np.int64)
 
 
 def _sample(labelled: Labelled, seed: int) -> NDArray[np.intp]:

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from classifiers.layers.arrays import Arrays, finite, shaped
 from extractor.results import Vector
 
-LEAST_DEVIATION = 0.1
-"""Of the mean deviation of all columns."""
+LEAST_DEVIATION = 0.03
+"""Of the median deviation of the columns that vary."""
+
+_ROUNDING = 1e-6  # of its mean, by which float32 alone makes a column vary
+_BLOCK = 8192  # rows that are squared at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,14 +36,17 @@ class Standardise:
         """Measure the columns of `X`, of shape (n, dim); rows may have weights, of shape (n,).
 
         A column that hardly varies says nothing and is not blown up: no
-        deviation counts for less than a tenth of the mean one.
+        deviation counts for less than `LEAST_DEVIATION` of the median one. The
+        median, since the columns of a table may be of very different units.
         """
         share = np.ones(len(X)) if weights is None else weights.astype(np.float64)
         share = (share / share.sum()).astype(np.float32)  # as a product, this needs no copy in float64
         mean: Vector = share @ X
-        deviation = np.sqrt(share @ np.square(X - mean))
-        least = LEAST_DEVIATION * deviation.mean() or 1.0
-        return cls(mean, np.maximum(deviation, least))
+        blocks = [slice(start, start + _BLOCK) for start in range(0, len(X), _BLOCK)]
+        deviation = np.sqrt(sum(share[part] @ np.square(X[part] - mean) for part in blocks))
+        varying = deviation[deviation > _ROUNDING * np.abs(mean)]
+        least = LEAST_DEVIATION * np.median(varying) if varying.size else 1.0
+        return cls(mean, np.maximum(deviation, least).astype(np.float32))
 
     @classmethod
     def of(cls, arrays: Arrays, dim: int) -> Standardise:
@@ -56,7 +62,8 @@ class Standardise:
 
     def __call__(self, X: Vector) -> Vector:
         """Scale rows of shape (n, dim)."""
-        scaled: Vector = (X - self.mean) / self.scale
+        scaled: Vector = X - self.mean
+        scaled /= self.scale  # in place: a matrix may be a quarter of the memory
         return scaled
 
 
