@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from classifiers.graphs.answers import DISTANCE, LABEL, LABELS, write_answers
 from classifiers.graphs.nodes import EMBEDDINGS, PROBABILITIES, Nodes, write_head
+from classifiers.graphs.proof import AGREEMENT, prove_head, prove_whole
 from classifiers.heads import Head
 from extractor.backbones.onnx_file import BATCH, write_model
 from extractor.errors import FingerprintMismatch, InternalError, InvalidArgument
@@ -21,11 +20,7 @@ from extractor.folders import refusals
 if TYPE_CHECKING:
     from extractor.backbones.bundle import Bundle
 
-OPSET, IR_VERSION = 18, 10
-AGREEMENT = 1e-4
-"""How far a probability of the graph may be from the head's own: both round in float32."""
-
-_RANDOM_ROWS = 64
+OPSET, LEAST_OPSET, IR_VERSION = 18, 13, 10
 _PREFIX = "classify/"  # of the head's values behind a backbone
 
 
@@ -36,8 +31,13 @@ class Exported:
     Attributes
     ----------
     file : Path
-    input, output : str
-        The names of the graph's input and output.
+    input : str
+        The name of the graph's input.
+    outputs : list of str
+        "probabilities"; "label", the place of the most probable class, or -1
+        of an unknown image; or, where an image may have several labels,
+        "labels", which of them it has; and, where the head can tell unknown
+        images, "distance".
     rows : int
         Embeddings or pictures that head and graph were both asked of.
     apart : float
@@ -46,7 +46,7 @@ class Exported:
 
     file: Path
     input: str
-    output: str
+    outputs: list[str]
     rows: int
     apart: float
 
@@ -79,7 +79,7 @@ def export_onnx(head: Head, file: Path, bundle: Bundle | None = None) -> Exporte
         raise FingerprintMismatch(
             f"the head {head.manifest.name!r}", bundle.fingerprint, head.manifest.fingerprint
         )
-    model = head_graph(head) if bundle is None else _behind(bundle, head_graph(head))
+    model = head_graph(head) if bundle is None else _behind(bundle, head)
     with (
         refusals(file, "--onnx"),
         tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as place,
@@ -87,39 +87,52 @@ def export_onnx(head: Head, file: Path, bundle: Bundle | None = None) -> Exporte
         draft = Path(place) / file.name
         write_model(model, draft)
         _describe(draft, _facts(head))
-        rows, apart = _prove_head(head, draft) if bundle is None else _prove_whole(head, draft, bundle)
+        rows, apart = prove_head(head, draft) if bundle is None else prove_whole(head, draft, bundle)
         if not apart <= AGREEMENT:
             raise InternalError(
-                f"the graph of {head.manifest.name!r} answers {apart:.2g} beside the head's probabilities: "
-                "nothing was written"
+                f"the graph of {head.manifest.name!r} answers {apart:.2g} beside the head's probabilities, "
+                "or calls other images unknown: nothing was written"
             )
-        for part in sorted(
-            Path(place).iterdir(), reverse=True
-        ):  # the weights before the graph that reads them
+        # in this order: the weights before the graph that reads them
+        for part in sorted(Path(place).iterdir(), reverse=True):
             shutil.move(part, file.with_name(part.name))
-    return Exported(file, model.graph.input[0].name, PROBABILITIES, rows, apart)
+    outputs = [output.name for output in model.graph.output]
+    return Exported(file, model.graph.input[0].name, outputs, rows, apart)
 
 
-def head_graph(head: Head) -> Any:
-    """The graph from embeddings to probabilities."""
+def head_graph(head: Head, opset: int = OPSET) -> Any:
+    """The graph from embeddings to probabilities, and to what follows from them.
+
+    Its operators mean the same in all sets from `LEAST_OPSET` on.
+    """
     from onnx import TensorProto, helper
 
     nodes = Nodes()
     write_head(nodes, head.model)
-    manifest = head.manifest
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, width])
-        for name, width in ((EMBEDDINGS, manifest.dim), (PROBABILITIES, len(manifest.classes)))
-    ]
-    graph = helper.make_graph(nodes.nodes, "head", ends[:1], ends[1:], nodes.constants)
-    opsets = [helper.make_opsetid("", OPSET)]
+    classes = len(head.manifest.classes)
+    kinds: dict[str, tuple[int, list[str | int]]] = {
+        PROBABILITIES: (TensorProto.FLOAT, [BATCH, classes]),
+        LABEL: (TensorProto.INT64, [BATCH]),
+        LABELS: (TensorProto.BOOL, [BATCH, classes]),
+        DISTANCE: (TensorProto.FLOAT, [BATCH]),
+    }
+    outputs = [PROBABILITIES, *write_answers(nodes, head)]
+    start = helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, [BATCH, head.manifest.dim])
+    ends = [helper.make_tensor_value_info(name, *kinds[name]) for name in outputs]
+    graph = helper.make_graph(nodes.nodes, "head", [start], ends, nodes.constants)
+    opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 def _facts(head: Head) -> dict[str, str]:
     manifest = head.manifest
     facts = {"name": manifest.name, "fingerprint": manifest.fingerprint, "backbone": manifest.backbone}
-    return facts | {"classes": json.dumps(manifest.classes, ensure_ascii=False)}
+    facts["classes"] = json.dumps(manifest.classes, ensure_ascii=False)
+    if head.model.multi_label:
+        facts["thresholds"] = json.dumps(manifest.thresholds)
+    if head.rejection is not None:
+        facts["unknown_above"] = repr(head.rejection.threshold)
+    return facts
 
 
 def _describe(file: Path, facts: dict[str, str]) -> None:
@@ -131,61 +144,39 @@ def _describe(file: Path, facts: dict[str, str]) -> None:
     file.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _behind(bundle: Bundle, head: Any) -> Any:
+def _behind(bundle: Bundle, head: Head) -> Any:
     """The backbone's graph, and the head's after it."""
     import onnx
-    from onnx import compose, helper, version_converter
+    from onnx import compose, helper
 
     backbone = onnx.load(bundle.model)
-    versions = {each.domain: each.version for each in backbone.opset_import}
-    if versions[""] != OPSET:
-        head = version_converter.convert_version(head, versions[""])
-    head.ir_version = backbone.ir_version
+    opset = next(each.version for each in backbone.opset_import if not each.domain)
+    if opset < LEAST_OPSET:
+        raise InvalidArgument(
+            f"the network of {bundle.manifest.backbone!r} is of ONNX operator set {opset}, and a head needs "
+            f"{LEAST_OPSET}: leave --with-backbone out"
+        )
+    graph = head_graph(head, opset)
+    graph.ir_version = backbone.ir_version
     for other in backbone.opset_import:
         if other.domain:
-            head.opset_import.append(helper.make_opsetid(other.domain, other.version))
+            graph.opset_import.append(helper.make_opsetid(other.domain, other.version))
     output = backbone.graph.output[0].name
     model = compose.merge_models(
-        backbone, compose.add_prefix(head, _PREFIX), [(output, _PREFIX + EMBEDDINGS)]
+        backbone, compose.add_prefix(graph, _PREFIX), [(output, _PREFIX + EMBEDDINGS)]
     )
-    _rename_output(model)
+    _rename_outputs(model)
     return model
 
 
-def _rename_output(model: Any) -> None:
+def _rename_outputs(model: Any) -> None:
+    """Without the prefix that kept the head's values apart from the backbone's."""
+    named = {output.name: output.name.removeprefix(_PREFIX) for output in model.graph.output}
     for node in model.graph.node:
-        node.output[:] = [PROBABILITIES if name == _PREFIX + PROBABILITIES else name for name in node.output]
-    model.graph.output[0].name = PROBABILITIES
-
-
-def _prove_head(head: Head, file: Path) -> tuple[int, float]:
-    """On rows that it was fitted on, and on random ones of their size."""
-    kept = head.statistics.rows if head.statistics else np.zeros((0, head.manifest.dim), np.float32)
-    random = np.random.default_rng(0).normal(size=(_RANDOM_ROWS, head.manifest.dim))
-    rows = np.concatenate([kept, random * (kept.std() if len(kept) else 1)]).astype(np.float32)
-    return len(rows), _apart(_answers(file, rows), head.predict_proba(rows))
-
-
-def _prove_whole(head: Head, file: Path, bundle: Bundle) -> tuple[int, float]:
-    """On the backbone's golden pictures, against the head on what the backbone alone gives for them."""
-    from extractor.images import decode
-
-    spec = bundle.manifest.preprocessing
-    pixels = np.stack([decode(golden.image, spec) for golden in bundle.golden()])
-    expected = head.predict_proba(_answers(bundle.model, pixels))
-    return len(pixels), _apart(_answers(file, pixels), expected)
-
-
-def _answers(file: Path, rows: NDArray[Any]) -> NDArray[np.float32]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    found: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: rows})[0]
-    return found
-
-
-def _apart(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    return float(np.abs(ours - theirs).max())
+        node.input[:] = [named.get(name, name) for name in node.input]
+        node.output[:] = [named.get(name, name) for name in node.output]
+    for output in model.graph.output:
+        output.name = named[output.name]
 
 
 def _check_onnx() -> None:

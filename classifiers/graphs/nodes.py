@@ -49,9 +49,9 @@ class Nodes:
         return found
 
     def lengths(self, rows: str) -> str:
-        """The squared length of each row, as a column."""
+        """The squared length of each row, as a column; of operators that are the same from opset 13 on."""
         axis = self.constant(np.array([1], np.int64))
-        found: str = self.add("ReduceSumSquare", rows, axis, keepdims=1)
+        found: str = self.add("ReduceSum", self.add("Mul", rows, rows), axis, keepdims=1)
         return found
 
     def unit(self, rows: str) -> str:
@@ -122,7 +122,7 @@ def _neighbours(nodes: Nodes, layer: Neighbours, rows: str) -> str:
     last, middle = (nodes.constant(np.array([axis], np.int64)) for axis in (2, 1))
     weighed = nodes.add("Mul", each, nodes.add("Unsqueeze", weights, last))
     summed = nodes.add("ReduceSum", weighed, middle, keepdims=0)
-    most = nodes.add("ReduceMax", weights, middle, keepdims=1)
+    most = nodes.add("Gather", weights, nodes.constant(np.array([0], np.int64)), axis=1)  # TopK sorts
     found: str = nodes.add("Log", nodes.add("Add", summed, nodes.add("Mul", most, NO_VOTE)))
     return found
 

@@ -135,7 +135,8 @@ def test_a_head_is_exported(run, fitted: Path, tmp_path: Path) -> None:
     code, out, err = run(export, "colours", "--onnx", tmp_path / "c.onnx")
     assert code == 0, err
     assert (
-        "c.onnx: embeddings to probabilities, 2 classes; on 88 embeddings no probability is more than" in out
+        "c.onnx: embeddings to probabilities, label, distance; 2 classes; on 88 embeddings no figure is"
+        in out
     )
     assert (tmp_path / "c.onnx").stat().st_size > 0
 

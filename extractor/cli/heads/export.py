@@ -29,14 +29,16 @@ Examples:
 @click.option(
     "--with-backbone",
     is_flag=True,
-    help="One graph from pixels (uint8, n x height x width x 3, resized for the backbone) to probabilities.",
+    help="One graph from pixels (uint8, n x height x width x 3, resized for the backbone) to labels.",
 )
 @click.option("--version", type=click.IntRange(min=1), help="Which. [default: the one that answers]")
 @data_option
 def export(name: str, file: Path, with_backbone: bool, version: int | None, data: DataFolder) -> None:
     """Write the head NAME as one ONNX graph, proved equal in ONNX Runtime (needs the `export` extra).
 
-    Classes and fingerprint are in its metadata. Whether an image is unknown is not in the graph.
+    Beside the probabilities it gives the place of the most probable class, -1 of an unknown image (of
+    several labels which ones an image has), and the distance from the classes. Names of classes,
+    thresholds and fingerprint are in its metadata.
     """
     from classifiers.graphs import export_onnx
     from classifiers.store.versions import load_head
@@ -47,6 +49,7 @@ def export(name: str, file: Path, with_backbone: bool, version: int | None, data
     done = export_onnx(head, file, bundle)
     what = "golden pictures" if with_backbone else "embeddings"
     click.echo(
-        f"wrote {printable(done.file)}: {done.input} to {done.output}, {len(head.manifest.classes)} classes; "
-        f"on {done.rows} {what} no probability is more than {done.apart:.1g} from the head's"
+        f"wrote {printable(done.file)}: {done.input} to {', '.join(done.outputs)}; "
+        f"{len(head.manifest.classes)} classes; on {done.rows} {what} no figure is more than "
+        f"{done.apart:.1g} from the head's"
     )
