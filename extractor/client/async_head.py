@@ -11,7 +11,7 @@ import grpc
 
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.client import failures
-from extractor.client.heading import Answered, HeadBase, Inquiry, fit_requests
+from extractor.client.heading import Answered, HeadBase, Inquiry, Request, fit_requests
 from extractor.errors import FingerprintMismatch, Unavailable
 from extractor.heads_wire import messages
 from extractor.heads_wire.values import Classified, Drift, Example, Fitted, HeadInfo, LeftOut, Stage
@@ -85,12 +85,25 @@ class AsyncRemoteHead(HeadBase):
 
     async def _jobs(self, inquiry: Inquiry) -> AsyncIterator[tuple[Coroutine[Any, Any, list[Answered]], int]]:
         requests = inquiry.requests()
-        while (drawn := await asyncio.to_thread(next, requests, None)) is not None:
-            places, request = drawn
-            yield self._answer(places, request), len(request)
+        while (request := await asyncio.to_thread(next, requests, None)) is not None:
+            if self._client._recall.attempts(request.images):
+                await self._recollect(request, attempt=True)
+            yield self._answer(request), request.size
 
-    async def _answer(self, places: list[int], request: bytes) -> list[Answered]:
-        return [(places, await self._ask("Classify", request))]
+    async def _answer(self, request: Request) -> list[Answered]:
+        """Ask by digest, where that pays, and send the rest."""
+        if self._client._recall.pays(request.images):
+            await self._recollect(request, attempt=False)
+        if places := list(request.inputs):
+            request.answered.append((places, await self._ask("Classify", request.whole())))
+        return request.answered
+
+    async def _recollect(self, request: Request, *, attempt: bool) -> None:
+        """Ask for what is remembered."""
+        asked = request.images
+        message = await asyncio.to_thread(request.by_digest)
+        known = request.recalled(await self._ask("Classify", message))
+        self._client._recall.learn(known, asked, attempt=attempt)
 
     async def _ask(self, method: str, request: Any) -> Any:
         client = self._client

@@ -172,13 +172,13 @@ class AsyncClient(BaseClient[grpc.aio.Channel]):
     async def _jobs(self, images: Images, seconds: float) -> AsyncIterator[Job[Result]]:
         """The work on the images, in packs; where it is uncertain whether to ask first, that is found out."""
         async for pack in _packs(images, await self._asked(), self._recall.room):
-            if self._recall.attempts(pack):
+            if self._recall.attempts(len(pack.unknown)):
                 await self._recollect(pack, seconds, attempt=True)
             yield self._answer(pack, seconds), pack.size
 
     async def _answer(self, pack: Pack, seconds: float) -> list[Result]:
         """Ask what is remembered, where that pays, and send the rest."""
-        if self._recall.pays(pack):
+        if self._recall.pays(len(pack.unknown)):
             await self._recollect(pack, seconds, attempt=False)
         info = self._known()
         for places in pack.parts(info):

@@ -241,13 +241,13 @@ class Client(BaseClient[grpc.Channel]):
     def _jobs(self, images: Iterable[ImageLike], seconds: float) -> Iterator[Job[Result]]:
         """The work on the images, in packs; where it is uncertain whether to ask first, that is found out."""
         for pack in packing.packs(images, self._known(), self._recall.room):
-            if self._recall.attempts(pack):
+            if self._recall.attempts(len(pack.unknown)):
                 self._recollect(pack, seconds, Here(self._closing), attempt=True)
             yield Job(functools.partial(self._answer, pack, seconds), pack.size, pack.last)
 
     def _answer(self, pack: Pack, seconds: float, calls: Calls) -> list[Result]:
         """Ask what is remembered, where that pays, and send the rest."""
-        if self._recall.pays(pack):
+        if self._recall.pays(len(pack.unknown)):
             self._recollect(pack, seconds, calls, attempt=False)
         info = self._known()
         for places in pack.parts(info):

@@ -11,7 +11,7 @@ import grpc
 
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.client import failures
-from extractor.client.heading import Answered, HeadBase, Inquiry, fit_requests
+from extractor.client.heading import Answered, HeadBase, Inquiry, Request, fit_requests
 from extractor.client.threads import Calls, Here, Job, Workers
 from extractor.errors import FingerprintMismatch, Unavailable
 from extractor.heads_wire import messages
@@ -46,6 +46,8 @@ class RemoteHead(HeadBase):
         self, inputs: Iterable[Example], *, beside: Sequence[str] = (), top: int = 5, reject: bool = True
     ) -> list[Classified]:
         """What each input is: one result for each, in order.
+
+        Where the server remembers most of the images, only their digests are sent.
 
         Parameters
         ----------
@@ -128,11 +130,24 @@ class RemoteHead(HeadBase):
         requests = inquiry.requests()
         drawn = next(requests, None)
         while drawn:
-            (places, request), drawn = drawn, next(requests, None)
-            yield Job(functools.partial(self._answer, places, request), len(request), last=drawn is None)
+            request, drawn = drawn, next(requests, None)
+            if self._client._recall.attempts(request.images):
+                self._recollect(request, Here(self._client._closing), attempt=True)
+            yield Job(functools.partial(self._answer, request), request.size, last=drawn is None)
 
-    def _answer(self, places: list[int], request: bytes, calls: Calls) -> list[Answered]:
-        return [(places, self._ask("Classify", request, calls))]
+    def _answer(self, request: Request, calls: Calls) -> list[Answered]:
+        """Ask by digest, where that pays, and send the rest."""
+        if self._client._recall.pays(request.images):
+            self._recollect(request, calls, attempt=False)
+        if places := list(request.inputs):
+            request.answered.append((places, self._ask("Classify", request.whole(), calls)))
+        return request.answered
+
+    def _recollect(self, request: Request, calls: Calls, *, attempt: bool) -> None:
+        """Ask for what is remembered."""
+        asked = request.images
+        known = request.recalled(self._ask("Classify", request.by_digest(), calls))
+        self._client._recall.learn(known, asked, attempt=attempt)
 
     def _ask(self, method: str, request: Any, calls: Calls | None = None) -> Any:
         client = self._client

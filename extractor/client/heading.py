@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -37,6 +38,60 @@ Answered: TypeAlias = "tuple[list[int], pb.ClassifyResponse]"
 """The places of one request's inputs, and its answer."""
 
 
+@dataclass(slots=True)
+class Request:
+    """Some inputs that go together, asked for by digest first where that pays.
+
+    Attributes
+    ----------
+    question : ClassifyRequest
+        All but the inputs.
+    inputs : dict of int to HeadInput
+        Those without an answer yet, by their places.
+    answered : list of Answered
+        What came so far; a later answer to an input takes the place of an earlier one.
+    """
+
+    question: pb.ClassifyRequest
+    inputs: dict[int, pb.HeadInput]
+    answered: list[Answered] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """How many of the inputs are images, which the server may remember."""
+        return sum(map(_is_image, self.inputs.values()))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the inputs."""
+        return sum(message.ByteSize() for message in self.inputs.values())
+
+    def whole(self) -> bytes:
+        """The request as it travels, with its images."""
+        return self._message(self.inputs.values())
+
+    def by_digest(self) -> bytes:
+        """The request with 32 bytes in place of each image."""
+        return self._message(map(_by_digest, self.inputs.values()))
+
+    def recalled(self, answer: pb.ClassifyResponse) -> int:
+        """Take the answer to `by_digest`; of how many images it was the answer, which need not be sent."""
+        messages.check_count(answer, len(self.inputs))
+        self.answered.append((list(self.inputs), answer))
+        before = self.images
+        self.inputs = {
+            place: message
+            for (place, message), result in zip(self.inputs.items(), answer.results, strict=True)
+            if _is_image(message) and result.error.code == pb.HeadError.NOT_FOUND
+        }
+        return before - self.images
+
+    def _message(self, inputs: Iterable[pb.HeadInput]) -> bytes:
+        message = pb.ClassifyRequest(inputs=inputs)
+        message.MergeFrom(self.question)
+        return message.SerializeToString()
+
+
 class Inquiry:
     """Inputs to be classified by some heads, and what became of each, one after the other.
 
@@ -53,12 +108,10 @@ class Inquiry:
         self._inputs, self._question, self._info = listed(inputs, "inputs"), question, info
         self._results: list[Classified | None] = []
 
-    def requests(self) -> Iterator[tuple[list[int], bytes]]:
-        """Requests, and the places of their inputs; one that cannot be sent is answered here."""
+    def requests(self) -> Iterator[Request]:
+        """Requests, lazily; an input that cannot be sent is answered here."""
         for some in _together(self._sendable(), self._info):
-            request = pb.ClassifyRequest(inputs=[message for _, message in some])
-            request.MergeFrom(self._question)
-            yield [place for place, _ in some], request.SerializeToString()
+            yield Request(self._question, dict(some))
 
     def fill(self, places: Sequence[int], answer: pb.ClassifyResponse) -> None:
         """Put the answers of one request in their places."""
@@ -161,6 +214,16 @@ def _together(packed: Iterable[tuple[K, pb.HeadInput]], info: Info) -> Iterator[
         size += more
     if some:
         yield some
+
+
+def _is_image(message: pb.HeadInput) -> bool:
+    return message.HasField("image")
+
+
+def _by_digest(message: pb.HeadInput) -> pb.HeadInput:
+    if not _is_image(message):
+        return message
+    return pb.HeadInput(digest=hashlib.sha256(message.image).digest(), id=message.id)
 
 
 def _message_room(info: Info) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extractor.client.packing import ASKED_FOR, SENT, Pack, Room
+from extractor.client.packing import ASKED_FOR, SENT, Room
 
 WORTH_ASKING = 4
 """Images in a request from which on it may be asked first which of them are remembered."""
@@ -26,16 +26,16 @@ class Recall:
         """How much goes together: more, where all of it is probably remembered."""
         return ASKED_FOR if self._all else SENT
 
-    def attempts(self, pack: Pack) -> bool:
-        """Whether to ask for this one, and to wait for the answer, in order to learn whether it pays."""
-        if self._pays or len(pack.unknown) < WORTH_ASKING:
+    def attempts(self, images: int) -> bool:
+        """Whether to ask for so many, and to wait for the answer, in order to learn whether it pays."""
+        if self._pays or images < WORTH_ASKING:
             return False
         self._left -= 1
         return self._left < 0
 
-    def pays(self, pack: Pack) -> bool:
-        """Whether to ask for this one because it paid so far; a few images are sooner sent."""
-        return self._pays and len(pack.unknown) >= WORTH_ASKING
+    def pays(self, images: int) -> bool:
+        """Whether to ask for so many because it paid so far; a few images are sooner sent."""
+        return self._pays and images >= WORTH_ASKING
 
     def learn(self, known: int, asked: int, *, attempt: bool) -> None:
         """From an answer that had `known` of the `asked` images; several may come at once."""

@@ -80,10 +80,15 @@ def unpack_vector(data: bytes, dim: int) -> Vector:
     return vector
 
 
-def unpack_classified(message: pb.ClassifyResponse, count: int) -> list[Classified]:
-    """The results in an answer; raises InternalError unless they are `count`, each of every head."""
+def check_count(message: pb.ClassifyResponse, count: int) -> None:
+    """Raise InternalError unless an answer has `count` results."""
     if len(message.results) != count:
         raise errors.InternalError(f"the server answered {count} images with {len(message.results)} results")
+
+
+def unpack_classified(message: pb.ClassifyResponse, count: int) -> list[Classified]:
+    """The results in an answer; raises InternalError unless they are `count`, each of every head."""
+    check_count(message, count)
     return [_unpack_result(result, message.heads) for result in message.results]
 
 

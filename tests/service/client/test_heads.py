@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,49 @@ def test_many_inputs_are_answered_in_order_each_in_its_place(
     assert [type(each.error) for each in found[80:]] == kinds
     with pytest.raises(errors.NotFound):
         _ = found[80].label
+
+
+def remember(stand_in: StandIn, images: list[bytes]) -> None:
+    for image in images:
+        stand_in.known[hashlib.sha256(image).digest()] = np.frombuffer(image, np.uint8).astype(np.float32)
+
+
+def test_images_that_the_server_remembers_are_not_sent(ask: Ask, data: DataFolder, stand_in: StandIn) -> None:
+    """Their digests are, and what is not remembered follows; every answer is in its place."""
+    save(data)
+    images = [
+        image for pair in zip(pictures("red", 42, 5), pictures("blue", 42, 5), strict=True) for image in pair
+    ]
+    new = images[7::10]
+    remember(stand_in, [image for image in images if image not in new])
+    lost = HeadInput(digest=b"never seen" * 3 + b"..")
+    found = ask(
+        "classify",
+        [*images[:40], np.array([20, 20, 200], np.float32), lost, *images[40:], b"none"],
+        reject=False,
+    )
+    assert len(stand_in.submitted) == len(new) + 1
+    assert isinstance(found.pop(41).error, errors.NotFound)
+    assert found.pop(40).label == "blue"
+    assert isinstance(found.pop().error, errors.InvalidImage)
+    assert [each.label for each in found] == ["red", "blue"] * 42
+    assert [each.cached for each in found] == [image not in new for image in images]
+    assert [each.digest for each in found] == [hashlib.sha256(image).digest() for image in images]
+
+
+def test_where_nothing_is_remembered_images_are_soon_sent_without_asking(
+    ask: Ask, data: DataFolder, monkeypatch: pytest.MonkeyPatch, stand_in: StandIn
+) -> None:
+    """And a few images are never asked for: the question would take longer."""
+    save(data)
+    asked: list[int] = []
+    look_up = stand_in.lookup
+    monkeypatch.setattr(stand_in, "lookup", lambda digests: [asked.append(len(digests)), look_up(digests)][1])
+    ask("classify", pictures("red", 3, 5))
+    assert not asked
+    found = ask("classify", [image for label in COLOURS for image in pictures(label, 400, 6)])
+    assert len(found) == 800
+    assert sum(asked) <= 6 * 16
 
 
 def test_what_a_head_does_not_know_is_unknown(ask: Ask, data: DataFolder) -> None:
