@@ -21,7 +21,10 @@ _RANGE = (-7, 7)  # of the natural logarithm of a temperature
 
 
 def log_loss(
-    logits: NDArray[np.float64], truth: Targets, weights: NDArray[np.float64] | None = None
+    logits: NDArray[np.float64],
+    truth: Targets,
+    weights: NDArray[np.float64] | None = None,
+    doubt: float = 0.0,
 ) -> float:
     """The mean of -log(probability of what is true).
 
@@ -31,12 +34,22 @@ def log_loss(
     truth : Targets
         With several labels a row, the mean over the classes.
     weights : array of shape (n,), optional
+    doubt : float
+        The probability that something else is true, whichever it is.
     """
     if truth.ndim == 2:
-        losses = np.logaddexp(0, np.where(truth, -logits, logits)).mean(axis=1)
+        margins = np.where(truth, logits, -logits)
+        right, wrong = (np.logaddexp(0, sign * margins).mean(axis=1) for sign in (-1, 1))
     else:
-        losses = -log_softmax(logits, axis=1)[np.arange(len(truth)), truth]
-    return float(np.average(losses, weights=weights))
+        losses = -log_softmax(logits, axis=1)
+        right = losses[np.arange(len(truth)), truth]
+        wrong = (losses.sum(axis=1) - right) / (logits.shape[1] - 1)
+    return float(np.average(right + doubt * (wrong - right), weights=weights))
+
+
+def doubt(rows: int) -> float:
+    """Of rows that were all answered rightly, the probability that the next is not: the rule of succession."""
+    return 1 / (rows + 2)
 
 
 def temperature(
@@ -44,10 +57,15 @@ def temperature(
 ) -> float:
     """The temperature with the smallest log loss; parameters as in `log_loss`.
 
-    Guo et al., On Calibration of Modern Neural Networks (2017).
+    Guo et al., On Calibration of Modern Neural Networks (2017). The targets are
+    not quite 0 and 1, as in Platt, Probabilistic Outputs for Support Vector
+    Machines (1999): where all rows are answered rightly, no answer would be
+    sure enough otherwise.
     """
     found = minimize_scalar(
-        lambda power: log_loss(logits / np.exp(power), truth, weights), bounds=_RANGE, method="bounded"
+        lambda power: log_loss(logits / np.exp(power), truth, weights, doubt(len(truth))),
+        bounds=_RANGE,
+        method="bounded",
     )
     return float(np.exp(found.x))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifiers.data.targets import Labelled
-from classifiers.kinds import KINDS, Targets
+from classifiers.kinds import KINDS
 from classifiers.kinds.rbf_svm import MOST_ROWS
 from classifiers.training.recipes import Recipe
 from classifiers.training.tuning import Choice, tune
@@ -23,7 +23,8 @@ def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None) -> Choi
     """The setting of the recipe's kind; of "auto", also the kind.
 
     Of two kinds the simpler is taken unless the other answers more held-out
-    rows rightly, by more than one standard error of the difference.
+    rows rightly, as they are weighted, by more than one standard error of the
+    difference.
 
     Parameters
     ----------
@@ -37,10 +38,10 @@ def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None) -> Choi
     best: Choice | None = None
     for kind in _candidates(labelled):
         choice = tune(labelled, recipe, kind)
-        right = _right(choice, labelled.y)
+        right, shares = _right(choice, labelled)
         if note:
-            note(f"{KINDS[kind].title}: {right.mean():.1%} of the held-out rows are answered rightly")
-        if best is None or _better(right, _right(best, labelled.y)):
+            note(f"{KINDS[kind].title}: {shares @ right:.1%} of the held-out rows are answered rightly")
+        if best is None or _better(right - _right(best, labelled)[0], shares):
             best = choice
     assert best
     return best
@@ -59,20 +60,20 @@ def _candidates(labelled: Labelled) -> Iterator[str]:
             yield kind
 
 
-def _right(choice: Choice, y: Targets) -> NDArray[np.float64]:
-    """Which held-out rows were answered rightly; with several labels, which share of them."""
+def _right(choice: Choice, labelled: Labelled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Which held-out rows are answered rightly, of several labels which share; and the rows' weights."""
     if not choice.folds:
-        return np.zeros(1)
+        return np.zeros(1), np.ones(1)
     held = ~np.isnan(choice.logits[:, 0])
-    logits, truth = choice.logits[held], y[held]
+    logits, truth, weights = choice.logits[held], labelled.y[held], labelled.weights[held]
     if truth.ndim == 2:
         right: NDArray[np.float64] = ((logits > 0) == truth).mean(axis=1)
     else:
         right = (logits.argmax(axis=1) == truth).astype(np.float64)
-    return right
+    return right, weights / weights.sum()
 
 
-def _better(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    difference = one - other
-    error = float(difference.std()) / max(len(difference), 1) ** 0.5
-    return bool(difference.mean() > error)
+def _better(gain: NDArray[np.float64], shares: NDArray[np.float64]) -> bool:
+    """Whether the mean gain is more than its standard error."""
+    mean = shares @ gain
+    return bool(mean > np.sqrt(np.square(shares) @ np.square(gain - mean)))

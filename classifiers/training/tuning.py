@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from classifiers.data.splits import folds
 from classifiers.data.targets import Labelled
-from classifiers.evaluation.calibration import LEAST_ROWS, log_loss, temperature
+from classifiers.evaluation.calibration import LEAST_ROWS, doubt, log_loss, temperature
 from classifiers.kinds import KINDS, Kind, Rows, Setting
 from classifiers.training.recipes import Recipe, quiet_single_threads
 from extractor.settings import cores
@@ -149,5 +149,7 @@ class _Search:
         heat = temperature(logits, self._truth, self._weights)
         if not self._kind.calibrated:
             return heat
-        before, after = (log_loss(logits / each, self._truth, self._weights) for each in (1.0, heat))
+        before, after = (
+            log_loss(logits / each, self._truth, self._weights, doubt(len(logits))) for each in (1.0, heat)
+        )
         return heat if len(logits) >= LEAST_ROWS and after < before - 1e-4 else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from classifiers.evaluation.calibration import (
     calibration_error,
@@ -43,6 +43,17 @@ def test_sharpened_probabilities_do_not_and_a_temperature_mends_them() -> None:
     mended = softmax(sharp / found, axis=1)
     assert calibration_error(mended, truth) <= chance_calibration_error(mended)
     assert log_loss(sharp / found, truth) < log_loss(sharp, truth)
+
+
+def test_rows_that_are_all_answered_rightly_make_no_answer_certain() -> None:
+    """Two hundred of them say that one in about two hundred may be wrong, and no more."""
+    truth = np.arange(200) % 3
+    logits = 5.0 * np.eye(3)[truth]
+    told = softmax(logits / temperature(logits, truth), axis=1)
+    assert told.max(axis=1) == pytest.approx(201 / 202, abs=1e-3)
+    several = np.eye(3, dtype=bool)[truth]
+    margins = 5.0 * (2 * several - 1)
+    assert expit(5.0 / temperature(margins, several)) == pytest.approx(201 / 202, abs=1e-3)
 
 
 def test_the_bins_of_reliability_add_up_to_the_error() -> None:

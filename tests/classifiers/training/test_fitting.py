@@ -290,6 +290,14 @@ def test_auto_takes_what_tells_the_classes_apart() -> None:
     assert any(line.startswith("logistic regression: ") for line in notes)
 
 
+def test_auto_weighs_the_rows_as_the_fit_does() -> None:
+    """That nearly all rows are common is no reason to answer so, when both classes count the same."""
+    X, y = rare()
+    head = HeadClassifier("auto", class_weight="balanced").fit(X, y)
+    assert head.choice_.kind != "knn"
+    assert (head.predict(X)[y == "rare"] == "rare").mean() > 0.5
+
+
 def test_auto_takes_the_simpler_where_there_is_no_difference() -> None:
     X, y = clouds(n=30, k=2, apart=5)
     assert choose(Labelled.of(X, y), Recipe("auto")).kind == "ridge"
