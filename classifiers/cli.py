@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extractor.cli.fitting import echo_left_out, embedded, fitting_options
-from extractor.cli.labelled import Source, class_weight_option, labelled_options, load, named_source
+from extractor.cli.labelled import (
+    Loaded,
+    Source,
+    class_weight_option,
+    labelled_options,
+    load,
+    named_source,
+)
 from extractor.cli.main import SOME_FAILED, run
 from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.settings import DataFolder
@@ -19,6 +26,7 @@ from extractor.settings import DataFolder
 if TYPE_CHECKING:
     from classifiers.report.files import Report
     from classifiers.store.publishing import Published
+    from classifiers.training.recipes import Recipe
     from classifiers.training.train import Training
     from extractor.results import Embeds
 
@@ -107,28 +115,37 @@ def command(
     from classifiers.store.publishing import publish
     from classifiers.store.versions import head_path
     from classifiers.training.recipes import Recipe
-    from classifiers.training.train import train
 
     head_path(name, data)
     open_embeds = partial(open_source, data, **where)
     if add_class is not None:
+        if labelled.augment:
+            raise click.UsageError("--add-class fits nothing again: leave --augment out")
         with open_embeds(own=_backbone(name, data)) as embeds:
             return _add_class(name, add_class, named_source(labelled), embeds, data, promote, as_json)
     check_test_size(test_size)
     _check_suggested(suggest, reported, data)
     loaded = load(labelled, data, open_embeds, _note)
-    echo_left_out(listed := loaded.features.rejected)
-    click.echo(f"fitting on {len(loaded.features.y)} images: settings by cross-validation …", err=True)
-    recipe = Recipe(kind, scale, seed, class_weight)
-    fit = partial(train, name, loaded.features, loaded.test, backbone=loaded.backbone)
-    training = fit(recipe=recipe, test_size=test_size, note=_note)
-    echo_left_out(set(training.rejected) - set(listed))
-    training = replace(training, seconds=loaded.seconds | training.seconds)
+    training = _trained(name, loaded, Recipe(kind, scale, seed, class_weight), test_size)
     made = make_report(training, data, suggest, _note) if reported else None
     published = publish(training, data, promote=promote, files=made.files() if made else None)
     facts, lines = _told(training, published, made)
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
     return SOME_FAILED if training.rejected else 0
+
+
+def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Training:
+    """Fit and test; what is left out, and how far it is, is said on standard error."""
+    from classifiers.training.train import train
+
+    features, test = loaded.features, loaded.test
+    echo_left_out(features.rejected)
+    views = f", each with {features.views.shape[1]} augmented views" if features.augment else ""
+    _note(f"fitting on {len(features.y)} images{views}: settings by cross-validation …")
+    fit = partial(train, backbone=loaded.backbone, recipe=recipe, test_size=test_size, note=_note)
+    training = fit(name, features, test)
+    echo_left_out(set(training.rejected) - set(features.rejected))
+    return replace(training, seconds=loaded.seconds | training.seconds)
 
 
 def _told(training: Training, published: Published, made: Report | None) -> tuple[dict[str, Any], list[str]]:

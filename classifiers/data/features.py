@@ -54,6 +54,11 @@ class Features:
     alike : float or None
         From which cosine on two pictures are in one group; None when only
         copies are, or what the source has grouped.
+    augment : tuple of str
+        Which augmented views of the pictures are fitted on, too, see
+        `classifiers.data.augmentation`.
+    views : float32 array of shape (n, views, dim)
+        Their embeddings; NaN in a row that has none.
     """
 
     X: Vector
@@ -67,10 +72,17 @@ class Features:
     weights: NDArray[np.float64] = field(default_factory=_unsaid)
     parts: Texts = field(default_factory=_unsaid)
     alike: float | None = None
+    augment: tuple[str, ...] = ()
+    views: Vector = field(default_factory=_unsaid)
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        defaults = {"groups": self.digests, "weights": np.ones(n), "parts": np.full(n, "", "<U5")}
+        defaults = {
+            "groups": self.digests,
+            "weights": np.ones(n),
+            "parts": np.full(n, "", "<U5"),
+            "views": np.empty((n, 0, self.X.shape[1]), np.float32),
+        }
         for name, values in defaults.items():
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, values)
@@ -79,6 +91,11 @@ class Features:
     def copies(self) -> int:
         """How many rows repeat the picture of an earlier row."""
         return len(self.digests) - len(np.unique(self.digests))
+
+    @property
+    def unviewed(self) -> int:
+        """How many rows have none of the views that were asked for."""
+        return int(np.isnan(self.views[:, :1, 0]).sum())
 
     @property
     def multi_label(self) -> bool:
@@ -111,6 +128,7 @@ class Features:
             groups=self.groups[rows],
             weights=self.weights[rows],
             parts=self.parts[rows],
+            views=self.views[rows],
         )
 
     def leave_out(self, rows: Rows, reason: Callable[[int], str]) -> Features:
@@ -157,8 +175,15 @@ class Features:
                 np.concatenate([self.groups, test.groups]),
                 np.concatenate([self.weights, test.weights]),
                 parts,
+                augment=self.augment,
+                views=self.views_beside(test),
             )
         )
+
+    def views_beside(self, others: Features) -> Vector:
+        """The views of these rows and of `others`; NaN where those have not the same."""
+        none = np.full((len(others.images), *self.views.shape[1:]), np.nan, np.float32)
+        return np.concatenate([self.views, others.views if others.augment == self.augment else none])
 
     def parted(self) -> tuple[Features, Features | None]:
         """The rows to train on, and those to test on where the source says which they are."""
@@ -205,7 +230,9 @@ def gathered(dataset: Dataset, X: Vector, digests: Sequence[str], fingerprint: s
     return features
 
 
-def embed(source: Embeds, dataset: Dataset, progress: Progress = iter) -> Features:
+def embed(
+    source: Embeds, dataset: Dataset, progress: Progress = iter, *, augment: Sequence[str] = ()
+) -> Features:
     """Embed the images of `dataset`; those that fail or contradict each other are left out.
 
     Parameters
@@ -215,12 +242,18 @@ def embed(source: Embeds, dataset: Dataset, progress: Progress = iter) -> Featur
     dataset : Dataset
     progress : callable
         Wraps the results as they come, as `tqdm` does.
+    augment : sequence of str
+        Which augmented views of the images are embedded, too; see
+        `classifiers.data.augmentation.AUGMENTATIONS`.
 
     Raises
     ------
     InvalidArgument
-        When no image is left.
+        When no image is left, or there is no such augmentation.
     """
+    from classifiers.data.augmentation import views_of, with_views
+
+    views_of(augment)
     X = np.empty((len(dataset.images), source.dim), dtype=np.float32)
     digests: list[str] = []
     good: list[int] = []
@@ -233,7 +266,8 @@ def embed(source: Embeds, dataset: Dataset, progress: Progress = iter) -> Featur
         digests.append((result.digest or b"").hex() or dataset.images[row])
         good.append(row)
     used = replace(dataset.take(good), rejected=rejected)
-    return gathered(used, X[: len(good)], digests, source.fingerprint)
+    features = gathered(used, X[: len(good)], digests, source.fingerprint)
+    return with_views(source, features, augment, progress)
 
 
 def agreeing(features: Features) -> Features:

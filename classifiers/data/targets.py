@@ -28,6 +28,8 @@ class Labelled:
         Rows of one group are held out together.
     weights : float64 array of shape (n,)
         Of mean one.
+    views : float32 array of shape (n, views, dim)
+        Of each row's augmented views; see `augmented`.
     """
 
     X: Vector
@@ -35,6 +37,7 @@ class Labelled:
     classes: Sequence[Any]
     groups: NDArray[Any]
     weights: NDArray[np.float64]
+    views: Vector
 
     @classmethod
     def of(
@@ -46,6 +49,7 @@ class Labelled:
         groups: ArrayLike | None = None,
         weights: ArrayLike | None = None,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        views: Vector | None = None,
     ) -> Labelled:
         """Check what a head is fitted on.
 
@@ -59,6 +63,8 @@ class Labelled:
         groups, weights : array-like of shape (n,), optional
         class_weight : "balanced" or mapping, optional
             See `Recipe`.
+        views : float32 array of shape (n, views, dim), optional
+            A row's own embedding stands in for views that are NaN.
 
         Raises
         ------
@@ -74,7 +80,8 @@ class Labelled:
         weight = _checked_weights(np.ones(n) if weights is None else weights, n)
         weight = weight * _class_weights(targets, names, class_weight)
         group = np.arange(n) if groups is None else np.asarray(groups)
-        return cls(matrix, targets, names, group, weight / weight.mean())
+        seen = np.empty((n, 0, matrix.shape[1]), np.float32) if views is None else views
+        return cls(matrix, targets, names, group, weight / weight.mean(), seen)
 
     @property
     def multi_label(self) -> bool:
@@ -90,9 +97,25 @@ class Labelled:
         rarity: NDArray[np.int64] = np.where(self.y, self.y.sum(axis=0), len(self.y) + 1)
         return np.asarray(rarity.argmin(axis=1))
 
+    @property
+    def fitted(self) -> int:
+        """How many rows a fit on these has, views among them."""
+        return len(self.X) * (1 + int(self.views.shape[1]))
+
     def take(self, rows: NDArray[Any]) -> Labelled:
         """These rows only, by place or by a mask."""
-        return Labelled(self.X[rows], self.y[rows], self.classes, self.groups[rows], self.weights[rows])
+        X, y, groups, weights = self.X[rows], self.y[rows], self.groups[rows], self.weights[rows]
+        return Labelled(X, y, self.classes, groups, weights, self.views[rows])
+
+    def augmented(self) -> Labelled:
+        """What a fit on these rows is made of: each row, and each of its views as a row like it."""
+        if self.fitted == len(self.X):
+            return self
+        X = np.concatenate([self.X[:, None], self.views], axis=1)
+        X = np.where(np.isnan(X), self.X[:, None], X).reshape(-1, self.X.shape[1])
+        each = np.repeat(np.arange(len(self.X)), len(X) // len(self.X))
+        none = self.views[each, :0]
+        return Labelled(X, self.y[each], self.classes, self.groups[each], self.weights[each], none)
 
 
 def _checked_rows(X: ArrayLike) -> Vector:

@@ -174,6 +174,7 @@ def _learning(training: Training, judged: Judged) -> LearningCurve | None:
         groups=judged.groups,
         weights=judged.weights,
         class_weight=_by_place(recipe.class_weight, judged.classes),
+        views=training.known.views_beside(training.unseen),
     )
     given = fitting["test_size"] is None
     if given:

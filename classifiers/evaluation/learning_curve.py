@@ -90,7 +90,7 @@ def learning_curve(
     sizes = _sizes(min(len(train) for train, _ in parts), _LEAST * len(rows.classes))
     if len(sizes) < 3:
         return None
-    kind, setting = _stand_in(rows, choice, len(parts[0][0]))
+    kind, setting = _stand_in(rows, choice, rows.take(parts[0][0]).fitted)
 
     def errors_of(at: int) -> list[float]:
         train, test = parts[at]
@@ -151,7 +151,7 @@ def _error(
     setting: Setting,
 ) -> float:
     """The share of wrong answers."""
-    known = rows.take(train)
+    known = rows.take(train).augmented()
     scaling = recipe.scaling(known.X, known.weights)
     fitter = KINDS[kind].fitter(
         Rows(scaling(known.X), known.y, known.weights, len(rows.classes), recipe.seed), False

@@ -40,6 +40,7 @@ def model_card(training: Training, weights: Mapping[str, Any] | None = None) -> 
         "scale": manifest.fitting["scale"],
         "temperature": training.choice.temperature,
         "seed": manifest.fitting["seed"],
+        **({"augment": manifest.fitting["augment"]} if "augment" in manifest.fitting else {}),
         "classes": {label: counts[label] for label in manifest.classes},
         "images": {"train": len(known.y), "test": len(unseen.y), "left_out": len(training.rejected)},
         "data_digest": data_digest(digests, labels),

@@ -257,6 +257,7 @@ def card(facts: dict[str, Any]) -> str:
         "fingerprint": facts["fingerprint"],
         "weights": weights["source"] if weights else "not known here",
         "licence of the weights": weights["licence"] if weights else "not known here",
+        **({"augmented views": ", ".join(facts["augment"])} if "augment" in facts else {}),
         "made": f"{facts['created']}, seed {facts['seed']}",
         "versions": _pairs(facts["versions"]),
     }

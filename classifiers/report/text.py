@@ -59,6 +59,7 @@ def to_text(training: Training, path: Path, replaced: bool, report: Report | Non
     lines = [
         f"{manifest.name}: {kind} on {manifest.backbone} embeddings, {len(manifest.classes)} classes",
         _split_line(manifest.fitting),
+        *_views_lines(manifest.fitting),
         "",
         *_summary(training.metrics, report),
         "",
@@ -79,6 +80,14 @@ def _split_line(fitting: dict[str, Any]) -> str:
     how = "given" if fitting["test_size"] is None else f"held out, stratified, seed {fitting['seed']}"
     copies = f"; {fitting['copies']} exact copies, kept on one side" if fitting["copies"] else ""
     return f"{fitting['train']:,} images to train on, {fitting['test']:,} to test on ({how}{copies})"
+
+
+def _views_lines(fitting: dict[str, Any]) -> Iterator[str]:
+    if "augment" in fitting:
+        without = f"; {fitting['unviewed']:,} of them have none" if fitting["unviewed"] else ""
+        yield f"{fitting['views']} augmented views of each image are fitted on, too " + (
+            f"({', '.join(fitting['augment'])}{without})"
+        )
 
 
 def _summary(metrics: Metrics, report: Report | None) -> Iterator[str]:

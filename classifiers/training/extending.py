@@ -107,6 +107,12 @@ def extend(
     features = embedded(embeds, Dataset(images, [label] * len(images)))
     begun = time.perf_counter()
     extended = add_class(head, label, features.X)
+    if extended.exact and "augment" in head.manifest.fitting:
+        raise InvalidArgument(
+            f"the head {name!r} was fitted on augmented views, too, of which it keeps nothing that a head of "
+            "its kind could be made of again: fit it with the new class, and --augment "
+            + ",".join(head.manifest.fitting["augment"])
+        )
     seconds = round(time.perf_counter() - begun, 3)
     rows = Rows.read(folder).with_class(features)
     saved = save_head(extended.head, data, files={FILE: rows.write}, promote=promote)

@@ -31,6 +31,7 @@ def fit(labelled: Labelled, recipe: Recipe, choice: Choice) -> tuple[Model, bool
     bool
         Whether the fit converged.
     """
+    labelled = labelled.augmented()
     scaling = recipe.scaling(labelled.X, labelled.weights)
     rows = Rows(scaling(labelled.X), labelled.y, labelled.weights, len(labelled.classes), recipe.seed)
     with quiet_single_threads(blas=cores() if len(rows.X) > HOLD_OUT_ABOVE else 1):

@@ -54,7 +54,7 @@ def _candidates(labelled: Labelled) -> Iterator[str]:
         skipped = {
             "nearest-mean": labelled.multi_label or smallest >= FEW_LABELS,
             "knn": labelled.multi_label,
-            "rbf-svm": len(labelled.X) > MOST_ROWS,
+            "rbf-svm": labelled.fitted > MOST_ROWS,
         }
         if not skipped.get(kind, False):
             yield kind

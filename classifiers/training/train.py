@@ -111,6 +111,7 @@ def train(
         rejection = _unknowns(trial.rows, parted.unseen, recipe.seed)
     share = None if test or features.parts.any() else test_size
     facts = {**asdict(recipe), **_counts(parted, features), "test_size": share, "converged": converged}
+    facts |= _views(features)
     head = Head(_manifest(name, backbone, features, trial, facts), model, statistics, rejection)
     rejected = list(dict.fromkeys(parted.known.rejected + parted.unseen.rejected))
     outcome = trial.model, trial.logits, trial.metrics, trial.choice
@@ -177,6 +178,7 @@ def _labelled(features: Features, recipe: Recipe) -> Labelled:
         groups=features.groups,
         weights=features.weights,
         class_weight=recipe.class_weight,
+        views=features.views,
     )
 
 
@@ -190,6 +192,16 @@ def _counts(parted: Sides, features: Features) -> dict[str, float | bool | None]
         "copies": features.copies,
         "alike": features.alike,
         "refitted_on_all": parted.refit is not None,
+    }
+
+
+def _views(features: Features) -> dict[str, Any]:
+    if not features.augment:
+        return {}
+    return {
+        "augment": list(features.augment),
+        "views": features.views.shape[1],
+        "unviewed": features.unviewed,
     }
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
 from classifiers.data.dataset import Dataset, Rejected
+from classifiers.data.duplicates import grouped
 from classifiers.data.features import Features
-from classifiers.data.labels import BETWEEN
 from classifiers.store.bundle import read_facts
 from classifiers.store.publishing import Published, publish
-from classifiers.store.records import TEST, TRAIN, Rows, at_hand, unchanged
+from classifiers.store.records import TEST, Rows, at_hand, unchanged
 from classifiers.store.versions import folder_of
 from classifiers.training.recipes import Recipe
 from classifiers.training.train import Training, train
@@ -21,7 +22,10 @@ from extractor.errors import InvalidArgument, NotFound
 from extractor.results import Embeds
 from extractor.settings import DataFolder
 
-Embedded: TypeAlias = "Callable[[Embeds, Dataset], Features]"
+if TYPE_CHECKING:
+    from classifiers.report import Report
+
+Embedded: TypeAlias = "Callable[..., Features]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +37,8 @@ class Transfer:
     training : Training
     published : Published
     gone : list of Rejected
-        Images that are not there any more, are others now, or cannot be read.
+        Images that are not there any more, are others now, cannot be read, or
+        are nearly the same as one that was held out.
     before : dict
         The figures of the version that it came from.
     """
@@ -53,11 +58,13 @@ def transfer(
     embedded: Embedded,
     promote: bool = False,
     version: int | None = None,
+    report: Callable[[Training], Report | None] | None = None,
 ) -> Transfer:
     """Fit a version of `name` again on the embeddings of another backbone.
 
-    The rows that were held out are held out again; an image counts as still
-    there when its digest is the one that was labelled.
+    The rows that were held out are held out again, and after the test fitted
+    on, too, where they were before; an image counts as still there when its
+    digest is the one that was labelled.
 
     Parameters
     ----------
@@ -67,11 +74,13 @@ def transfer(
         Its name.
     data : DataFolder
     embedded : callable
-        Embeds a data set.
+        Embeds a data set, with the views that `augment` names; see `classifiers.data.features.embed`.
     promote : bool
         Let the new version answer from now on.
     version : int, optional
         By default the one that answers.
+    report : callable, optional
+        Makes the report that is saved beside the head.
 
     Raises
     ------
@@ -84,28 +93,40 @@ def transfer(
     facts, rows = read_facts(folder), Rows.read(folder)
     if facts["fingerprint"] == embeds.fingerprint:
         raise InvalidArgument(f"the head {name!r} is one of the backbone {backbone} already: nothing to do")
-    if any(BETWEEN in label and label not in facts["classes"] for label in rows.labels):
-        raise InvalidArgument(f"the head {name!r} gives several labels an image: fit it with `fit-head`")
+    features, gone = _features(name, facts, rows, partial(embedded, embeds))
+    known, unseen = _sides(features, facts["fitting"])
+    training = train(name, known, unseen, backbone=backbone, recipe=_recipe(facts["fitting"]))
+    made = report(training) if report else None
+    published = publish(training, data, promote=promote, files=made.files() if made else None)
+    return Transfer(training, published, list(dict.fromkeys([*gone, *training.rejected])), facts["metrics"])
+
+
+def _features(
+    name: str, facts: dict[str, Any], rows: Rows, embedded: Callable[..., Features]
+) -> tuple[Features, list[Rejected]]:
+    """The images that are still what was labelled, each on the side where it was, and the others."""
     present, missing = at_hand(rows)
     if not present:
         raise NotFound(f"none of the {len(rows.paths)} images of the head {name!r} is there any more")
-    chosen = Dataset([rows.paths[at] for at in present], [rows.labels[at] for at in present])
-    features = embedded(embeds, chosen)
-    known, unseen, changed = _parts(rows, features)
-    training = train(name, known, unseen, backbone=backbone, recipe=_recipe(facts["fitting"]))
-    published = publish(training, data, promote=promote)
-    return Transfer(training, published, [*missing, *features.rejected, *changed], facts["metrics"])
+    paths, labels, splits = (
+        [column[at] for at in present] for column in (rows.paths, rows.labels, rows.splits)
+    )
+    chosen = Dataset(paths, labels, parts=splits, multi_label=facts["model"]["multi_label"])
+    found = embedded(chosen, augment=facts["fitting"].get("augment", ()))
+    features, changed = unchanged(rows, found)
+    if facts["fitting"]["alike"] is not None:
+        features = grouped(features)  # a cosine of one backbone means nothing to another
+    return features, [*missing, *found.rejected, *changed]
 
 
-def _parts(rows: Rows, features: Features) -> tuple[Features, Features | None, list[Rejected]]:
-    """The rows to fit on and those that were held out, as before; None when none was."""
-    features, changed = unchanged(rows, features)
-    split = dict(zip(rows.paths, rows.splits, strict=True))
-    sides = np.array([split[image] for image in features.images])
-    held = np.flatnonzero(sides == TEST)
-    if not len(held):
-        return features, None, changed
-    return features.take(np.flatnonzero(sides == TRAIN)), features.take(held), changed
+def _sides(features: Features, fitting: dict[str, Any]) -> tuple[Features, Features | None]:
+    """What `train` is given: rows that say on which side they are, or, where nobody held any out, do not.
+
+    A test part that the user had chosen stays unseen, as it was.
+    """
+    if not (features.parts == TEST).any():
+        return replace(features, parts=np.full(len(features.images), "", "<U5")), None
+    return (features, None) if fitting["refitted_on_all"] else features.parted()
 
 
 def _recipe(fitting: dict[str, Any]) -> Recipe:

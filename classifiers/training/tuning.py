@@ -83,7 +83,7 @@ class _Fold:
     """One fold, scaled once, fitted with many settings."""
 
     def __init__(self, labelled: Labelled, held: NDArray[np.bool_], recipe: Recipe, kind: Kind) -> None:
-        known = labelled.take(~held)
+        known = labelled.take(~held).augmented()
         scaling = recipe.scaling(known.X, known.weights)
         rows = Rows(scaling(known.X), known.y, known.weights, len(labelled.classes), recipe.seed)
         self._fit = kind.fitter(rows, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,11 +43,24 @@ def fitting_options(seeded: str) -> Callable[[F], F]:
     return add
 
 
-def embedded(source: Embeds, dataset: Dataset, doing: str = "embed") -> Features:
+def embedded(
+    source: Embeds, dataset: Dataset, doing: str = "embed", *, augment: Sequence[str] = ()
+) -> Features:
     """The embeddings of the labelled images, with a line of progress that says what is being done."""
     from classifiers.data.features import embed
 
-    return embed(source, dataset, partial(progress, total=len(dataset.images), doing=doing))
+    features = embed(source, dataset, partial(progress, total=len(dataset.images), doing=doing))
+    return viewed(source, features, augment)
+
+
+def viewed(source: Embeds, features: Features, augment: Sequence[str]) -> Features:
+    """The same with the augmented views that are asked for, with a line of progress of their own."""
+    from classifiers.data.augmentation import views_of, with_views
+
+    total = len(features.images) * len(views_of(augment))
+    return with_views(
+        source, features, augment, partial(progress, total=total, doing="augment", unit=" views")
+    )
 
 
 def echo_left_out(rejected: Iterable[Rejected]) -> None:

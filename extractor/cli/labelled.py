@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial, wraps
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from extractor.cli.collections.choosing import filter_option
-from extractor.cli.fitting import embedded
+from extractor.cli.fitting import embedded, viewed
 from extractor.cli.options import backbone_of
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
@@ -41,6 +41,7 @@ class Source:
     split: Path | None
     multi_label: bool
     near: float | None
+    augment: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,20 @@ def _as_weights(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return found
 
 
+def _as_augmentations(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    from classifiers.data.augmentation import views_of
+    from extractor.errors import InvalidArgument
+
+    names = tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",")))
+    try:
+        views_of(names)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from None
+    return names
+
+
 _PATH: Any = click.Path(path_type=Path)
 _OPTIONS = (
     click.argument("source", metavar="[SOURCE]", type=_PATH, required=False),
@@ -99,6 +114,14 @@ _OPTIONS = (
         type=click.FloatRange(0, 1, min_open=True),
         help="From what likeness (a cosine) on two images are never parted; 1 for exact copies only. "
         "[default: from 0.95 on, as the images allow]",
+    ),
+    click.option(
+        "--augment",
+        metavar="VIEWS",
+        multiple=True,
+        callback=_as_augmentations,
+        help="Fit on changed views of each image, too: hflip, vflip, flips, rotations, crops, brightness; "
+        "several with commas. Tested on are the images as they are.",
     ),
 )
 
@@ -155,7 +178,9 @@ def load(labelled: Source, data: DataFolder, open_embeds: Open, note: Callable[[
     seconds: dict[str, float] = {}
     sources = _sources(labelled, data, note)
     with _timed(seconds, "embed"):
-        features, backbone = _features(sources, open_embeds)
+        features, backbone = _features(sources, open_embeds, labelled.augment)
+    if unviewed := features[0].unviewed:
+        note(f"{unviewed} of {len(features[0].images)} images have no views: they are fitted on as they are")
     with _timed(seconds, "duplicates"):
         whole = features[0] if len(features) == 1 else features[0].tested_on(features[1])
         whole = grouped(whole, labelled.near, progress)
@@ -176,6 +201,8 @@ def _sources(labelled: Source, data: DataFolder, note: Callable[[str], None]) ->
         raise click.UsageError("--split says what is tested on: leave --test out")
     of_path = partial(_of_path, multi_label=labelled.multi_label)
     found = [of_path(labelled.source) if labelled.source else _of_collection(labelled, data, note)]
+    if labelled.augment and labelled.source and isinstance(found[0], tuple):
+        raise click.UsageError(f"--augment changes pictures, and {labelled.source} has vectors: leave it out")
     if labelled.test:
         found.append(of_path(labelled.test))
     for each in found:
@@ -225,24 +252,25 @@ def _check_early(known: Any, unseen: Any = None) -> None:
         check_test(labels, pictures, test, unseen.images * (not known.multi_label))
 
 
-def _features(sources: list[Any], open_embeds: Open) -> tuple[list[Features], str]:
-    """What is to be embedded, embedded."""
+def _features(sources: list[Any], open_embeds: Open, augment: Sequence[str]) -> tuple[list[Features], str]:
+    """What is to be embedded, embedded; what is only tested on has no views."""
     own = next((each[1] for each in sources if isinstance(each, tuple)), None)
-    if all(isinstance(each, tuple) for each in sources):
+    if all(isinstance(each, tuple) for each in sources) and not augment:
         return [each[0] for each in sources], own or ""
     with open_embeds(**({"own": own} if own else {})) as embeds:
-        return [_embedded(each, embeds) for each in sources], own or backbone_of(embeds)
+        known = _embedded(sources[0], embeds, augment)
+        return [known, *(_embedded(each, embeds) for each in sources[1:])], own or backbone_of(embeds)
 
 
-def _embedded(each: Any, embeds: Embeds) -> Features:
+def _embedded(each: Any, embeds: Embeds, augment: Sequence[str] = ()) -> Features:
     if not isinstance(each, tuple):
-        return embedded(embeds, each)
+        return embedded(embeds, each, augment=augment)
     features: Features = each[0]
     if features.fingerprint != embeds.fingerprint:
         from extractor.errors import FingerprintMismatch
 
         raise FingerprintMismatch("the vectors to fit on", embeds.fingerprint, features.fingerprint)
-    return features
+    return viewed(embeds, features, augment)
 
 
 @contextmanager

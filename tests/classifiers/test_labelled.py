@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from classifiers.cli import command as fit_head
+from classifiers.data.augmentation import AUGMENTATIONS
 from classifiers.data.labelled_items import from_collection
 from extractor.cli.classify import command as classify
+from extractor.cli.heads.transfer import transfer
 from extractor.collections import Collection, Filter, Item
+from extractor.collections.item import FileStamp
 from extractor.errors import InvalidArgument
 from extractor.settings import DataFolder
 
@@ -218,3 +221,111 @@ def test_a_label_may_be_called_anything(invoke, painted: Path, label: str) -> No
     assert label in json.loads(out)["classes"]
     code, out, _ = invoke(classify, "h", painted / "red/1.png", "--json", "--no-reject")
     assert json.loads(out)[0]["label"] == label
+
+
+def test_views_are_fitted_on_and_pictures_are_tested_on(invoke, painted: Path, pixels, store) -> None:
+    code, plain, err = invoke(fit_head, painted, "--name", "h", "--json", "--no-report")
+    assert (code, err.splitlines()) == (0, ["fitting on 24 images: settings by cross-validation …"])
+    assert "augment" not in plain
+    said = ("--augment", "hflip,brightness", "--augment", "hflip")
+    code, out, err = invoke(fit_head, painted, "--name", "h", *said, "--json", "--no-report")
+    one, other = json.loads(plain), json.loads(out)
+    assert code == 0
+    assert "fitting on 24 images, each with 3 augmented views: settings by cross-validation …" in err
+    assert {"augment": ["hflip", "brightness"], "views": 3, "unviewed": 0}.items() <= other["fitting"].items()
+    assert {name: other["fitting"][name] for name in ("train", "test", "copies", "groups")} == {
+        name: one["fitting"][name] for name in ("train", "test", "copies", "groups")
+    }
+    assert other["metrics"]["n"] == 6
+    first, second = ((version / "split.csv").read_text() for version in versions(store, "h"))
+    assert first == second
+    assert pixels.computed == 24 + 24 + 3 * 24
+
+
+def test_the_report_says_which_views_were_fitted_on(invoke, painted: Path, store: DataFolder) -> None:
+    code, out, err = invoke(fit_head, painted, "--name", "h", "--augment", "flips")
+    assert code == 0, err
+    assert "3 augmented views of each image are fitted on, too (flips)" in out
+    report = versions(store, "h")[0] / "report.json"
+    assert json.loads(report.read_text())["card"]["augment"] == ["flips"]
+    assert "augmented views" in report.with_name("report.html").read_text()
+
+
+def test_a_collection_is_fitted_on_with_views_where_its_pictures_are(
+    invoke, painted: Path, pixels, store: DataFolder, shelf
+) -> None:
+    """Two are gone: these are fitted on as they are; where all are, it is said."""
+    files = sorted(painted.rglob("*.png"))
+    with Collection.create(store, "album", fingerprint="f" * 64, dim=DIM, backbone="pixels") as album:
+        for file, result in zip(files, pixels.embed(list(map(str, files))), strict=True):
+            stamp = FileStamp.of(str(file))
+            album.add(
+                [
+                    Item(
+                        file.name + file.parent.name,
+                        result.embedding,
+                        digest=result.digest,
+                        file=stamp,
+                        label=file.parent.name,
+                    )
+                ]
+            )
+    for file in files[:2]:
+        file.unlink()
+    said = ("--name", "h", "--augment", "flips", "--json", "--no-report")
+    code, out, err = invoke(fit_head, "--collection", "album", *said)
+    fitting = json.loads(out)["fitting"]
+    assert code == 0, err
+    assert "2 of 24 images have no views: they are fitted on as they are" in err
+    assert (fitting["views"], fitting["unviewed"], fitting["train"], fitting["test"]) == (3, 2, 18, 6)
+    shelf(["a", "b"] * 12).close()
+    code, out, err = invoke(fit_head, "--collection", "shelf", *said)
+    assert (code, out) == (1, "")
+    assert "augmented views are made of pictures, and none of these is at hand" in err
+
+
+def test_views_are_kept_when_a_head_moves_or_learns_a_class(
+    invoke, painted: Path, pixels, paint, store: DataFolder, monkeypatch, tmp_path: Path
+) -> None:
+    for kind in ("ridge", "logistic"):
+        invoke(fit_head, painted, "--name", kind, "--head", kind, "--augment", "hflip", "--no-report")
+    for i in range(4):
+        paint(f"green/{i}.png", (60, 180, 60), 900 + i)
+    code, _, err = invoke(fit_head, tmp_path / "green", "--name", "ridge", "--add-class", "green")
+    assert code == 1
+    assert "fitted on augmented views, too, of which it keeps nothing" in err
+    assert "--augment hflip" in err
+    assert len(versions(store, "ridge")) == 1
+    code, _, err = invoke(fit_head, tmp_path / "green", "--name", "logistic", "--add-class", "green")
+    assert code == 0, err
+    pixels.fingerprint = "e" * 64
+    monkeypatch.setattr("extractor.cli.heads.transfer.open_source", lambda *_, **__: pixels)
+    code, _, err = invoke(transfer, "ridge")
+    assert code == 0, err
+    fitting = json.loads((versions(store, "ridge")[1] / "manifest.json").read_text())["fitting"]
+    assert (fitting["augment"], fitting["views"], fitting["unviewed"]) == (["hflip"], 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("painted", "--augment", "mixup"), "'mixup' is no augmentation: choose of hflip, vflip, flips"),
+        (("painted", "--augment", ""), "'' is no augmentation"),
+        (("m.npz", "--augment", "flips"), "--augment changes pictures, and .*m.npz has vectors"),
+        (("painted", "--augment", "flips", "--add-class", "c"), "--add-class fits nothing again"),
+    ],
+)
+def test_views_that_cannot_be_are_refused_before_anything_is_embedded(
+    invoke, painted: Path, pixels, store: DataFolder, tmp_path: Path, arguments: tuple, says: str
+) -> None:
+    np.savez(tmp_path / "m.npz", embeddings=np.eye(DIM), labels=["a", "b"] * 3)
+    places = {"painted": painted, "m.npz": tmp_path / "m.npz"}
+    code, out, err = invoke(fit_head, *(places.get(each, each) for each in arguments), "--name", "h")
+    assert (code, out, pixels.computed) == (2, "", 0)
+    assert re.search(says, err)
+    assert not versions(store, "h")
+
+
+def test_the_help_names_every_augmentation(invoke) -> None:
+    _, out, _ = invoke(fit_head, "--help")
+    assert all(name in " ".join(out.split()) for name in AUGMENTATIONS)
