@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extractor.collections import schema, sqlite
+from extractor.collections import checksums, schema, sqlite
 from extractor.collections.filters import Filter
 from extractor.collections.item import Entry, FileStamp, Item
 from extractor.collections.metadata import Json
@@ -20,7 +20,7 @@ from extractor.errors import InvalidArgument, PenultimateError
 from extractor.results import Vector
 
 _BLOCK = 1024
-_ENTRY = "number, id, digest, source, size, mtime_ns, label, metadata"
+_ENTRY = f"{checksums.ROW}, row_checksum"
 
 
 class Generation(NamedTuple):
@@ -141,7 +141,8 @@ class Reader:
     def ids(self, numbers: Iterable[int]) -> list[str]:
         """The ids of items, in the order of their numbers given, all of which are there."""
         asked = _integers(numbers)
-        found = dict(self._among("SELECT number, id FROM items", asked))
+        rows = self._among(f"SELECT {_ENTRY} FROM items", asked)
+        found = {row[0]: row[1] for row in map(checksums.checked, rows)}
         if gone := [number for number in asked if number not in found]:
             raise self.damaged(f"the item of number {gone[0]} is not where it should be")
         return [found[number] for number in asked]
@@ -231,7 +232,7 @@ class Reader:
         return self.db.execute(f"{query} {chosen}", (json.dumps(numbers),))
 
     def _entry(self, row: Sequence[Any]) -> Entry:
-        number, id, digest, source, size, mtime_ns, label, text = row
+        number, id, digest, source, size, mtime_ns, label, text = checksums.checked(row)
         return Entry(number, id, digest, _file(source, size, mtime_ns), label, self._metadata(id, text))
 
     def _metadata(self, id: str, text: str) -> dict[str, Json]:
@@ -247,7 +248,7 @@ class Reader:
             wrong = f"is a {type(blob).__name__}"  # a flipped bit can make any type of any other
         elif len(blob) != 4 * self._dim:
             wrong = f"has {len(blob)} bytes instead of {4 * self._dim}"
-        elif schema.checksum(number, blob) != checksum:
+        elif checksums.of_vector(number, blob) != checksum:
             wrong = "is not what was written: it has another checksum"
         else:
             return np.frombuffer(blob, "<f4")

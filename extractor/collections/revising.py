@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -44,11 +43,4 @@ def revise(store: Store, revisions: Iterable[Revision]) -> int:
         When the collection cannot be written.
     """
     with store.writing() as db:
-        return sum(_revised(db, revision) for revision in revisions)
-
-
-def _revised(db: sqlite3.Connection, revision: Revision) -> bool:
-    if revision.file:
-        stamp = "UPDATE items SET source = ?, size = ?, mtime_ns = ? WHERE id = ?"
-        db.execute(stamp, (*revision.file, revision.id))
-    return rows.change(db, revision.id, revision.label, revision.metadata)
+        return sum(rows.change(db, it.id, it.label, it.metadata, it.file) for it in revisions)

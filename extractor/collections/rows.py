@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from itertools import count
 
+from extractor.collections import checksums
 from extractor.collections import metadata as metadata_
-from extractor.collections import schema
-from extractor.collections.item import KEEP, Item, Keep, check_label
+from extractor.collections.item import KEEP, FileStamp, Item, Keep, check_label
 from extractor.collections.metadata import Json
 
 REMOVALS_KEPT = 2**20
@@ -33,14 +33,13 @@ def insert(db: sqlite3.Connection, items: list[Item]) -> None:
     last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
     numbered = list(zip(count((last[0] if last else 0) + 1), items))
     db.executemany(
-        """INSERT INTO items (number, id, digest, source, size, mtime_ns, label, metadata)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        f"INSERT INTO items ({checksums.ROW}, row_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (_row(number, item) for number, item in numbered),
     )
     vectors = ((number, item.vector.astype("<f4").tobytes()) for number, item in numbered)
     db.executemany(
         "INSERT INTO vectors (number, vector, checksum) VALUES (?, ?, ?)",
-        ((number, vector, schema.checksum(number, vector)) for number, vector in vectors),
+        ((number, vector, checksums.of_vector(number, vector)) for number, vector in vectors),
     )
     db.executemany(
         "INSERT INTO thumbnails (number, jpeg) VALUES (?, ?)",
@@ -50,32 +49,46 @@ def insert(db: sqlite3.Connection, items: list[Item]) -> None:
 
 def _row(number: int, item: Item) -> tuple[object, ...]:
     file = item.file or (None, None, None)
-    return (number, item.id, item.digest, *file, item.label, metadata_.dumped(item.metadata))
+    row = (number, item.id, item.digest, *file, item.label, metadata_.dumped(item.metadata))
+    return (*row, checksums.of_row(row))
 
 
 def remove(db: sqlite3.Connection, ids: Iterable[str]) -> int:
     """Remove items and note their numbers; return how many of them there were."""
-    keys = [(id,) for id in dict.fromkeys(ids)]
-    (before,) = db.execute("SELECT coalesce(max(removal), 0) FROM removed").fetchone()
-    db.executemany("INSERT INTO removed (number) SELECT number FROM items WHERE id = ?", keys)
-    for table in ("vectors", "thumbnails"):
-        db.execute(
-            f"DELETE FROM {table} WHERE number IN (SELECT number FROM removed WHERE removal > ?)", (before,)
-        )
-    found = db.executemany("DELETE FROM items WHERE id = ?", keys).rowcount
+    query = "SELECT number FROM items WHERE id = ?"
+    found = (db.execute(query, (id,)).fetchone() for id in dict.fromkeys(ids))
+    return remove_numbers(db, [row[0] for row in found if row])
+
+
+def remove_numbers(db: sqlite3.Connection, numbers: list[int]) -> int:
+    """Remove the items of these numbers, all of which are there; return how many they are."""
+    keys = [(number,) for number in numbers]
+    db.executemany("INSERT INTO removed (number) VALUES (?)", keys)
+    for table in ("vectors", "thumbnails", "items"):
+        db.executemany(f"DELETE FROM {table} WHERE number = ?", keys)
     db.execute(
         "DELETE FROM removed WHERE removal <= (SELECT max(removal) FROM removed) - ?", (REMOVALS_KEPT,)
     )
-    return found
+    return len(keys)
 
 
-def change(db: sqlite3.Connection, id: str, label: str | Keep | None, metadata: Mapping[str, Json]) -> bool:
-    """Set the label, and merge the metadata, of one item; return whether it is there."""
-    row = db.execute("SELECT label, metadata FROM items WHERE id = ?", (id,)).fetchone()
+def change(
+    db: sqlite3.Connection,
+    id: str,
+    label: str | Keep | None,
+    metadata: Mapping[str, Json],
+    file: FileStamp | None = None,
+) -> bool:
+    """Set the label, merge the metadata, and renew the stamp if given, of one item; whether it is there."""
+    row = db.execute(f"SELECT {checksums.ROW}, row_checksum FROM items WHERE id = ?", (id,)).fetchone()
     if row is None:
         return False
-    new = row[0] if label is KEEP else label
+    number, _, digest, *stamp, old, text = checksums.checked(row)
+    new = old if label is KEEP else label
     check_label(new, id)
-    facts = metadata_.checked(metadata_.merged(json.loads(row[1]), metadata), f"item {id!r}")
-    db.execute("UPDATE items SET label = ?, metadata = ? WHERE id = ?", (new, metadata_.dumped(facts), id))
+    facts = metadata_.checked(metadata_.merged(json.loads(text), metadata), f"item {id!r}")
+    values = (*(file or stamp), new, metadata_.dumped(facts))
+    checksum = checksums.of_row((number, id, digest, *values))
+    changed = "source = ?, size = ?, mtime_ns = ?, label = ?, metadata = ?, row_checksum = ?"
+    db.execute(f"UPDATE items SET {changed} WHERE number = ?", (*values, checksum, number))
     return True

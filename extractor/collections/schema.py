@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from extractor.collections import metadata, sqlite
+from extractor.collections import checksums, metadata, sqlite
 from extractor.collections.metadata import Json
 from extractor.errors import InvalidArgument
 
-VERSION = 2
+VERSION = 3
 
 DEFAULT_THUMBNAILS = 128
 """Pixels of a thumbnail's longer side."""
@@ -39,7 +38,8 @@ _ITEMS = """CREATE TABLE items (
     size INTEGER,
     mtime_ns INTEGER,
     label TEXT,
-    metadata TEXT NOT NULL DEFAULT '{}'
+    metadata TEXT NOT NULL DEFAULT '{}',
+    row_checksum INTEGER NOT NULL
 )"""
 _REMOVED = "CREATE TABLE removed (removal INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL)"
 _BESIDE = (
@@ -59,17 +59,27 @@ _FROM_1 = (
     f"""INSERT INTO meta
         SELECT fingerprint, dim, backbone, {DEFAULT_THUMBNAILS}, '{{}}', lineage() FROM meta_1""",
     "DROP TABLE meta_1",
-    f"PRAGMA user_version = {VERSION}",
+    "PRAGMA user_version = 2",
+)
+# Texts go as bytes: one that is no Unicode any more shall not stop it.
+_CHECKSUM = """row_checksum(number, CAST(id AS BLOB), digest, CAST(source AS BLOB), size, mtime_ns,
+    CAST(label AS BLOB), CAST(metadata AS BLOB))"""
+_FROM_2 = (
+    "ALTER TABLE items ADD COLUMN row_checksum INTEGER NOT NULL DEFAULT 0",
+    f"UPDATE items SET row_checksum = {_CHECKSUM}",
+    "PRAGMA user_version = 3",
 )
 # A file that cannot be written is seen through these, which take the place of its tables.
 _VIEWS_OF_1 = (
     f"""CREATE TEMP VIEW meta AS
         SELECT *, {DEFAULT_THUMBNAILS} AS thumbnails, '{{}}' AS settings, '' AS lineage FROM main.meta""",
     "CREATE TEMP VIEW vectors AS SELECT number, vector, checksum(number, vector) AS checksum FROM main.items",
-    """CREATE TEMP VIEW items AS
-        SELECT number, id, digest, source, size, mtime_ns, NULL AS label, '{}' AS metadata FROM main.items""",
+    f"""CREATE TEMP VIEW items AS SELECT *, {_CHECKSUM} AS row_checksum FROM
+        (SELECT number, id, digest, source, size, mtime_ns, NULL AS label, '{{}}' AS metadata
+         FROM main.items)""",
     "CREATE TEMP TABLE thumbnails (number INTEGER PRIMARY KEY, jpeg BLOB NOT NULL)",
 )
+_VIEWS_OF_2 = (f"CREATE TEMP VIEW items AS SELECT *, {_CHECKSUM} AS row_checksum FROM main.items",)
 
 
 class Meta(NamedTuple):
@@ -128,14 +138,15 @@ def prepare(path: Path, db: sqlite3.Connection, writable: bool) -> None:
     if db.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
         raise sqlite.damaged(path, "not a collection's file")
     version = _version(db)
-    if version not in (1, VERSION):
+    if version not in range(1, VERSION + 1):
         raise InvalidArgument(
             f"the collection {path.parent.name!r} is of version {version}, written by another "
             f"release; this one reads version {VERSION}: use the release that wrote it"
         )
-    db.create_function("checksum", 2, checksum, deterministic=True)
-    if version == 1:
-        (_migrate if writable else _view)(db)
+    db.create_function("checksum", 2, checksums.of_vector, deterministic=True)
+    db.create_function("row_checksum", 8, _row_checksum, deterministic=True)
+    if version < VERSION:
+        _migrate(db) if writable else _view(db, version)
 
 
 def is_collection(path: Path) -> bool:
@@ -143,11 +154,6 @@ def is_collection(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(72)  # SQLite's own words, and from byte 68 on whose file it is
     return head.startswith(b"SQLite format 3\0") and head[68:] == _APPLICATION_ID.to_bytes(4)
-
-
-def checksum(number: int, vector: bytes) -> int:
-    """CRC-32 of an item's number and vector: it tells a flipped bit, and another item's row."""
-    return zlib.crc32(vector, number & 0xFFFFFFFF)
 
 
 def new_lineage() -> str:
@@ -164,14 +170,26 @@ def renew_lineage(db: sqlite3.Connection) -> None:
 def _migrate(db: sqlite3.Connection) -> None:
     db.create_function("lineage", 0, new_lineage)
     with sqlite.transaction(db):
-        if _version(db) == 1:  # no other process was quicker
-            for statement in _FROM_1:
-                db.execute(statement)
+        version = _version(db)  # another process may have been quicker
+        for statement in (*(_FROM_1 if version < 2 else ()), *(_FROM_2 if version < VERSION else ())):
+            db.execute(statement)
 
 
-def _view(db: sqlite3.Connection) -> None:
-    for statement in _VIEWS_OF_1:
+def _view(db: sqlite3.Connection, version: int) -> None:
+    for statement in _VIEWS_OF_1 if version == 1 else _VIEWS_OF_2:
         db.execute(statement)
+
+
+def _row_checksum(*row: Any) -> int:
+    """`checksums.of_row` of a row whose texts come as bytes."""
+    number, id, digest, source, size, mtime_ns, label, metadata = row
+    return checksums.of_row(
+        (number, _text(id), digest, _text(source), size, mtime_ns, _text(label), _text(metadata))
+    )
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="surrogateescape")
 
 
 def _version(db: sqlite3.Connection) -> int:

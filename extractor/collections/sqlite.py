@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from extractor.collections import checksums
 from extractor.errors import DamagedFile, InvalidArgument, NotFound, PenultimateError, Unavailable
 
 BUSY_SECONDS = 30.0
@@ -214,6 +215,16 @@ def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[Non
         raise
 
 
+@contextmanager
+def undecoded(db: sqlite3.Connection) -> Iterator[None]:
+    """Inside, a text that is no Unicode, as a flipped bit makes it, is read with its bytes as surrogates."""
+    db.text_factory = lambda text: text.decode(errors="surrogateescape")
+    try:
+        yield
+    finally:
+        db.text_factory = str
+
+
 def put_in_place(db: sqlite3.Connection) -> None:
     """Move all that is in the log into the file, which is then whole alone; closing would do so, or not tell.
 
@@ -234,6 +245,8 @@ def translated(path: Path) -> Iterator[None]:
         raise _translation(path, error) from error
     except json.JSONDecodeError:
         raise damaged_rows(path, "an item's metadata is no JSON") from None
+    except checksums.DamagedRow as error:
+        raise damaged_rows(path, str(error)) from None
     except UnicodeEncodeError as error:
         raise InvalidArgument(
             f"{error.object!r} is not valid Unicode, which all texts here must be"
@@ -247,6 +260,8 @@ def _translation(path: Path, error: sqlite3.Error) -> PenultimateError:
         return damaged(path, str(error))
     if "malformed JSON" in str(error):
         return damaged_rows(path, "an item's metadata is no JSON")
+    if "Could not decode to UTF-8" in str(error):
+        return damaged_rows(path, "a text of an item is no Unicode")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Unavailable(
             f"another process has been writing to the collection {name!r} for over {BUSY_SECONDS:g} s; "

@@ -7,11 +7,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from extractor.collections import schema
+from extractor.collections import checksums, sqlite
 from extractor.collections.reader import Reader
 from extractor.collections.store import Store
 from extractor.indexes import has_direction
@@ -19,13 +19,13 @@ from extractor.indexes import has_direction
 NAMED = 100
 """So many faults are named in a report; all are counted."""
 
-_ROWS = """SELECT items.number, id, metadata, vector, checksum
-    FROM items LEFT JOIN vectors USING (number) WHERE items.number > ? ORDER BY items.number LIMIT ?"""
+_ROWS = f"""SELECT {checksums.ROW}, row_checksum, vector, checksum
+    FROM items LEFT JOIN vectors USING (number) WHERE number > ? ORDER BY number LIMIT ?"""
 _BLOCK = 1024
 _BESIDE = ("vectors", "thumbnails")
 _ORPHANS = "FROM {table} WHERE number NOT IN (SELECT number FROM items)"
 
-Kind: TypeAlias = Literal["vector", "metadata"]
+Kind: TypeAlias = Literal["row", "metadata", "vector"]
 
 
 class Fault(NamedTuple):
@@ -36,7 +36,8 @@ class Fault(NamedTuple):
     number : int
     id : str
     kind : str
-        "vector" when it is missing or damaged, "metadata" when that is no JSON object.
+        "vector" when it is missing or damaged, "metadata" when that is no JSON object,
+        "row" when anything else that is kept of it is not what was written.
     reason : str
     """
 
@@ -55,7 +56,7 @@ class Verification:
     items, vectors, thumbnails : int
         Rows of each table.
     faults : int
-        Items with a vector or metadata that is missing or damaged.
+        Vectors that are missing or damaged, and items of which anything else is.
     named : tuple of Fault
         The first of them.
     orphans : dict of str to int
@@ -120,15 +121,25 @@ def check_integrity(db: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def faults(reader: Reader, dim: int) -> Iterator[Fault]:
-    """Each item whose vector or metadata is not what was written, in the order of their numbers."""
+    """What is not what was written, in the order of the items' numbers."""
     last = 0
-    while rows := reader.db.execute(_ROWS, (last, _BLOCK)).fetchall():
-        for number, id, text, blob, checksum in rows:
-            if reason := _wrong_metadata(text):
-                yield Fault(number, id, "metadata", reason)
-            if reason := _wrong_vector(number, blob, checksum, dim):
+    while rows := _block(reader.db, last):
+        for *row, checksum, blob, vector_checksum in rows:
+            number, id = row[0], str(row[1])
+            if fault := _wrong_row(row, checksum):
+                yield Fault(number, id, *fault)
+            if reason := _wrong_vector(number, blob, vector_checksum, dim):
                 yield Fault(number, id, "vector", reason)
         last = rows[-1][0]
+
+
+def is_unicode(value: object) -> bool:
+    """False for a text that was read with bytes as surrogates."""
+    return (
+        not isinstance(value, str)
+        or value.isascii()
+        or not any("\udc80" <= sign <= "\udcff" for sign in value)
+    )
 
 
 def remove_orphans(db: sqlite3.Connection) -> int:
@@ -141,11 +152,26 @@ def _wrong_vector(number: int, blob: object, checksum: int | None, dim: int) -> 
         return "it has no vector"
     if not isinstance(blob, bytes) or len(blob) != 4 * dim:
         return f"its vector is not of {dim} values"
-    if schema.checksum(number, blob) != checksum:
+    if checksums.of_vector(number, blob) != checksum:
         return "its vector has another checksum"
     if not has_direction(np.frombuffer(blob, "<f4")[None])[0]:
         return "its vector is zero or not finite"
     return ""
+
+
+def _block(db: sqlite3.Connection, after: int) -> list[Any]:
+    with sqlite.undecoded(db):
+        return db.execute(_ROWS, (after, _BLOCK)).fetchall()
+
+
+def _wrong_row(row: list[Any], checksum: int) -> tuple[Kind, str] | None:
+    if not all(map(is_unicode, row)):
+        return "row", "one of its texts is no Unicode"
+    if checksums.of_row(row) == checksum:
+        return None
+    if reason := _wrong_metadata(row[-1]):
+        return "metadata", reason
+    return "row", "its id, label, metadata or file has another checksum"
 
 
 def _wrong_metadata(text: str) -> str:
@@ -156,8 +182,11 @@ def _wrong_metadata(text: str) -> str:
 
 
 def _files_gone(db: sqlite3.Connection) -> int:
-    sources = db.execute("SELECT source FROM items WHERE source IS NOT NULL")
-    return sum(not os.path.lexists(source) for (source,) in sources)  # a Path costs five times as much
+    with sqlite.undecoded(db):
+        sources = db.execute("SELECT source FROM items WHERE source IS NOT NULL")
+        return sum(
+            not os.path.lexists(str(source)) for (source,) in sources
+        )  # a Path costs five times as much
 
 
 def _count(db: sqlite3.Connection, rows: str) -> int:

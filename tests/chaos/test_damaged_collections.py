@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from extractor.collections import Collection, FileStamp, Item
+from extractor.collections.item import Entry
 from extractor.collections.repair import repair
 from extractor.collections.store import Store, store_path
 from extractor.collections.verify import verify
@@ -130,17 +131,18 @@ def flipped_stores(data: DataFolder, count: int) -> Iterator[int]:
     file.write_bytes(whole)
 
 
-def everything(data: DataFolder) -> dict[int, tuple[str, bytes]]:
-    """Number, id and vector of all items, after all has been searched and read."""
+def everything(data: DataFolder) -> dict[int, tuple[object, ...]]:
+    """Of all items the number, the vector, and all else but the thumbnail, after all has been searched."""
     with opened(data) as collection:
         collection.search(queries(4), 10**6)
         collection.info()
         held(collection)
-        return {
-            number: (id, vector.tobytes())
-            for block in collection.blocks()
-            for number, id, vector in zip(*block, strict=True)
-        }
+        return {entry.number: _plain(entry) for entry in collection.items(vectors=True)}
+
+
+def _plain(entry: Entry) -> tuple[object, ...]:
+    assert entry.vector is not None
+    return (*entry[1:-1], entry.vector.tobytes())
 
 
 def is_found_damaged(data: DataFolder) -> bool:
@@ -152,10 +154,10 @@ def is_found_damaged(data: DataFolder) -> bool:
 
 
 @pytest.mark.parametrize("saved", [True, False], ids=["index saved", "index made again"])
-def test_a_bit_that_flips_anywhere_in_the_store_gives_nobody_another_vector(
+def test_a_bit_that_flips_anywhere_in_the_store_gives_no_item_anything_of_another(
     data: DataFolder, saved: bool
 ) -> None:
-    """It is an error, or changes no vector; what it changes of ids and their number is found by `verify`."""
+    """It is an error, or changes no item that is read; a changed number of items is found by `verify`."""
     worked(data)
     sound = everything(data)
     if not saved:
@@ -167,7 +169,7 @@ def test_a_bit_that_flips_anywhere_in_the_store_gives_nobody_another_vector(
         except PenultimateError:
             refused += 1
             continue
-        assert all(there[number][1] == sound[number][1] for number in there.keys() & sound.keys()), place
+        assert all(there[number] == sound[number] for number in there.keys() & sound.keys()), place
         assert there == sound or is_found_damaged(data), place
     assert refused
     assert everything(data) == sound
@@ -266,10 +268,10 @@ def test_a_store_of_a_newer_release_is_refused_and_left_as_it_is(data: DataFolde
     worked(data)
     file = store_path(data, "c")
     content = bytearray(file.read_bytes())
-    content[60:64] = (3).to_bytes(4, "big")  # where SQLite keeps user_version
+    content[60:64] = (4).to_bytes(4, "big")  # where SQLite keeps user_version
     file.write_bytes(content)
     before = {path: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()}
-    with pytest.raises(PenultimateError, match=r"'c' is of version 3.* use the release that wrote it"):
+    with pytest.raises(PenultimateError, match=r"'c' is of version 4.* use the release that wrote it"):
         Collection.open(data, "c")
     after = {path: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()}
     assert after == before

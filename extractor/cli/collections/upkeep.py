@@ -67,7 +67,7 @@ def _say_found(found: Verification, name: str) -> None:
 @source_options
 @data_option
 def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
-    """Embed what is missing or damaged in COLLECTION again, from its file; all else stays as it is."""
+    """Embed what is missing or damaged in COLLECTION again, from its file, and put flipped bits right."""
     from extractor.collections.repair import repair
     from extractor.collections.store import Store
 
@@ -78,14 +78,15 @@ def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
         done = repair(store, embeds, _say_mended, drop=drop)
     click.echo(
         f"{done.embedded:,} embedded again, {done.changed:,} from files with other bytes by now, "
-        f"{done.emptied:,} without their metadata, {done.dropped:,} deleted, "
-        f"{done.orphans:,} rows that belonged to no item removed, {done.failed:,} could not be mended",
+        f"{done.restored:,} with a flipped bit put right, {done.emptied:,} without their metadata, "
+        f"{done.dropped:,} deleted, {done.orphans:,} rows that belonged to no item removed, "
+        f"{done.failed:,} could not be mended",
         err=True,
     )
     if done.sound:
         return 0
     click.echo("delete what cannot be mended with --drop, or bring back a backup", err=True)
-    return SOME_FAILED if done.embedded or done.changed else 1
+    return SOME_FAILED if done.embedded or done.changed or done.restored else 1
 
 
 def _say_mended(mended: Mended) -> None:

@@ -31,6 +31,16 @@ def store_file(data: DataFolder, name: str = "cats") -> Path:
     return data.collections / name / "items.sqlite"
 
 
+def version_2(data: DataFolder, items: list[Item], name: str = "old") -> Path:
+    """A collection as it was before its rows had checksums."""
+    with make(data, name) as collection:
+        collection.add(items)
+    path = store_file(data, name)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript("ALTER TABLE items DROP COLUMN row_checksum; PRAGMA user_version = 2;")
+    return path
+
+
 def version_1(path: Path) -> None:
     """A collection as the first release wrote it: two items, one of three removed."""
     path.parent.mkdir(parents=True)

@@ -144,7 +144,7 @@ def test_a_newer_store_is_refused(data: DataFolder) -> None:
     with sqlite3.connect(store_file(data)) as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(InvalidArgument, match=r"of version 7, .*reads version 2: use the release"):
+    with pytest.raises(InvalidArgument, match=r"of version 7, .*reads version 3: use the release"):
         Collection.open(data, "cats")
 
 

@@ -1,4 +1,4 @@
-"""The store: items of version 2, files of version 1, readers that wait for nobody."""
+"""The store: its items, files of older versions, readers that wait for nobody."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from extractor.collections import checksums, rows, sqlite
 from extractor.collections import reader as reading
-from extractor.collections import rows, schema, sqlite
 from extractor.collections.filters import Filter
 from extractor.collections.item import KEEP, FileStamp, Item
 from extractor.collections.metadata import MAX_BYTES, MAX_DEPTH
@@ -356,7 +356,7 @@ def check_version_1(store: Store) -> None:
         assert reader.numbers(Filter.parse("label is null and width is null")).tolist() == [1, 2]
 
 
-def test_a_file_of_version_1_is_brought_to_version_2(data: DataFolder) -> None:
+def test_a_file_of_version_1_is_brought_to_the_present_one(data: DataFolder) -> None:
     """With all that was in it; no number that it gave out is used again."""
     path = store_path(data, "old")
     version_1(path)
@@ -437,13 +437,13 @@ def test_two_openings_at_once_migrate_once(data: DataFolder) -> None:
     assert failures == []
 
 
-def test_a_file_of_version_3_is_refused(store: Store) -> None:
+def test_a_file_of_version_4_is_refused(store: Store) -> None:
     """With both versions, and left as it is."""
     store.close()
     with closing(sqlite3.connect(store.path)) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
         db.commit()
-    with pytest.raises(InvalidArgument, match=r"of version 3, .* reads version 2: use the release"):
+    with pytest.raises(InvalidArgument, match=r"of version 4, .* reads version 3: use the release"):
         Store(store.path)
 
 
@@ -503,7 +503,7 @@ def test_metadata_that_is_no_json_is_damage(store: Store) -> None:
         db.execute("UPDATE items SET metadata = '{'")
     with pytest.raises(DamagedFile, match="repair cats"), store.reading() as reader:
         reader.numbers(Filter.parse("width = 3"))
-    with pytest.raises(DamagedFile, match="metadata of item 'a'"), store.reading() as reader:
+    with pytest.raises(DamagedFile, match="metadata or file of item 'a'"), store.reading() as reader:
         list(reader.entries())
     with pytest.raises(DamagedFile, match="metadata"):
         store.set(["a"], label="x")
@@ -512,7 +512,7 @@ def test_metadata_that_is_no_json_is_damage(store: Store) -> None:
 def test_checksums_tell_rows_apart() -> None:
     """Two rows that were exchanged have good bytes under the wrong number."""
     blob = os.urandom(16)
-    assert schema.checksum(1, blob) != schema.checksum(2, blob)
+    assert checksums.of_vector(1, blob) != checksums.of_vector(2, blob)
 
 
 def test_an_iterator_that_is_left_unread_holds_nobody_back(
