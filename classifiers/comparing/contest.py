@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from classifiers.comparing.comparison import Difference, difference
 from classifiers.data.dataset import Dataset, Rejected
 from classifiers.data.features import Features
+from classifiers.data.labels import joined
 from classifiers.layers import Model
 from classifiers.store.bundle import read_facts, read_tested
-from classifiers.store.records import Rows, at_hand, held_out_of_both, unchanged
+from classifiers.store.records import Rows, at_hand, unchanged
 from classifiers.store.versions import folder_of, load_head, serving_version, versions
 from extractor.errors import NotFound
 from extractor.results import Embeds, Vector
@@ -37,6 +38,7 @@ class Contest:
     n : int
         Rows that neither was fitted on.
     accuracy, other_accuracy : float
+        Shares of right answers; of several labels an image, all of them right.
     gain : Difference
         Of the accuracies, with its 95 % interval.
     """
@@ -64,30 +66,70 @@ class Contest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contender:
-    """A version as it was tested: without its test rows."""
+    """A version as it was tested: without its test rows.
+
+    Attributes
+    ----------
+    version : int
+    model : Model
+    classes : list of str
+    thresholds : list of float
+        As of `HeadManifest`.
+    """
 
     version: int
     model: Model
     classes: list[str]
+    thresholds: list[float]
 
     @classmethod
     def of(cls, folder: Path) -> Contender:
         """Of a version's folder; errors as of `read_head`."""
-        return cls(int(folder.name), read_tested(folder), read_facts(folder)["classes"])
+        facts = read_facts(folder)
+        return cls(int(folder.name), read_tested(folder), facts["classes"], facts["thresholds"])
 
-    def right(self, X: Vector, truth: NDArray[np.str_]) -> NDArray[np.bool_]:
-        """Which rows it answers rightly; never those of a class that it does not know."""
-        answers = np.asarray(self.classes)[self.model.scores(X).argmax(axis=1)]
-        found: NDArray[np.bool_] = answers == truth
-        return found
+    def answers(self, X: Vector) -> NDArray[np.str_]:
+        """The label of each row; of several all of them in one text, as `joined` has it."""
+        said = self.model.probabilities(X)
+        if not self.model.multi_label:
+            return np.asarray(self.classes)[said.argmax(axis=1)]
+        over = said >= np.asarray(self.thresholds or 0.5)
+        return np.array([joined(self.classes[at] for at in np.flatnonzero(row)) for row in over], np.str_)
 
 
-def contest(one: Contender, other: Contender, X: Vector, truth: NDArray[np.str_]) -> Contest:
-    """Let both answer the same rows, of shape (n, dim), at least one."""
-    ours, theirs = one.right(X, truth), other.right(X, truth)
+def contest(one: Contender, other: Contender, X: Vector, truth: Sequence[str]) -> Contest:
+    """Let both answer the same rows.
+
+    Of images that may have several labels all have to be right; a class that a
+    version does not know it never answers rightly.
+
+    Parameters
+    ----------
+    one, other : Contender
+    X : float32 array of shape (n, dim)
+        At least one row.
+    truth : sequence of str
+        The label of each row; of several all, as `Features.texts` has them.
+    """
+    ours, theirs = (each.answers(X) == np.asarray(truth) for each in (one, other))
     gain = difference(ours, theirs, 1)
     shares = float(ours.mean()), float(theirs.mean())
     return Contest(one.version, other.version, len(truth), *shares, gain)
+
+
+def unseen_by(training: Training, rows: Rows) -> NDArray[np.intp]:
+    """The held-out rows of a training that a version with these rows was not fitted on either.
+
+    Nor on one of the same group: a copy that was added since is no news to it.
+    """
+    seen = rows.trained_on()
+    near = {
+        group
+        for side in (training.known, training.unseen)
+        for digest, group in zip(side.digests.tolist(), side.groups.tolist(), strict=True)
+        if digest in seen
+    }
+    return np.flatnonzero([group not in near for group in training.unseen.groups.tolist()])
 
 
 def against_serving(training: Training, data: DataFolder) -> Contest | str | None:
@@ -105,16 +147,16 @@ def against_serving(training: Training, data: DataFolder) -> Contest | str | Non
     folder = folder_of(manifest.name, data, number)
     if read_facts(folder)["fingerprint"] != manifest.fingerprint:
         return f"version {number}, which answers, takes the embeddings of another backbone: not compared"
-    if training.tested.multi_label:
-        return "several labels an image: compare the figures of both versions"
     try:
-        rows = held_out_of_both(training.unseen.digests, Rows.read(folder))
+        rows = unseen_by(training, Rows.read(folder))
     except NotFound as error:
         return str(error)
     if not len(rows):
         return f"version {number}, which answers, was fitted on every image that was held out: not compared"
-    ours = Contender(max(versions(manifest.name, data)) + 1, training.tested, manifest.classes)
-    return contest(ours, Contender.of(folder), training.unseen.X[rows], training.unseen.y[rows])
+    number = max(versions(manifest.name, data)) + 1
+    ours = Contender(number, training.tested, manifest.classes, manifest.thresholds)
+    unseen = training.unseen.take(rows)
+    return contest(ours, Contender.of(folder), unseen.X, unseen.texts)
 
 
 def between(
@@ -141,9 +183,11 @@ def between(
     rows = [Rows.read(folder) for folder in folders]
     held = rows[0].held_out(rows[1].trained_on())
     present, missing = at_hand(held)
-    chosen = Dataset([held.paths[at] for at in present], [held.labels[at] for at in present])
+    paths, labels = ([column[at] for at in present] for column in (held.paths, held.labels))
+    several = any(read_facts(folder)["model"]["multi_label"] for folder in folders)
+    chosen = Dataset(paths, labels, multi_label=several)
     features, changed = unchanged(held, embedded(embeds, chosen)) if present else (None, [])
     if features is None or not len(features.y):
         raise NotFound(f"no image that versions {version} and {other} of {name!r} have not seen is there")
     ours, theirs = map(Contender.of, folders)
-    return contest(ours, theirs, features.X, features.y), [*missing, *changed]
+    return contest(ours, theirs, features.X, features.texts), [*missing, *changed]

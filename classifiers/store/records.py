@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifiers.data.dataset import Rejected
 from classifiers.data.features import Features
@@ -123,12 +122,6 @@ def _absolute(image: str) -> str:
     """So that it is found from another folder; what is no file is left as it is."""
     path = Path(image)
     return str(path.absolute()) if path.exists() else image
-
-
-def held_out_of_both(digests: NDArray[np.str_], *others: Rows) -> NDArray[np.intp]:
-    """The rows that none of the others was fitted on."""
-    seen: set[str] = set().union(*(rows.trained_on() for rows in others))
-    return np.flatnonzero([digest not in seen for digest in digests.tolist()])
 
 
 def at_hand(rows: Rows) -> tuple[list[int], list[Rejected]]:

@@ -94,6 +94,19 @@ def painted(tmp_path: Path, paint: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
+def several(tmp_path: Path, paint: Callable[..., Path]) -> Path:
+    """A table of 48 pictures that are red, blue, both, or neither, twelve of each."""
+    lines = ["path,label"]
+    for i in range(48):
+        red, blue = i % 2, i // 2 % 2
+        paint(f"several/{i}.png", (60 + 120 * red, 60, 60 + 120 * blue), 300 + i)
+        lines.append(f"{i}.png,{'|'.join(['red'] * red + ['blue'] * blue) or '|'}")
+    table = tmp_path / "several/labels.csv"
+    table.write_text("\n".join(lines))
+    return table
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> DataFolder:
     """An empty data folder."""
     return DataFolder(tmp_path / "store")

@@ -6,11 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from classifiers import load_head
 from classifiers.cli import command as fit_head
-from classifiers.store.versions import serving_version, versions
+from classifiers.store.records import Rows
+from classifiers.store.versions import facts_of, folder_of, serving_version, versions
 from extractor.cli.classify import command as classify
 from extractor.cli.heads import command as heads
 from extractor.cli.heads.comparing import compare
@@ -33,7 +36,7 @@ def run(invoke, pixels, monkeypatch):
 def fitted(run, painted: Path) -> Path:
     """Two versions of a head `colours`; the first answers."""
     for kind in ("logistic", "ridge"):
-        code, _, err = run(fit_head, painted, "--name", "colours", "--head", kind)
+        code, _, err = run(fit_head, painted, "--name", "colours", "--head", kind, "--no-report")
         assert code == 0, err
     return painted
 
@@ -161,6 +164,79 @@ def test_what_is_gone_or_changed_is_named_when_a_head_moves(run, fitted: Path, p
     assert f"left out: {fitted}/red/3.png: it is gone" in err
     facts = json.loads(out)
     assert (facts["version"], facts["serving"], len(facts["gone"])) == (3, 3, 2)
+
+
+def test_a_head_that_moves_is_fitted_on_all_images_after_its_test(
+    run, fitted: Path, pixels, store: DataFolder
+) -> None:
+    """As it was before; its report lies beside it."""
+    pixels.fingerprint = "e" * 64
+    assert run(transfer, "colours")[0] == 0
+    facts = facts_of("colours", store, 3)
+    assert facts["fitting"]["refitted_on_all"]
+    assert (facts["fitting"]["train"], facts["fitting"]["test"]) == (18, 6)
+    before, after = (Rows.read(folder_of("colours", store, version)) for version in (1, 3))
+    assert dict(zip(before.paths, before.splits, strict=True)) == dict(
+        zip(after.paths, after.splits, strict=True)
+    )
+    assert (folder_of("colours", store, 3) / "report.html").exists()
+
+
+def test_test_images_that_were_given_stay_unseen_when_a_head_moves(
+    run, painted: Path, paint, tmp_path: Path, pixels, store: DataFolder
+) -> None:
+    for i in range(3):
+        paint(f"test/red/{i}.png", (180, 60, 60), 500 + i)
+        paint(f"test/blue/{i}.png", (60, 60, 180), 600 + i)
+    run(fit_head, painted, "--test", tmp_path / "test", "--name", "given", "--no-report")
+    pixels.fingerprint = "e" * 64
+    assert run(transfer, "given", "--no-report")[0] == 0
+    facts = facts_of("given", store, 2)
+    assert not facts["fitting"]["refitted_on_all"]
+    assert (facts["fitting"]["train"], facts["fitting"]["test"]) == (24, 6)
+    assert not (folder_of("given", store, 2) / "report.html").exists()
+
+
+def test_a_head_of_several_labels_an_image_moves_and_is_compared(
+    run, several: Path, pixels, store: DataFolder
+) -> None:
+    for kind in ("logistic", "ridge"):
+        code, out, err = run(
+            fit_head, several, "--name", "both", "--multi-label", "--head", kind, "--no-report"
+        )
+        assert code == 0, err
+    assert "version 2 against version 1, on 11 images that neither was fitted on: " in out
+    held = json.loads(run(compare, "both", 2, 1, "--json")[1])
+    figures = [facts_of("both", store, version)["metrics"]["accuracy"] for version in (2, 1)]
+    assert [held["accuracy"], held["other_accuracy"], held["n"]] == [*figures, 11]
+    pixels.fingerprint = "e" * 64
+    code, out, err = run(transfer, "both")
+    assert (code, err) == (0, "")
+    moved = load_head("both", store, version=3)
+    assert (moved.manifest.classes, moved.model.multi_label) == (["blue", "red"], True)
+    assert moved.manifest.metrics["n"] == 11
+
+
+def test_a_copy_that_was_added_since_is_no_news_to_the_version_that_answers(
+    run, painted: Path, paint, store: DataFolder
+) -> None:
+    """It was fitted on the picture: what it says of a copy that is nearly the same is not held out."""
+    run(fit_head, painted, "--name", "colours", "--no-report")
+    rows = Rows.read(folder_of("colours", store, 1))
+    known = [Path(p) for p, split in zip(rows.paths, rows.splits, strict=True) if split == "train"]
+    for file in known:
+        with Image.open(file) as image:
+            pixels = np.asarray(image).copy()
+        pixels[0, 0] ^= 1
+        Image.fromarray(pixels).save(file.with_name(f"copy-{file.name}"))
+    out = run(fit_head, painted, "--name", "colours", "--no-report", "--near-duplicates", "0.999999")[1]
+    again = Rows.read(folder_of("colours", store, 2))
+    held = {path for path, split in zip(again.paths, again.splits, strict=True) if split == "test"}
+    fresh = (
+        held - {str(file) for file in known} - {str(file.with_name(f"copy-{file.name}")) for file in known}
+    )
+    assert any("copy-" in path for path in held)
+    assert f"on {len(fresh)} images that neither was fitted on" in out
 
 
 def test_a_head_does_not_move_to_its_own_backbone(run, fitted: Path) -> None:

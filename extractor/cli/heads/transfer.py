@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -25,12 +26,16 @@ Exit codes: 0 all well, 3 fitted but some images are gone (listed), 1 error.
 )
 @click.argument("name")
 @click.option("--promote", is_flag=True, help="Let the new version answer from now on.")
+@click.option(
+    "--no-report", "reported", flag_value=False, default=True, help="Write no report.html and report.json."
+)
 @source_options
 @data_option
 @json_option
 def transfer(
     name: str,
     promote: bool,
+    reported: bool,
     data: DataFolder,
     as_json: bool,
     backbone: str,
@@ -41,13 +46,18 @@ def transfer(
     """Fit the head NAME again on the embeddings of --backbone, as a new version.
 
     The labels, and which images were held out, are taken from the version that
-    answers. Images that are gone, or are not the ones that were labelled any
+    answers; after the test the head is fitted on these, too, where it was
+    before. Images that are gone, or are not the ones that were labelled any
     more, are listed and left out.
     """
+    from classifiers.reporting import make_report
     from classifiers.training.transfer import transfer as moved
 
+    report = partial(make_report, data=data) if reported else None
     with open_source(data, backbone, server, provider, precision) as embeds:
-        done = moved(name, embeds, backbone_of(embeds), data, embedded=embedded, promote=promote)
+        done = moved(
+            name, embeds, backbone_of(embeds), data, embedded=embedded, promote=promote, report=report
+        )
     echo_left_out(done.gone)
     facts = _facts(done)
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(done, facts)))
