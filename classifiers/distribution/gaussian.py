@@ -36,16 +36,20 @@ class Gaussian:
     centres: Vector
     basis: Vector
     noise: float
+    _products: Vector = field(init=False, repr=False)
     _squares: NDArray[np.float64] = field(init=False, repr=False)
-    _projected: Vector = field(init=False, repr=False)
-    _projected_squares: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """What is the same for all rows, so that a single one costs no more than its own products."""
-        projected = self.centres @ self.basis.T
-        terms = {"_squares": _lengths(self.centres), "_projected": projected}
-        for name, term in (terms | {"_projected_squares": _lengths(projected)}).items():
-            object.__setattr__(self, name, term)
+        """What is the same for all rows: one matrix has all that they are multiplied by.
+
+        The distance is (x - c)' M (x - c) with M = 1 / noise - basis' basis,
+        so that beside x' M x it takes x' (M c) and c' (M c) of each centre.
+        """
+        centres, basis = self.centres.astype(np.float64), self.basis.astype(np.float64)
+        turned = centres / self.noise - centres @ basis.T @ basis
+        products = np.concatenate([self.basis, -2 * turned]).astype(np.float32)
+        object.__setattr__(self, "_products", products)
+        object.__setattr__(self, "_squares", np.vecdot(centres, turned))
 
     @classmethod
     def fit(cls, X: Vector, about: NDArray[np.int64], weights: NDArray[np.float64]) -> Gaussian:
@@ -72,9 +76,11 @@ class Gaussian:
     def distances(self, X: Vector) -> NDArray[np.float64]:
         """The mean squared deviation of rows from the nearest centre, in standard deviations: shape (n,)."""
         rows: Vector = X - self.origin
-        apart = _squared(rows, self.centres, self._squares) / self.noise
-        apart -= _squared(rows @ self.basis.T, self._projected, self._projected_squares)
-        found: NDArray[np.float64] = np.maximum(apart.min(axis=1), 0) / X.shape[1]
+        products: Vector = rows @ self._products.T
+        along, towards = products[:, : len(self.basis)], products[:, len(self.basis) :]
+        own = _squared(rows) / self.noise - _squared(along)
+        found: NDArray[np.float64] = np.maximum(own + (towards + self._squares).min(axis=1), 0)
+        found /= X.shape[1]
         return found
 
     def with_centre(self, centre: Vector) -> Gaussian:
@@ -95,13 +101,7 @@ def _leading(scatter: Vector, rank: int) -> tuple[NDArray[np.float64], NDArray[n
     return np.maximum(values[order], 0), block @ turned[:, order]
 
 
-def _squared(rows: Vector, centres: Vector, lengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """|row - centre|**2 for each pair, given |centre|**2: shape (n, centres)."""
-    found: NDArray[np.float64] = _lengths(rows)[:, None] + lengths - 2.0 * (rows @ centres.T)
-    return found
-
-
-def _lengths(rows: Vector) -> NDArray[np.float64]:
+def _squared(rows: Vector) -> NDArray[np.float64]:
     """|row|**2 for each row: shape (n,)."""
-    found: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    found: NDArray[np.float64] = np.vecdot(rows, rows, dtype=np.float64)
     return found
