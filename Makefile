@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check proto settings peers fuzz clean
+.PHONY: demo test test-slow check proto settings notebooks peers fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo  ## Everything once, on real photos, from export to trained heads
@@ -35,6 +35,9 @@ peers: $(VENV)/.runtime  ## The environment of the servers that the benchmarks c
 
 settings: $(VENV)/.test  ## Write docs/settings.md from the code
 	$(BIN)/python -m tests.generate_settings_docs
+
+notebooks: $(VENV)/.test  ## Run docs/notebooks, and store what they show
+	$(BIN)/python -m tests.run_notebook
 
 fuzz: $(VENV)/.test  ## Coverage-guided fuzzing of what reads callers' bytes, a minute each, or FUZZ_SECONDS=600
 	$(BIN)/python -m pip install --disable-pip-version-check "atheris>=3.0"
