@@ -121,7 +121,7 @@ def class_means(
     X: Vector, places: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> tuple[Vector, NDArray[np.float64]]:
     """The weighted mean of the rows at each place, of shape (places, dim), and what they weigh together."""
-    total: NDArray[np.float64] = np.bincount(places, weights)
+    total = np.bincount(places, weights).astype(np.float64)
     sums = np.zeros((len(total), X.shape[1]))
     for start in range(0, len(X), _BLOCK):
         part = slice(start, start + _BLOCK)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from extractor.results import Vector
 
 Targets: TypeAlias = NDArray[Any]
 """The place of each row's class, int of shape (n,); for several labels a row, bool of shape (n, classes)."""
+
+Found = TypeVar("Found")
 
 Loss: TypeAlias = "Callable[[Setting], float]"
 
@@ -117,6 +119,11 @@ class Kind(Protocol):
     def search(self, loss: Loss) -> None:
         """Ask for the loss of one setting after another; the asker remembers the best."""
         ...
+
+
+def nearest(found: Mapping[float, Found], strength: float) -> Found | None:
+    """What was found with the strength that is nearest to this one; None when nothing was."""
+    return found[min(found, key=lambda other: abs(np.log(other / strength)))] if found else None
 
 
 def decades(loss: Loss, first: int, last: int, setting: Setting, default: float) -> None:

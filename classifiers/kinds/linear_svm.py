@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from classifiers.kinds.base import Loss, Rows, Setting, decades
+from classifiers.kinds.base import Loss, Rows, Setting, decades, nearest
 from classifiers.layers import Layer, Linear
 from extractor.results import Vector
 
@@ -37,7 +37,7 @@ class LinearSvm:
 
 
 class _Fitter:
-    """Each fit begins where the one before ended."""
+    """Each fit begins where that of the nearest strength ended."""
 
     converged: bool = False
 
@@ -46,7 +46,7 @@ class _Fitter:
         self._signs = np.where(rows.membership, 1, -1).astype(np.float32)
         self._shares = (rows.weights / len(rows.X)).astype(np.float32)[:, None]
         self._effort = (2000, 1e-5) if thorough else (60, 1e-3)
-        self._start = np.zeros((rows.X.shape[1] + 1) * self._signs.shape[1])
+        self._ended: dict[float, NDArray[np.float64]] = {}
 
     def __call__(self, setting: Setting) -> Layer:
         from scipy.optimize import minimize
@@ -55,7 +55,7 @@ class _Fitter:
         iterations, tolerance = self._effort
         found = minimize(
             self._loss,
-            self._start,
+            self._start(setting.strength),
             args=(setting.strength,),
             jac=True,
             method="L-BFGS-B",
@@ -63,9 +63,13 @@ class _Fitter:
         )
         # 1: out of iterations. 2: no further step is told from rounding, which float32 ends in.
         self.converged = bool(found.status != 1)
-        self._start = found.x
+        self._ended[setting.strength] = found.x
         weights, bias = self._parts(found.x)
         return Linear(np.ascontiguousarray(weights), bias)
+
+    def _start(self, strength: float) -> NDArray[np.float64]:
+        ended = nearest(self._ended, strength)
+        return np.zeros((self._X.shape[1] + 1) * self._signs.shape[1]) if ended is None else ended
 
     def _parts(self, flat: NDArray[np.float64]) -> tuple[Vector, Vector]:
         matrix = flat.astype(np.float32).reshape(self._signs.shape[1], -1)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from classifiers.kinds.base import Loss, Rows, Setting, decades
+from classifiers.kinds.base import Loss, Rows, Setting, decades, nearest
 from classifiers.layers import Layer, Linear
 
 THOROUGH, QUICK = (2000, 1e-4), (100, 1e-3)  # iterations, tolerance of the gradient
@@ -33,7 +33,7 @@ class Logistic:
 
 
 class _Fitter:
-    """Each fit begins where the one before ended."""
+    """Each fit begins where that of the nearest strength ended."""
 
     converged: bool = False
 
@@ -48,12 +48,17 @@ class _Fitter:
         self._models = [
             LogisticRegression(max_iter=iterations, tol=tolerance, warm_start=True) for _ in self._columns
         ]
+        self._ended: dict[float, list[Any]] = {}
 
     def __call__(self, setting: Setting) -> Layer:
         assert setting.strength
-        for model, column in zip(self._models, self._columns, strict=True):
-            model.C = 1 / (setting.strength * len(self._rows.X))
+        begun = nearest(self._ended, setting.strength) or [{} for _ in self._models]
+        for model, column, start in zip(self._models, self._columns, begun, strict=True):
+            vars(model).update(start, C=1 / (setting.strength * len(self._rows.X)))
             model.fit(self._rows.X, column, sample_weight=self._rows.weights)
+        self._ended[setting.strength] = [
+            {"coef_": model.coef_, "intercept_": model.intercept_} for model in self._models
+        ]
         self.converged = all(bool(np.max(model.n_iter_) < model.max_iter) for model in self._models)
         return self._layer()
 
