@@ -17,6 +17,9 @@ Targets: TypeAlias = NDArray[Any]
 
 Found = TypeVar("Found")
 
+PAST = 1.02
+"""Times the smallest loss is clearly worse."""
+
 Loss: TypeAlias = "Callable[[Setting], float]"
 
 
@@ -127,7 +130,11 @@ def nearest(found: Mapping[float, Found], strength: float) -> Found | None:
 
 
 def decades(loss: Loss, first: int, last: int, setting: Setting, default: float) -> None:
-    """Try strengths from 10**first, strong, to 10**last until two are past the best; then the halves."""
+    """Try strengths from 10**first, strong, to 10**last until past the best; then the halves around it.
+
+    Past it is what is clearly worse, or two that are no better: the weakest
+    take longest to fit.
+    """
     tried: dict[float, float] = {}
 
     def attempt(exponent: float) -> None:
@@ -139,7 +146,7 @@ def decades(loss: Loss, first: int, last: int, setting: Setting, default: float)
 
     for exponent in range(first, last - 1, -1):
         attempt(exponent)
-        if best() - exponent >= 2:
+        if best() - exponent >= 2 or tried[exponent] > PAST * tried[best()] + 1e-3:
             break
     middle = best()
     for half in (middle + 0.5, middle - 0.5):

@@ -143,6 +143,17 @@ def test_the_search_goes_past_the_best_and_halves_around_it() -> None:
         return (np.log10(setting.strength) + 1.4) ** 2
 
     decades(valley, 2, -8, Setting(), 0.1)
+    assert tried == [2, 1, 0, -1, -2, -0.5, -1.5]
+
+
+def test_the_search_goes_on_where_the_next_is_hardly_worse() -> None:
+    tried = []
+
+    def flat(setting: Setting) -> float:
+        tried.append(round(np.log10(setting.strength), 1))
+        return 1 + (np.log10(setting.strength) + 1.4) ** 2 / 100
+
+    decades(flat, 2, -8, Setting(), 0.1)
     assert tried == [2, 1, 0, -1, -2, -3, -0.5, -1.5]
 
 
