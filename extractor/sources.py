@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from extractor.errors import InvalidArgument, InvalidImage, NotFound, UnreadableFile
@@ -58,8 +58,11 @@ def several(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
     return images
 
 
-def find(paths: Iterable[str]) -> Iterator[str]:
+def find(paths: Iterable[str], *, in_order: bool = True) -> Iterator[str]:
     """The image files that `paths` name, lazily, each once, folders in sorted order.
+
+    Of folders that lie apart the names of one at a time are held in memory,
+    and none without order; of other paths all that have been given.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ def find(paths: Iterable[str]) -> Iterator[str]:
         Files (taken as they are, whether they exist or not: a missing one
         fails alone later), folders (searched to their depth for `SUFFIXES`),
         globs (`**` included), or `-` for a list on standard input, one path a line.
+    in_order : bool
+        False for the files of a folder as they come, as when they are only counted.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def find(paths: Iterable[str]) -> Iterator[str]:
     """
     named, any_found = list(paths), False
     barren: list[str] = []
-    for found in _once(named, (each for path in _listed(named) for each in _expand(path, barren))):
+    for found in _once(named, (each for path in _listed(named) for each in _expand(path, barren, in_order))):
         any_found = True
         yield found
     if barren and not any_found:
@@ -88,10 +93,16 @@ def find(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _once(named: list[str], found: Iterable[str]) -> Iterable[str]:
-    """Each path once; of a single folder, where none comes twice, millions need not be remembered for it."""
-    if len(named) == 1 and os.path.isdir(named[0]):
+    """Each path once; of folders that lie apart, where none comes twice, millions need not be remembered."""
+    if all(map(os.path.isdir, named)) and not _overlap([f"{os.path.normpath(name)}/" for name in named]):
         return found
     return _distinct(found)
+
+
+def _overlap(folders: list[str]) -> bool:
+    """Whether one of the folders lies in another, or is one; in order that comes right before."""
+    ordered = sorted(folders)
+    return any(second.startswith(first) for first, second in pairwise(ordered))
 
 
 def _distinct(found: Iterable[str]) -> Iterator[str]:
@@ -129,7 +140,7 @@ def _read_open(descriptor: int, path: str, limits: Limits | None) -> bytes:
 def _why_no_file(path: str, mode: int) -> str:
     if not stat.S_ISDIR(mode):
         return f"{path} is a pipe or a device, not a file"
-    if any(_in_folder(path)):
+    if any(_in_folder(path, in_order=False)):
         return f"{path} is a folder: name the images in it"
     return _why_barren(path)
 
@@ -155,10 +166,10 @@ def _listed(paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def _expand(path: str, barren: list[str]) -> Iterator[str]:
+def _expand(path: str, barren: list[str], in_order: bool) -> Iterator[str]:
     """The images that one name stands for; when there are none, the name goes to `barren`."""
     if os.path.isdir(path):
-        found = _in_folder(path)
+        found = _in_folder(path, in_order)
     elif glob.has_magic(path) and not os.path.lexists(path):
         matches = sorted(glob.iglob(path, recursive=True, include_hidden=False))
         found = (match for match in matches if not os.path.isdir(match))
@@ -172,21 +183,42 @@ def _expand(path: str, barren: list[str]) -> Iterator[str]:
         yield from found
 
 
-def _in_folder(folder: str) -> Iterator[str]:
+def _in_folder(folder: str, in_order: bool) -> Iterator[str]:
     """Images of the folder and the folders in it, sorted; what cannot be listed comes as it is, and fails."""
-    closed: list[OSError] = []
+    closed: list[str] = []
     visited: set[str] = set()
-    for root, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
+    waiting = [folder]
+    while waiting:
+        root = waiting.pop()
         visited.add(os.path.realpath(root))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(root, name)) not in visited
-        )
-        for name in sorted(files):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield os.path.join(root, name)
-    yield from (os.fsdecode(error.filename) for error in closed)
+        inner: list[str] = []
+        names = _names(root, inner, closed)
+        yield from (os.path.join(root, name) for name in (sorted(names) if in_order else names))
+        within = (os.path.join(root, name) for name in sorted(inner, reverse=True))
+        waiting += [path for path in within if os.path.realpath(path) not in visited]
+    yield from closed
+
+
+def _names(root: str, inner: list[str], closed: list[str]) -> Iterator[str]:
+    """The images right in a folder; the folders in it go to `inner`, itself to `closed` if it is."""
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    inner.append(entry.name)
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                    yield entry.name
+    except OSError:
+        closed.append(root)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _why_barren(path: str) -> str:

@@ -226,10 +226,13 @@ class _Job:
         """Show how far it is; when something stops it, say what was kept."""
         from extractor.sources import find
 
+        def count() -> int:
+            return sum(1 for _ in find(paths, in_order=False))
+
         self._named = paths
         known = bool(paths) and "-" not in paths  # a list on standard input cannot be read twice
         try:
-            with counting("index", (lambda: sum(1 for _ in find(paths))) if known else None) as self._steps:
+            with counting("index", count if known else None) as self._steps:
                 yield
         except BaseException as error:
             click.echo(
@@ -280,6 +283,7 @@ def _summary(tally: Tally, target: Collection, pruned: int, seconds: float) -> d
         "new": tally.new,
         "updated": tally.updated,
         "unchanged": tally.unchanged,
+        "moved": tally.moved,
         "cached": tally.cached,
         "duplicates": tally.duplicates,
         "pruned": pruned,
@@ -305,6 +309,7 @@ def _ends(tally: Tally, pruned: int) -> str:
         "new": tally.new,
         "updated": tally.updated,
         "unchanged": tally.unchanged,
+        "moved": tally.moved,
         "failed": tally.failed,
         "with a remembered vector": tally.cached,
         "with the content of another": tally.duplicates,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from extractor.collections import Filed
 
 SUFFIXES = (".csv", ".json")
-COLUMNS = ("path", "status", "cached", "duplicate_of", "error", "collection")
+COLUMNS = ("path", "status", "cached", "duplicate_of", "error", "collection", "moved_from")
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class Tally:
     new: int = 0
     updated: int = 0
     unchanged: int = 0
+    moved: int = 0
     failed: int = 0
     cached: int = 0
     duplicates: int = 0
@@ -45,7 +46,7 @@ class Tally:
     @property
     def images(self) -> int:
         """All of them."""
-        return self.new + self.updated + self.unchanged + self.failed
+        return self.new + self.updated + self.unchanged + self.moved + self.failed
 
     @property
     def exit_code(self) -> int:
@@ -134,7 +135,7 @@ def failed_in(report: Path, collection: str) -> Iterator[str]:
 
 def _row(filed: Filed, collection: str) -> dict[str, Any]:
     path = os.path.abspath(filed.path)  # noqa: PTH100 - for every image of a large job
-    values = (path, filed.status, filed.cached, filed.duplicate_of, filed.error, collection)
+    values = (path, filed.status, filed.cached, filed.duplicate_of, filed.error, collection, filed.moved_from)
     return dict(zip(COLUMNS, values, strict=True))
 
 

@@ -17,6 +17,7 @@ from extractor.collections.filters import Filter
 from extractor.collections.info import Info, index_in_memory, index_on_disk
 from extractor.collections.item import KEEP, Entry, Item, Keep
 from extractor.collections.metadata import Json
+from extractor.collections.moving import lost
 from extractor.collections.revising import Revision, revise
 from extractor.collections.saved import SavedIndex
 from extractor.collections.schema import DEFAULT_THUMBNAILS
@@ -234,6 +235,11 @@ class Collection:
         with self._store.reading() as reader:
             return reader.with_digest(digest)
 
+    def lost(self, digest: bytes, path: str) -> Entry | None:
+        """The item of these bytes whose file has moved to `path`; see `moving.lost`."""
+        with self._store.reading() as reader:
+            return lost(reader, digest, path)
+
     def thumbnail(self, id: str) -> bytes | None:
         """The JPEG of the item of that id; None when there is none."""
         with self._store.reading() as reader:
@@ -314,8 +320,8 @@ class Collection:
         """Change the label and metadata of items; see `Store.set`."""
         return self._store.set(ids, label=label, metadata=metadata)
 
-    def revise(self, revisions: Iterable[Revision]) -> int:
-        """Change stamps, labels and metadata of items, all in one commit; see `revising.revise`."""
+    def revise(self, revisions: Iterable[Revision]) -> list[bool]:
+        """Change ids, stamps, labels and metadata of items, all in one commit; see `revising.revise`."""
         return revise(self._store, revisions)
 
     def search(

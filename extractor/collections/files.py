@@ -19,7 +19,9 @@ from extractor.results import Embeds, Result, Vector
 BATCH_ITEMS = 256
 BATCH_SECONDS = 0.5
 
-Status: TypeAlias = Literal["new", "updated", "unchanged", "failed"]
+_TAKEN = "its item was deleted or moved by another process meanwhile: run the same again"
+
+Status: TypeAlias = Literal["new", "updated", "unchanged", "moved", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,15 @@ class Filed:
     path : str
         As it was given.
     status : str
-        "new", "updated" and "unchanged" files are in the collection, on disk.
+        All but "failed" files are in the collection, on disk.
     cached : bool
         The vector was remembered, not computed.
     duplicate_of : str
         The id of the oldest item that was made of the same bytes, where that is another one.
     error : str
         Why it failed.
+    moved_from : str
+        The id that its item had before.
     """
 
     path: str
@@ -45,6 +49,7 @@ class Filed:
     cached: bool = False
     duplicate_of: str = ""
     error: str = ""
+    moved_from: str = ""
 
 
 Report: TypeAlias = Callable[[Filed], None]
@@ -63,6 +68,9 @@ def add_files(
     unread; one with the same content counts as unchanged, too. Whatever was
     embedded when an error or Ctrl-C stops the job is still committed. Memory
     does not grow with the number of files.
+
+    A file of the bytes of an item whose own file is gone is that file, moved:
+    the item takes the new path as its id, and keeps all else.
 
     Every item gets `width`, `height` and `format` as metadata, and a thumbnail
     where the collection keeps them. The label and metadata of an item whose
@@ -89,9 +97,10 @@ def add_files(
         When the collection cannot be written.
     """
     collection.require(source.fingerprint)
-    filing = _Filing(collection, report)
+    sight = Sight(collection, source, facts_of)
+    filing = _Filing(collection, sight, report)
     try:
-        for result in source.stream(filing.unknown(Sight(collection, source, facts_of).all(paths))):
+        for result in source.stream(filing.unknown(sight.all(paths))):
             filing.take(result)
     finally:
         filing.commit()
@@ -100,21 +109,24 @@ def add_files(
 class _Filing:
     """A job under way: files that are being embedded, and what waits for its commit."""
 
-    def __init__(self, collection: Collection, report: Report) -> None:
-        self._collection = collection
+    def __init__(self, collection: Collection, sight: Sight, report: Report) -> None:
+        self._collection, self._sight = collection, sight
         self._report = report
         self._embedding: deque[Sighting] = deque()
         self._items: list[tuple[Item, Filed]] = []
         self._revisions: list[tuple[Revision, Filed]] = []
+        self._moving: set[str] = set()
         self._committed = time.monotonic()
 
     def unknown(self, sightings: Iterable[Sighting]) -> Iterator[str]:
         """The files that must be embedded; what is to be done for the others is done as they pass."""
-        for sighting in sightings:
+        for sighting in map(self._still_true, sightings):
             if sighting.error:
                 self._fail(sighting, sighting.error)
             elif sighting.same_content:
                 self._keep(sighting)
+            elif sighting.lost:
+                self._move(sighting, sighting.lost.id)
             elif sighting.vector is not None:
                 self._add(sighting, sighting.vector, sighting.digest, cached=True)
             else:
@@ -137,11 +149,11 @@ class _Filing:
         revisions, self._revisions = self._revisions, []
         if items:
             self._collection.add(item for item, _ in items)
-        if revisions:
-            self._collection.revise(revision for revision, _ in revisions)
+        made = self._collection.revise(revision for revision, _ in revisions) if revisions else []
+        self._moving.clear()
         self._committed = time.monotonic()
-        for _, filed in revisions:
-            self._report(filed)
+        for (_, filed), is_made in zip(revisions, made, strict=True):
+            self._report(filed if is_made else Filed(filed.path, "failed", error=_TAKEN))
         oldest = self._collection.oldest(item.digest for item, _ in items)
         for (item, filed), first in zip(items, oldest, strict=True):
             duplicate = first if item.digest and first not in (None, item.id) else None
@@ -159,6 +171,21 @@ class _Filing:
             self._commit_when_due()
         else:
             self._report(filed)
+
+    def _still_true(self, sighting: Sighting) -> Sighting:
+        """What was seen, or what is seen now, when another file was quicker to take the place of the lost."""
+        lost = sighting.lost
+        if lost is None or (lost.id not in self._moving and self._collection.known(lost.id)):
+            return sighting
+        self.commit()
+        return self._sight.look([sighting.path])[0]
+
+    def _move(self, sighting: Sighting, old: str) -> None:
+        """Let an item follow its file."""
+        self._moving.add(old)
+        revision = replace(_revision(sighting), id=old, new_id=sighting.id)
+        self._revisions.append((revision, Filed(sighting.path, "moved", moved_from=old)))
+        self._commit_when_due()
 
     def _add(self, sighting: Sighting, vector: Vector, digest: bytes | None, *, cached: bool) -> None:
         try:

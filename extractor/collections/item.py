@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import operator
 import os
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ MAX_LABEL = 1000
 
 MAX_THUMBNAIL_BYTES = 256 * 1024
 
+_GONE = (errno.ENOENT, errno.ENOTDIR)
+
 
 class FileStamp(NamedTuple):
     """A file's path, size and time: while they stay, its content is taken to be the same."""
@@ -42,6 +45,14 @@ class FileStamp(NamedTuple):
         """
         state = os.stat(path)  # noqa: PTH116 - called for every file of a large job
         return cls(os.path.abspath(path), state.st_size, state.st_mtime_ns)  # noqa: PTH100
+
+    def is_gone(self) -> bool:
+        """Whether there is no file at that path any more; False when that cannot be told."""
+        try:
+            os.lstat(self.source)
+        except OSError as error:
+            return error.errno in _GONE
+        return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

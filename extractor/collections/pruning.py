@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import glob
 import os
@@ -14,7 +13,6 @@ from extractor.collections.collection import Collection
 from extractor.collections.filters import Filter
 
 _BATCH = 1000
-_GONE = (errno.ENOENT, errno.ENOTDIR)
 
 
 def prune(collection: Collection, paths: Iterable[str]) -> int:
@@ -48,7 +46,7 @@ def _gone(collection: Collection, path: str) -> Iterator[str]:
     if not place.is_dir():
         return
     for item in collection.items(_below(place)):
-        if item.file and fnmatch.fnmatchcase(item.file.source, pattern) and _is_gone(item.file.source):
+        if item.file and fnmatch.fnmatchcase(item.file.source, pattern) and item.file.is_gone():
             yield item.id
 
 
@@ -67,11 +65,3 @@ def _below(folder: Path) -> Filter:
     """The items whose source begins with the folder; `0` comes next after `/`."""
     begin = str(folder).rstrip("/")
     return Filter(begin, "source >= ? AND source < ?", (f"{begin}/", f"{begin}0"))
-
-
-def _is_gone(path: str) -> bool:
-    try:
-        os.lstat(path)
-    except OSError as error:
-        return error.errno in _GONE
-    return False

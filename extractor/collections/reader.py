@@ -120,6 +120,11 @@ class Reader:
         rows = self.db.execute("SELECT id FROM items WHERE digest = ? ORDER BY number", (digest,))
         return [id for (id,) in rows]
 
+    def of_digest(self, digest: bytes, limit: int) -> list[Entry]:
+        """The first of the items that were made from exactly these bytes."""
+        query = f"SELECT {_ENTRY} FROM items WHERE digest = ? ORDER BY number LIMIT ?"
+        return [self._entry(row) for row in self.db.execute(query, (digest, limit))]
+
     def oldest(self, digest: bytes) -> str | None:
         """The id of the item that was written first of those made from exactly these bytes."""
         row = self._one("SELECT id FROM items WHERE digest = ? ORDER BY number LIMIT 1", digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ class Revision:
     id : str
     file : FileStamp or None
         Its new stamp; None leaves the old one.
+    new_id : str
+        What it is called from now on; empty for as before.
     label : str, None or KEEP
         None takes the label away.
     metadata : mapping
@@ -30,10 +33,13 @@ class Revision:
     file: FileStamp | None = None
     label: str | Keep | None = KEEP
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    new_id: str = ""
 
 
-def revise(store: Store, revisions: Iterable[Revision]) -> int:
-    """Make changes, all in one commit; return how many of the items there were.
+def revise(store: Store, revisions: Iterable[Revision]) -> list[bool]:
+    """Make changes, all in one commit; say of each whether it could be made.
+
+    One cannot when there is no such item, or the id that it is to have is another's.
 
     Raises
     ------
@@ -43,4 +49,11 @@ def revise(store: Store, revisions: Iterable[Revision]) -> int:
         When the collection cannot be written.
     """
     with store.writing() as db:
-        return sum(rows.change(db, it.id, it.label, it.metadata, it.file) for it in revisions)
+        return [_revised(db, revision) for revision in revisions]
+
+
+def _revised(db: sqlite3.Connection, revision: Revision) -> bool:
+    if revision.new_id and not rows.rename(db, revision.id, revision.new_id):
+        return False
+    id = revision.new_id or revision.id
+    return rows.change(db, id, revision.label, revision.metadata, revision.file)

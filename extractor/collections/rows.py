@@ -72,6 +72,17 @@ def remove_numbers(db: sqlite3.Connection, numbers: list[int]) -> int:
     return len(keys)
 
 
+def rename(db: sqlite3.Connection, id: str, new: str) -> bool:
+    """Give an item another id; False when it is not there, or the id is another's."""
+    row = db.execute(f"SELECT {checksums.ROW}, row_checksum FROM items WHERE id = ?", (id,)).fetchone()
+    if row is None or db.execute("SELECT 1 FROM items WHERE id = ?", (new,)).fetchone():
+        return False
+    number, _, *rest = checksums.checked(row)
+    checksum = checksums.of_row((number, new, *rest))
+    db.execute("UPDATE items SET id = ?, row_checksum = ? WHERE number = ?", (new, checksum, number))
+    return True
+
+
 def change(
     db: sqlite3.Connection,
     id: str,

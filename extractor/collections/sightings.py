@@ -69,11 +69,13 @@ class Sighting:
     known : Known or None
         What the collection has under this id.
     old : Entry or None
-        All of that but the vector, where it may change.
+        All of that but the vector, where it may change; of the lost item, where there is one.
     facts : Facts
         Of the user.
     error : PenultimateError or None
         What is wrong with the facts.
+    lost : Entry or None
+        The item whose file has come here from elsewhere.
     digest : bytes or None
         None where the file was not read, or could not be.
     picture : Picture
@@ -88,6 +90,7 @@ class Sighting:
     old: Entry | None = None
     facts: Facts = NO_FACTS
     error: PenultimateError | None = None
+    lost: Entry | None = None
     digest: bytes | None = None
     picture: Picture = field(default=NO_PICTURE)
     vector: Vector | None = None
@@ -117,6 +120,7 @@ class Sight:
 
     def __init__(self, collection: Collection, source: Embeds, facts_of: FactsOf) -> None:
         self._collection = collection
+        self._any = len(collection) > 0
         self._lookup: Callable[[Sequence[bytes]], Sequence[Any]] | None = getattr(source, "lookup", None)
         self._facts_of = facts_of
         self._limits = Limits()
@@ -149,7 +153,7 @@ class Sight:
                 return []
             sighting.known = item
             self._see(sighting)
-        wanted = [sighting for sighting in there if sighting.digest and not sighting.same_content]
+        wanted = [it for it in there if it.digest and not (it.same_content or it.lost)]
         for sighting, vector in zip(wanted, self._recalled(wanted), strict=True):
             sighting.vector = vector
         return seen
@@ -170,7 +174,9 @@ class Sight:
         except PenultimateError:
             return  # the source says what is wrong with it
         sighting.digest = hashlib.sha256(data).digest()
-        if not sighting.same_content:
+        if self._any and not sighting.known:
+            sighting.old = sighting.lost = self._collection.lost(sighting.digest, sighting.id)
+        if not (sighting.same_content or sighting.lost):
             sighting.picture = look_at(data, self._collection.thumbnails, self._limits)
 
     def _entry(self, id: str) -> Entry | None:

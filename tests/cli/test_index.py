@@ -219,9 +219,22 @@ def test_what_is_gone_is_pruned_only_below_the_paths(call: Run, photos: Path, tm
     assert (code, json.loads(out)["pruned"], json.loads(out)["items"]) == (0, 1, 11)
     _, out, _ = call("index", "things", photos, elsewhere, "--prune", "--json")
     assert json.loads(out)["pruned"] == 0
-    shutil.copy(photos / "0-b.jpg", elsewhere / "new.jpg")
+    Image.new("RGB", (60, 50), "green").save(elsewhere / "new.jpg")
     _, out, _ = call("index", "things", f"{elsewhere}/*.png", elsewhere, "--prune", "--json")
     assert json.loads(out)["pruned"] == 6
+
+
+def test_a_file_that_was_renamed_keeps_its_label(call: Run, photos: Path, data: DataFolder) -> None:
+    """Pruning does not take the item, which has followed its file, and the summary says so."""
+    call("index", "things", photos)
+    call("collections", "set", "things", photos / "0-a.png", "--label", "mine")
+    (photos / "0-a.png").rename(photos / "renamed.png")
+    report = photos.parent / "outcome.csv"
+    code, _, err = call("index", "things", photos, "--prune", "--report", report)
+    assert (code, ": 5 unchanged, 1 moved; " in err) == (0, True)
+    assert item_of(data, photos / "renamed.png").label == "mine"
+    (row,) = [row for row in csv.DictReader(report.read_text().splitlines()) if row["status"] == "moved"]
+    assert (row["path"], row["moved_from"]) == (str(photos / "renamed.png"), str(photos / "0-a.png"))
 
 
 @pytest.mark.parametrize("name", ["outcome.csv", "outcome.json"])

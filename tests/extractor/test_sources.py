@@ -142,3 +142,19 @@ def test_a_file_that_may_not_be_read_says_so(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "open", closed)
     with pytest.raises(UnreadableFile, match=r"cannot read '.*b\.jpg': Permission denied"):
         read(folder / "b.jpg")
+
+
+@pytest.mark.parametrize("named", [["", "deep"], ["deep", ""], ["", "./"], ["deep/er", "deep", "deep/er"]])
+def test_folders_that_overlap_give_each_file_once(folder: Path, named: list[str]) -> None:
+    found = names(find([str(folder / name) for name in named]), folder)
+    assert sorted(set(found)) == sorted(found)
+    assert "deep/er/c.webp" in found
+
+
+def test_without_order_the_same_files_are_found(folder: Path) -> None:
+    """As they are counted."""
+    (folder / "deep-er").mkdir()
+    (folder / "deep-er" / "d.png").write_bytes(b"")
+    paths = [str(folder / "deep"), str(folder / "deep-er"), str(folder / "nothing")]
+    assert names(find(paths), folder) == ["deep/er/c.webp", "deep-er/d.png", "nothing"]
+    assert sorted(find(paths, in_order=False)) == sorted(find(paths))

@@ -3,12 +3,14 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from extractor.collections import Filed, add_files, files
+from extractor.collections.sightings import Sighting
 from extractor.errors import (
     FingerprintMismatch,
     InvalidImage,
@@ -301,3 +303,114 @@ def test_a_touched_file_gets_no_new_vector(
         (after,) = collection.items()
     assert source.asked == []
     assert (after.number, after.file.mtime_ns) == (before.number, 1)
+
+
+# --- files that moved ------------------------------------------------------------
+
+
+def labelled(data: DataFolder, **labels: str) -> None:
+    """Give labels to items, named by the ends of their ids."""
+    with make(data) as collection:
+        for item in list(collection.items()):
+            collection.set([item.id], label=labels.get(Path(item.id).name, "other"))
+
+
+def held(data: DataFolder) -> dict[str, str | None]:
+    with make(data) as collection:
+        return {Path(item.id).name: item.label for item in collection.items()}
+
+
+def test_an_item_follows_its_file(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Renamed, and in a folder that was moved: label and vector stay, and nothing is computed."""
+    (tmp_path / "old").mkdir()
+    a, b = photos(**{"a": "1000", "old/b": "0100"})
+    run(data, source, [a, b])
+    labelled(data, a="cat", b="dog")
+    (tmp_path / "old").rename(tmp_path / "new")
+    Path(a).rename(tmp_path / "z")
+    source.asked.clear()
+    z, b_now = str(tmp_path / "z"), str(tmp_path / "new" / "b")
+    filed = run(data, source, [z, b_now])
+    assert [(file.status, file.moved_from) for file in filed] == [("moved", a), ("moved", b)]
+    assert source.asked == []
+    assert held(data) == {"z": "cat", "b": "dog"}
+    with make(data) as collection:
+        assert ids(collection, 1, 0, 0, 0, k=1) == [z]
+        assert collection.get(z).file.source == z
+    assert [file.status for file in run(data, source, [z, b_now])] == ["unchanged", "unchanged"]
+
+
+def test_a_copy_is_no_move(data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]) -> None:
+    """Its first file is there still."""
+    (a,) = photos(a="1000")
+    run(data, source, [a])
+    (filed,) = run(data, source, photos(copy="1000"))
+    assert (filed.status, filed.duplicate_of, filed.moved_from) == ("new", a, "")
+
+
+def test_of_two_files_of_the_lost_bytes_the_first_is_the_moved_one(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """The other is a new item, with all that a new one has."""
+    (a,) = photos(a="1000")
+    run(data, source, [a])
+    labelled(data, a="cat")
+    Path(a).unlink()
+    first, second = run(data, source, photos(b="1000", c="1000"))
+    assert (first.status, first.moved_from) == ("moved", a)
+    assert (second.status, second.duplicate_of) == ("new", first.path)
+    assert held(data) == {"b": "cat", "c": None}
+
+
+def test_among_several_lost_files_the_name_tells(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Two pictures of the same bytes in a folder that was moved; what nobody can tell is new."""
+    (tmp_path / "old").mkdir()
+    run(data, source, photos(**{"old/a": "1000", "old/b": "1000"}))
+    labelled(data, a="cat", b="dog")
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "other").write_text("1000")
+    new = [str(tmp_path / name) for name in ("other", "new/b", "new/a")]
+    assert statuses(run(data, source, new)) == {"other": "new", "b": "moved", "a": "moved"}
+    assert held(data) == {"a": "cat", "b": "dog", "other": None}
+
+
+def test_an_item_that_is_not_called_after_its_file_stays(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Somebody else knows it by its id."""
+    (a,) = photos(a="1000")
+    run(data, source, [a])
+    with make(data) as collection:
+        collection.add([replace(collection.get(a), id="mine")])
+        collection.delete([a])
+    Path(a).unlink()
+    (filed,) = run(data, source, photos(b="1000"))
+    assert (filed.status, filed.duplicate_of) == ("new", "mine")
+    assert held(data) == {"mine": None, "b": None}
+
+
+def test_an_item_that_another_process_moves_meanwhile_is_reported(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to be there that is not."""
+    (a,) = photos(a="1000")
+    run(data, source, [a])
+    Path(a).unlink()
+    (b,) = photos(b="1000")
+    move = files._Filing._move
+
+    def delete_before(self: files._Filing, sighting: Sighting, old: str) -> None:
+        move(self, sighting, old)
+        with make(data) as other:
+            other.delete([old])
+
+    monkeypatch.setattr(files._Filing, "_move", delete_before)
+    (filed,) = run(data, source, [b])
+    assert (filed.status, filed.path) == ("failed", b)
+    assert "run the same again" in filed.error
+    monkeypatch.undo()
+    assert [file.status for file in run(data, source, [b])] == ["new"]
