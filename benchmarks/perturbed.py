@@ -34,12 +34,15 @@ def _views(count: int) -> Iterator[PIL.Image.Image]:
     for file in sorted(file for folder in folders for file in folder.iterdir()):
         if file.suffix in {".jpg", ".png"}:
             picture = PIL.Image.open(file).convert("RGB")
-            yield from islice(_cuts(picture, draw), count)
+            yield from islice(cuts(picture, draw), count)
 
 
-def _cuts(picture: PIL.Image.Image, draw: np.random.Generator) -> Iterator[PIL.Image.Image]:
+def cuts(
+    picture: PIL.Image.Image, draw: np.random.Generator, least: float = 0.3, most: float = 1
+) -> Iterator[PIL.Image.Image]:
+    """Endless rectangles out of it, whose sides are shares of its own between `least` and `most`."""
     while True:
-        width, height = (draw.uniform(0.3, 1, 2) * picture.size).astype(int)
+        width, height = (draw.uniform(least, most, 2) * picture.size).astype(int)
         left, top = (draw.random(2) * (picture.width - width, picture.height - height)).astype(int)
         yield picture.crop((left, top, left + width, top + height))
 
