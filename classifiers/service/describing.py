@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from classifiers.heads import Head
 from classifiers.store.versions import facts_of, head_names, serving_version, versions
@@ -13,6 +14,9 @@ from extractor.settings import DataFolder
 
 _SAME = ("kind", "classes", "fingerprint", "backbone", "dim", "created", "metrics")
 """Of a manifest, and of a `HeadVersion`."""
+
+_OF_CLASSES = ("classes", "confusion")
+"""Of the metrics."""
 
 
 def describe(name: str, data: DataFolder) -> HeadInfo:
@@ -35,10 +39,20 @@ def describe_own(head: Head) -> HeadInfo:
 
 
 def describe_all(data: DataFolder) -> Iterator[HeadInfo]:
-    """All that can be read; one that is damaged says so when it is asked for by name."""
+    """All that can be read, each without the figures of its classes, which would fill messages.
+
+    One that is damaged says so when it is asked for by name.
+    """
     for name in head_names(data):
         with suppress(PenultimateError):
-            yield describe(name, data)
+            found = describe(name, data)
+            yield replace(found, versions=[_short(each) for each in found.versions])
+
+
+def _short(version: HeadVersion) -> HeadVersion:
+    """Its figures without tables, which grow with the classes and their squares."""
+    figures = {name: value for name, value in version.metrics.items() if name not in _OF_CLASSES}
+    return replace(version, metrics=figures)
 
 
 def _version(name: str, number: int, data: DataFolder) -> HeadVersion:

@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from classifiers.data.splits import check_test_size
 from classifiers.service.describing import describe
 from classifiers.service.gathering import Gathering
+from classifiers.service.local_files import with_local_names
 from classifiers.store.versions import head_path
 from classifiers.training.recipes import Kind, Recipe, Scale
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
@@ -24,6 +27,8 @@ from extractor.settings import DataFolder
 from extractor.submission import Submits
 
 if TYPE_CHECKING:
+    from classifiers.data.features import Features
+    from classifiers.report import Report
     from classifiers.store.publishing import Published
     from classifiers.training.train import Training
 
@@ -166,29 +171,56 @@ def _fit(
     from classifiers.store.publishing import publish
     from classifiers.training.train import train
 
+    seconds = {"embed": gathering.seconds}
+    features = _gathered(options, gathering, data, note, seconds)
+    note(f"fitting on {len(features.y)} images: settings by cross-validation …")
+    fit = partial(train, options.name, features, backbone=gathering.backbone, recipe=recipe)
+    training = fit(test_size=options.test_size, note=note)
+    training = replace(training, seconds=seconds | training.seconds)
+    made = None if options.no_report else _report(training, data, note)
+    note("writing the head")  # the last word: from here on it is finished, whoever has left
+    files = made.files() if made else None
+    published = publish(training, data, promote=options.promote, files=files)
+    return _fitted(training, published, made, data)
+
+
+def _gathered(
+    options: FitOptions,
+    gathering: Gathering,
+    data: DataFolder,
+    note: Callable[[str], None],
+    seconds: dict[str, float],
+) -> Features:
+    """What is fitted on; near duplicates in one group, so that none is fitted on and its like tested on."""
+    from classifiers.data.duplicates import grouped
+
+    begun = time.monotonic()
     if options.collection:
         note(f"reading the collection {options.collection}")
         gathering.add_collection(options.collection, data)
-    note(f"fitting on {len(gathering)} images: settings by cross-validation …")
-    training = train(
-        options.name,
-        gathering.features(),
-        backbone=gathering.backbone,
-        recipe=recipe,
-        test_size=options.test_size,
-        note=note,
-    )
-    note("writing the head")  # the last word: from here on it is finished, whoever has left
-    return _fitted(training, publish(training, data, promote=options.promote), data)
+    note(f"looking for near duplicates among {len(gathering)} images")
+    features = grouped(gathering.features())
+    seconds["duplicates"] = round(time.monotonic() - begun, 3)
+    return features
 
 
-def _fitted(training: Training, published: Published, data: DataFolder) -> Fitted:
+def _report(training: Training, data: DataFolder, note: Callable[[str], None]) -> Report | None:
+    from classifiers.reporting import make_report
+
+    note("making the report")
+    return make_report(with_local_names(training), data, note=note)
+
+
+def _fitted(training: Training, published: Published, made: Report | None, data: DataFolder) -> Fitted:
+    folder = published.saved.path
     return Fitted(
         head=describe(published.name, data),
         version=published.saved.version,
         left_out=[LeftOut(each.image, each.reason) for each in training.rejected],
         against_serving="\n".join(published.lines()),
-        seconds=training.seconds,
+        seconds=training.seconds | ({"report": made.seconds} if made else {}),
+        folder=str(folder.relative_to(data.heads.parent)),
+        files=sorted(file.name for file in folder.iterdir()),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from classifiers.data.dataset import Dataset
 from classifiers.data.features import Features, embed
-from classifiers.service.inputs import Input, Inputs, needs_embedder
+from classifiers.service.inputs import LONGEST_NAME, Input, Inputs, needs_embedder
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call
 from extractor.errors import FingerprintMismatch, InvalidArgument, Overloaded
@@ -35,6 +36,11 @@ class Gathering:
     options : FitOptions
     embedder : Embedder
     call : Call
+
+    Attributes
+    ----------
+    seconds : float
+        From the first request to the last image.
     """
 
     def __init__(self, options: FitOptions, embedder: Submits, call: Call) -> None:
@@ -42,6 +48,7 @@ class Gathering:
         self.fingerprint = options.fingerprint or embedder.fingerprint
         self.backbone = embedder.bundle.manifest.backbone
         self.dim = embedder.dim
+        self.seconds = 0.0
         self._results: list[Result] = []
         self._names: list[str] = []
         self._labels: list[str] = []
@@ -51,15 +58,18 @@ class Gathering:
 
     async def take(self, requests: AsyncIterator[pb.FitRequest], first: pb.FitRequest) -> AsyncGenerator[int]:
         """Embed what the requests bring, a few at a time; how many images there are after each."""
-        under_way = deque([self._begin(first)])
+        begun, under_way = time.monotonic(), deque([self._begin(first)])
         try:
             async for request in requests:
+                if request.HasField("options"):
+                    raise InvalidArgument("only the first request of a fit may have `options`")
                 under_way.append(self._begin(request))
                 if len(under_way) == UNDER_WAY:
                     yield await self._finish(under_way)
             while under_way:
                 yield await self._finish(under_way)
         finally:
+            self.seconds = round(time.monotonic() - begun, 3)
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
@@ -150,9 +160,17 @@ class Gathering:
             raise InvalidArgument(
                 f"a fit over the wire has at most {MOST_ROWS:,} images: use `fit-head` where the images are"
             )
-        if not label and not each.error:
-            each = each._replace(vector=None, error=InvalidArgument("it has no label"))
+        if not each.error and (wrong := _wrong_with(label)):
+            each = each._replace(vector=None, error=InvalidArgument(wrong))
         digest = each.digest or None
         self._results.append(Result(each.vector, each.error, digest, each.cached, self.fingerprint))
         self._names.append(each.id or each.digest.hex() or f"input {len(self)}")
         self._labels.append(label)
+
+
+def _wrong_with(label: str) -> str:
+    """What keeps it from being a label; empty for nothing."""
+    if not label:
+        return "it has no label"
+    size = len(label.encode())
+    return f"its label has {size:,} bytes and may have {LONGEST_NAME:,}" if size > LONGEST_NAME else ""

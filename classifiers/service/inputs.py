@@ -16,6 +16,9 @@ from extractor.submission import Submission, Submits
 
 _DIGEST = 32
 
+LONGEST_NAME = 4096
+"""Bytes of a caller's name for an image, as of a path: names are kept, and so are labels."""
+
 
 class Input(NamedTuple):
     """One input: its vector or an error, and what is known of its image."""
@@ -67,7 +70,7 @@ class Inputs:
             "digest": iter(await self._remembered()),
             "vector": map(self._of_vector, self._vectors),
         }
-        return [next(found[what])._replace(id=id) if what else _EMPTY for what, id in self._what]
+        return [_named(next(found[what]), id) if what else _EMPTY for what, id in self._what]
 
     async def _remembered(self) -> list[Input]:
         if not self._digests:
@@ -84,6 +87,13 @@ class Inputs:
             return Input(wire.unpack_vector(data, self._dim))
         except InvalidArgument as error:
             return Input(None, error)
+
+
+def _named(found: Input, id: str) -> Input:
+    if (size := len(id.encode())) > LONGEST_NAME:
+        error = InvalidArgument(f"the id of an input has {size:,} bytes and may have {LONGEST_NAME:,}")
+        return Input(None, error, found.digest)
+    return found._replace(id=id)
 
 
 def _of_result(result: Result) -> Input:

@@ -69,7 +69,10 @@ class Watched:
         for watch in list(self._watches.values()):
             path = live_path(watch.answering.name, watch.answering.version, self._data)
             seen = watch.live.seen
-            if seen == watch.written or not path.parents[1].is_dir():  # a deleted head does not come back
+            if not path.parents[1].is_dir():  # a deleted head does not come back
+                self._watches.pop(watch.answering.name, None)
+                continue
+            if seen == watch.written:
                 continue
             try:
                 watch.live.write(path)

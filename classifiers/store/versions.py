@@ -18,7 +18,15 @@ from classifiers.heads import IMAGENET, Head, imagenet_head
 from classifiers.layers import Model
 from classifiers.store.bundle import read_facts, read_head, read_tested, write_head
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
-from extractor.folders import locked, publish_folder, publishing, read_folder, refusals, remove_folder
+from extractor.folders import (
+    locked,
+    publish_folder,
+    publishing,
+    read_folder,
+    refusals,
+    remove_folder,
+    sync_folder,
+)
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, checked_name
 
 SERVING = "serving"
@@ -159,7 +167,8 @@ def check_head(name: str, data: DataFolder) -> None:
 
 def head_names(data: DataFolder) -> list[str]:
     """The heads that were fitted, in order."""
-    return sorted(folder.name for folder in data.heads.glob("[!.]*") if folder.is_dir())
+    folders = data.heads.glob("[!.]*")
+    return sorted(folder.name for folder in folders if versions(folder.name, data) or _is_old(folder))
 
 
 def versions(name: str, data: DataFolder | None = None) -> list[int]:
@@ -289,11 +298,17 @@ def _history(path: Path) -> list[int]:
 def _write_history(path: Path, history: list[int]) -> None:
     with publishing(path / SERVING) as draft:
         draft.write_text("".join(f"{version:04}\n" for version in history), encoding="utf-8")
+    sync_folder(path)
+
+
+def _is_old(path: Path) -> bool:
+    """Whether it was saved before heads had versions."""
+    return (path / "manifest.json").exists()
 
 
 def _absent(path: Path, data: DataFolder) -> NotFound | DamagedFile:
     name = path.name
-    if (path / "manifest.json").exists():
+    if _is_old(path):
         return DamagedFile(
             f"the head {name!r} was saved by an earlier penultimate, in a form that this one does not read: "
             f"fit it again with `fit-head SOURCE --name {name}`"

@@ -172,6 +172,8 @@ def pack_fitted(fitted: Fitted) -> pb.FitProgress:
             left_out=[pb.LeftOut(image=each.image, reason=each.reason) for each in fitted.left_out],
             against_serving=fitted.against_serving,
             seconds=fitted.seconds,
+            folder=fitted.folder,
+            files=fitted.files,
         )
     )
 
@@ -187,6 +189,8 @@ def unpack_progress(message: pb.FitProgress) -> Stage | Fitted:
         left_out=[LeftOut(each.image, each.reason) for each in fitted.left_out],
         against_serving=fitted.against_serving,
         seconds=dict(fitted.seconds),
+        folder=fitted.folder,
+        files=list(fitted.files),
     )
 
 

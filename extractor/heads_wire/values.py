@@ -191,6 +191,8 @@ class FitOptions:
         Of the vectors that are sent; the server's backbone's when empty.
     collection : str
         Fit also on its items that have a label; empty for none.
+    no_report : bool
+        Write no `report.html` and `report.json` beside the version.
     """
 
     name: str
@@ -202,6 +204,7 @@ class FitOptions:
     promote: bool = False
     fingerprint: str = ""
     collection: str = ""
+    no_report: bool = False
 
 
 class Stage(NamedTuple):
@@ -233,6 +236,10 @@ class Fitted:
         How it did against the version that answered till then, for a person.
     seconds : mapping of str to float
         By stage.
+    folder : str
+        Of the version, from the server's data folder on, such as `heads/cells/versions/0002`.
+    files : sequence of str
+        What lies there beside the head, such as "report.html" and "split.csv".
     """
 
     head: HeadInfo
@@ -240,6 +247,8 @@ class Fitted:
     left_out: Sequence[LeftOut] = ()
     against_serving: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    folder: str = ""
+    files: Sequence[str] = ()
 
     @property
     def fitted(self) -> HeadVersion:

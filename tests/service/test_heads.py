@@ -59,10 +59,10 @@ def pictures(label: str, count: int, seed: int = 0) -> list[bytes]:
     return list(found)[:count]
 
 
-def save(data: DataFolder, name: str = "colours", fingerprint: str = StandIn.fingerprint, **how: Any) -> int:
-    """Fit a head on red and blue pictures; its version."""
+def labelled_rows(fingerprint: str = StandIn.fingerprint) -> Features:
+    """Red and blue pictures."""
     rows = [(image, label) for label in COLOURS for image in pictures(label, 200)]
-    features = Features(
+    return Features(
         X=np.array([np.frombuffer(image, np.uint8) for image, _ in rows], np.float32),
         y=np.array([label for _, label in rows]),
         digests=np.array([hashlib.sha256(image).hexdigest() for image, _ in rows]),
@@ -70,7 +70,11 @@ def save(data: DataFolder, name: str = "colours", fingerprint: str = StandIn.fin
         fingerprint=fingerprint,
         rejected=[],
     )
-    training = train(name, features, backbone="stand-in", test_size=0.5)
+
+
+def save(data: DataFolder, name: str = "colours", fingerprint: str = StandIn.fingerprint, **how: Any) -> int:
+    """Fit a head on red and blue pictures; its version."""
+    training = train(name, labelled_rows(fingerprint), backbone="stand-in", test_size=0.5)
     return publish(training, data, **how).saved.version
 
 

@@ -118,7 +118,7 @@ class FitRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[FitOptions, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[LabelledInput, _Mapping]]] = ...) -> None: ...
 
 class FitOptions(_message.Message):
-    __slots__ = ("name", "kind", "scale", "seed", "test_size", "balanced", "promote", "fingerprint", "collection")
+    __slots__ = ("name", "kind", "scale", "seed", "test_size", "balanced", "promote", "fingerprint", "collection", "no_report")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,7 @@ class FitOptions(_message.Message):
     PROMOTE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    NO_REPORT_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     scale: str
@@ -137,7 +138,8 @@ class FitOptions(_message.Message):
     promote: bool
     fingerprint: str
     collection: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., scale: _Optional[str] = ..., seed: _Optional[int] = ..., test_size: _Optional[float] = ..., balanced: bool = ..., promote: bool = ..., fingerprint: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
+    no_report: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., scale: _Optional[str] = ..., seed: _Optional[int] = ..., test_size: _Optional[float] = ..., balanced: bool = ..., promote: bool = ..., fingerprint: _Optional[str] = ..., collection: _Optional[str] = ..., no_report: bool = ...) -> None: ...
 
 class LabelledInput(_message.Message):
     __slots__ = ("input", "label")
@@ -166,7 +168,7 @@ class Stage(_message.Message):
     def __init__(self, line: _Optional[str] = ..., images: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Fitted(_message.Message):
-    __slots__ = ("head", "version", "left_out", "against_serving", "seconds")
+    __slots__ = ("head", "version", "left_out", "against_serving", "seconds", "folder", "files")
     class SecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -179,12 +181,16 @@ class Fitted(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     AGAINST_SERVING_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     head: HeadInfo
     version: int
     left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
     against_serving: str
     seconds: _containers.ScalarMap[str, float]
-    def __init__(self, head: _Optional[_Union[HeadInfo, _Mapping]] = ..., version: _Optional[int] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., against_serving: _Optional[str] = ..., seconds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    folder: str
+    files: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, head: _Optional[_Union[HeadInfo, _Mapping]] = ..., version: _Optional[int] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., against_serving: _Optional[str] = ..., seconds: _Optional[_Mapping[str, float]] = ..., folder: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LeftOut(_message.Message):
     __slots__ = ("image", "reason")

@@ -82,15 +82,15 @@ class HeadsServicer(object):
     def Fit(self, request_iterator, context):
         """Fits a new version of a head. The caller sends labelled images, in as many
         requests as it takes, and then ends its side of the call; the server says
-        meanwhile how far it is, and at last what came of it. A caller that leaves
-        ends the fit, and nothing is changed.
+        once it has taken the options, then how far it is, and at last what came of
+        it. A caller that leaves ends the fit, and nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListHeads(self, request, context):
-        """All heads, in order.
+        """All heads, in order, without the figures of each class.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
