@@ -220,13 +220,16 @@ def _are_parts(folders: Sequence[Path]) -> bool:
 
 
 def _add_folder(dataset: Dataset, folder: Path, part: str = "") -> None:
+    if not (label := cleaned(folder.name)):
+        dataset.rejected.append(Rejected(str(folder), "its name is blank, and a class needs one"))
+        return
     try:
         images = list(sources.find([str(folder)]))
     except NotFound as error:
         dataset.rejected.append(Rejected(str(folder), str(error)))
         return
     dataset.images.extend(images)
-    dataset.labels.extend([cleaned(folder.name)] * len(images))
+    dataset.labels.extend([label] * len(images))
     dataset.parts.extend([part] * len(images))
 
 

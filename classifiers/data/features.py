@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,10 @@ from extractor.results import Embeds, Result, Vector
 
 Progress: TypeAlias = "Callable[[Iterable[Result]], Iterable[Result]]"
 Texts: TypeAlias = NDArray[np.str_]
+
+
+_GROUP = "!"
+"""Before the name of a group that the user has given: comes before all digests by the alphabet."""
 
 
 def _unsaid() -> NDArray[Any]:
@@ -224,6 +229,8 @@ def gathered(dataset: Dataset, X: Vector, digests: Sequence[str], fingerprint: s
     if dataset.groups:
         features = replace(features, groups=_given_groups(dataset.groups, features.digests))
     features = agreeing(features)
+    if not features.images and not features.rejected:
+        raise InvalidArgument("there is no row to fit on")
     if not features.images:
         first = features.rejected[0]
         raise InvalidArgument(f"no image can be used; the first: {first.image}: {first.reason}")
@@ -309,14 +316,18 @@ def _stacked(one: Features, other: Features) -> tuple[NDArray[Any], tuple[str, .
 
 
 def _given_groups(groups: Sequence[str], digests: Texts) -> Texts:
-    """What joins the rows of one group and the copies of one picture, as `grouped` calls it."""
+    """What joins the rows of one group and the copies of one picture.
+
+    It is named after the group, so that another source's rows of that group are
+    of the same, or as `grouped` does.
+    """
     from classifiers.data.duplicates import names_of
     from extractor.exploring.linking import Sets, equals
 
+    marks = [f"{_GROUP}{hashlib.sha256(text.encode()).hexdigest()[1:]}" if text else "" for text in groups]
+    given = np.array(marks, digests.dtype)
+    named = np.where(given != "", given, digests)
     sets = Sets(len(groups))
-    given = np.array(groups)
-    said = np.flatnonzero(given != "")
-    place, first = equals(given[said])
-    sets.join(said[place], said[first])
+    sets.join(*equals(named))
     sets.join(*equals(digests))
-    return names_of(sets.every_root(), digests)
+    return names_of(sets.every_root(), named)

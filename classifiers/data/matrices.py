@@ -96,7 +96,7 @@ def read_matrix(path: Path, *, multi_label: bool = False) -> Matrix:
     columns, facts = (_of_npz if path.suffix.lower() == ".npz" else _of_parquet)(path)
     X, reasons = _vectors(path, columns)
     dataset, kept = _dataset(path, columns, reasons, multi_label)
-    digests = _digests(columns, X, kept)
+    digests = _digests(_texts(path, columns, "digests", len(X)), X, kept)
     fingerprint = facts.get("fingerprint") or hashlib.sha256(X.tobytes()).hexdigest()
     features = gathered(dataset, X[kept], digests, fingerprint)
     return Matrix(features, facts.get("backbone") or path.name)
@@ -111,6 +111,11 @@ def _of_npz(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     except InvalidArgument:
         raise
     except _TORN as error:
+        if "allow_pickle" in str(error):
+            raise InvalidArgument(
+                f"{path} holds Python objects, which are never read: save the labels as text, "
+                "labels.astype(str)"
+            ) from None
         raise _damaged(path, error) from None
     return columns, facts
 
@@ -177,12 +182,13 @@ def _vectors(path: Path, columns: Mapping[str, Any]) -> tuple[Vector, list[str]]
         blank = np.full(dim, np.nan, np.float32)
         X = np.stack([blank if reason else row for row, reason in zip(rows, reasons, strict=True)] or [blank])
     else:
-        if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+        if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind not in "fiu":
             raise InvalidArgument(
                 f"the embeddings of {path} must be a matrix of numbers, one row an image; they are "
                 f"{rows.dtype} of shape {rows.shape}"
             )
-        X, reasons = np.ascontiguousarray(rows, np.float32), [""] * len(rows)
+        with np.errstate(over="ignore"):  # what is too large for float32 is not finite there
+            X, reasons = np.ascontiguousarray(rows, np.float32), [""] * len(rows)
     for row in np.flatnonzero(~np.isfinite(X).all(axis=1)).tolist():
         reasons[row] = reasons[row] or "it has values that are not finite"
     return X, reasons
@@ -233,11 +239,9 @@ def _texts(path: Path, columns: Mapping[str, Any], what: str, n: int) -> list[st
     ]
 
 
-def _digests(columns: Mapping[str, Any], X: Vector, kept: NDArray[np.intp]) -> list[str]:
+def _digests(said: Sequence[str], X: Vector, kept: NDArray[np.intp]) -> list[str]:
     """Of the images; where they are not said, of the vectors, so that copies are found."""
-    said = columns.get("digests")
-    given = list(said) if said is not None and len(said) == len(X) else [""] * len(X)
-    return [str(given[row] or "") or hashlib.sha256(X[row].tobytes()).hexdigest() for row in kept.tolist()]
+    return [said[row] or hashlib.sha256(X[row].tobytes()).hexdigest() for row in kept.tolist()]
 
 
 def _damaged(path: Path, reason: object) -> DamagedFile:

@@ -37,7 +37,7 @@ def settled(parts: list[str], source: str) -> list[str]:
         When it is said of some rows only, or none is left to train on.
     """
     said = set(parts)
-    if not said - {"", TRAIN}:
+    if said in (set(), {""}, {TRAIN}):
         return []
     if "" in said:
         silent = parts.count("")

@@ -55,6 +55,8 @@ def embedded(
 
 def viewed(source: Embeds, features: Features, augment: Sequence[str]) -> Features:
     """The same with the augmented views that are asked for, with a line of progress of their own."""
+    if not augment:
+        return features
     from classifiers.data.augmentation import views_of, with_views
 
     total = len(features.images) * len(views_of(augment))

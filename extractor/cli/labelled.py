@@ -81,6 +81,8 @@ def _as_weights(_ctx: click.Context, _param: click.Parameter, value: str | None)
 def _as_augmentations(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
+    if not values:
+        return ()
     from classifiers.data.augmentation import views_of
     from extractor.errors import InvalidArgument
 

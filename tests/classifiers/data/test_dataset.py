@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.data.dataset import Dataset, check_classes, lone_classes
+from classifiers.data.dataset import Dataset, Rejected, check_classes, lone_classes
 from extractor.errors import InvalidArgument, NotFound
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=12)
@@ -188,6 +188,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
         (("train", "val", "train"), ["train", "test", "train"]),
         (("train", "train", "train"), []),
         (("", "", ""), []),
+        (("TRAIN", " Validation", "dev"), ["train", "test", "test"]),
     ],
 )
 def test_validation_images_are_fitted_on_where_there_are_test_images(tmp_path: Path, splits, parts) -> None:
@@ -206,6 +207,21 @@ def test_validation_images_are_fitted_on_where_there_are_test_images(tmp_path: P
 def test_columns_that_make_no_sense_are_refused(tmp_path: Path, header: str, row: str, says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
         Dataset.read(table(tmp_path / "t.csv", header, "a.png,cat,test", row))
+
+
+def test_images_to_train_on_are_not_named_beside_silent_ones(tmp_path: Path) -> None:
+    """Else a part of those that are to be trained on would be held out."""
+    with pytest.raises(InvalidArgument, match=r"says of 1 rows whether .* not of the other 1"):
+        Dataset.read(table(tmp_path / "t.csv", "path,label,split", "a.png,cat,train", "b.png,dog,"))
+
+
+def test_a_class_whose_name_is_blank_is_left_out(tmp_path: Path) -> None:
+    for name in ("cat", " "):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    dataset = Dataset.read(tmp_path)
+    assert dataset.labels == ["cat"]
+    assert dataset.rejected == [Rejected(str(tmp_path / " "), "its name is blank, and a class needs one")]
 
 
 def test_a_table_of_test_images_alone_is_refused(tmp_path: Path) -> None:

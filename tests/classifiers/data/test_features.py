@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,18 @@ def test_test_pictures_are_never_trained_on(pixels, painted: Path) -> None:
     training = train("h", features, test, backbone="pixels")
     assert training.head.manifest.fitting["train"] == 20
     assert [each.reason for each in training.rejected] == ["the same picture is among the test images"] * 4
+
+
+def test_a_group_that_is_among_the_test_images_is_not_trained_on(pixels, painted: Path) -> None:
+    """Also where each side has a source of its own."""
+    dataset = Dataset.read(painted)
+    groups = [f"patient {row % 6}" if row < 20 else "" for row in range(22)]
+    known = embed(pixels, replace(dataset.take(range(22)), groups=groups))
+    test = embed(pixels, replace(dataset.take([22]), groups=["patient 4"]))
+    assert len(set(known.groups)) == 6 + 2
+    left = train("h", *known.tested_on(test).parted(), backbone="pixels").rejected
+    assert [each.image for each in left] == [dataset.images[row] for row in (4, 10, 16)]
+    assert left == train("h", known, test, backbone="pixels").rejected
 
 
 def test_features_of_two_backbones_are_not_mixed(pixels, painted: Path) -> None:
