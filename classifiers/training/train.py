@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ from classifiers.training.selection import choose
 from classifiers.training.tuning import Choice
 
 Note = Callable[[str], None]
+
+_Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Around a stage, which it is given the name of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +80,7 @@ def train(
     recipe: Recipe | None = None,
     test_size: float = 0.25,
     note: Note | None = None,
+    stage: Note | None = None,
 ) -> Training:
     """Hold out a part, choose the setting, fit, test, and fit again on everything.
 
@@ -93,6 +98,8 @@ def train(
         The share of each class that is held out when `test` is not given.
     note : callable, optional
         Is told, in a line, what is being done.
+    stage : callable, optional
+        Is told the name of each stage, as in `Training.seconds`, when it begins.
 
     Raises
     ------
@@ -103,10 +110,11 @@ def train(
         When `features` and `test` were made by two backbones.
     """
     recipe, seconds = recipe or Recipe(), dict[str, float]()
+    timed = partial(_timed, seconds, stage)
     parted = sides(features, test, test_size, recipe.seed)
-    trial = _tried(parted, recipe, seconds, note)
-    model, converged = _for_use(parted, recipe, seconds, trial)
-    with _timed(seconds, "unknowns"), quiet_single_threads():
+    trial = _tried(parted, recipe, timed, note)
+    model, converged = _for_use(parted, recipe, timed, trial)
+    with timed("unknowns"), quiet_single_threads():
         statistics = Statistics.of(_labelled(parted.refit or parted.known, recipe), recipe.seed)
         rejection = _unknowns(trial.rows, parted.unseen, recipe.seed)
     share = None if test or features.parts.any() else test_size
@@ -131,25 +139,25 @@ class _Trial:
     metrics: Metrics
 
 
-def _tried(parted: Sides, recipe: Recipe, seconds: dict[str, float], note: Note | None) -> _Trial:
+def _tried(parted: Sides, recipe: Recipe, timed: _Timed, note: Note | None) -> _Trial:
     known, unseen = parted.known, parted.unseen
     rows = _labelled(known, recipe)
-    with _timed(seconds, "sweep"):
+    with timed("sweep"):
         choice = choose(rows, recipe, note)
-    with _timed(seconds, "fit"):
+    with timed("fit"):
         model, converged = fit(rows, recipe, choice)
-    with _timed(seconds, "test"):
+    with timed("test"):
         logits = model.scores(unseen.X) / model.temperature
         thresholds = _thresholds(rows, choice)
         metrics = _metrics(rows, known, unseen, logits, thresholds)
     return _Trial(rows, choice, model, converged, logits, thresholds, metrics)
 
 
-def _for_use(parted: Sides, recipe: Recipe, seconds: dict[str, float], trial: _Trial) -> tuple[Model, bool]:
+def _for_use(parted: Sides, recipe: Recipe, timed: _Timed, trial: _Trial) -> tuple[Model, bool]:
     """What is kept: fitted again on every row, unless the user has said which are to stay unseen."""
     if parted.refit is None:
         return trial.model, trial.converged
-    with _timed(seconds, "refit"):
+    with timed("refit"):
         return fit(_labelled(parted.refit, recipe), recipe, trial.choice)
 
 
@@ -229,7 +237,9 @@ def _metrics(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def _timed(seconds: dict[str, float], told: Note | None, stage: str) -> Iterator[None]:
+    if told:
+        told(stage)
     begun = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - begun, 3)
