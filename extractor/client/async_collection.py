@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import grpc
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
 from extractor.client.collecting import Questions
 from extractor.client.collection_base import CollectionBase, Outbox, late, one_record, records
+from extractor.client.drawing import drawn
 from extractor.client.patience import Patience
 from extractor.client.peers import Peer
 from extractor.collections_wire import messages
@@ -34,7 +35,8 @@ class AsyncRemoteCollection(CollectionBase):
 
     async def create(self, *, thumbnails: int | None = None, exist_ok: bool = False) -> Summary:
         """As `RemoteCollection.create`."""
-        request = self._creation(thumbnails=thumbnails, exist_ok=exist_ok)
+        server = (await self._client._asked()).fingerprint
+        request = self._creation(server, thumbnails=thumbnails, exist_ok=exist_ok)
         return messages.unpack_summary(await self._ask("CreateCollection", request))
 
     async def info(self) -> Summary:
@@ -46,14 +48,18 @@ class AsyncRemoteCollection(CollectionBase):
         """As `RemoteCollection.drop`."""
         await self._ask("DropCollection", pb.DropCollectionRequest(name=self.name))
 
-    async def add(self, items: Iterable[NewItem], *, replace: bool = True) -> list[Added]:
-        """As `RemoteCollection.add`."""
+    async def add(
+        self, items: Iterable[NewItem] | AsyncIterable[NewItem], *, replace: bool = True
+    ) -> list[Added]:
+        """As `RemoteCollection.add`; the items may come asynchronously."""
         return [result async for result in self.stream(items, replace=replace)]
 
-    async def stream(self, items: Iterable[NewItem], *, replace: bool = True) -> AsyncIterator[Added]:
-        """As `RemoteCollection.stream`."""
+    async def stream(
+        self, items: Iterable[NewItem] | AsyncIterable[NewItem], *, replace: bool = True
+    ) -> AsyncIterator[Added]:
+        """As `RemoteCollection.stream`; the items may come asynchronously."""
         client = self._client
-        outbox = self._outbox(items, await client._asked(), replace=replace)
+        outbox = self._outbox(drawn(items), await client._asked(), replace=replace)
         patience = client._request(client._timeout)
         while not client._closing.done:
             with client._peers.chosen() as peer:

@@ -59,8 +59,11 @@ class RemoteCollection(CollectionBase):
         ------
         AlreadyExists
             When there is one of that name, unless that is `exist_ok`.
+        FingerprintMismatch
+            When this collection was named with the fingerprint of another backbone.
         """
-        request = self._creation(thumbnails=thumbnails, exist_ok=exist_ok)
+        server = self._client._known().fingerprint
+        request = self._creation(server, thumbnails=thumbnails, exist_ok=exist_ok)
         return messages.unpack_summary(self._ask("CreateCollection", request))
 
     def info(self) -> Summary:

@@ -122,7 +122,16 @@ class CollectionBase:
     def _listing(self, where: str, token: str, *, vectors: bool) -> pb.ListItemsRequest:
         return pb.ListItemsRequest(collection=self.name, filter=where, vectors=vectors, page_token=token)
 
-    def _creation(self, *, thumbnails: int | None, exist_ok: bool) -> pb.CreateCollectionRequest:
+    def _creation(self, server: str, *, thumbnails: int | None, exist_ok: bool) -> pb.CreateCollectionRequest:
+        """Of the backbone of this fingerprint, which the server's collections are made for."""
+        if self._fingerprint not in (None, server):
+            raise FingerprintMismatch(
+                f"what is to be sent to the collection {self.name!r}",
+                server,
+                self._fingerprint,
+                "A server makes collections for its own backbone: leave the fingerprint out, or make it with "
+                "`penultimate index` or `collections import`",
+            )
         return pb.CreateCollectionRequest(name=self.name, thumbnails=thumbnails, exist_ok=exist_ok)
 
     def _mismatch(self, error: FingerprintMismatch, server: str, there: str) -> FingerprintMismatch:

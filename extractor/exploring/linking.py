@@ -134,7 +134,7 @@ class Screen:
         return self._short[start : start + count]
 
 
-def screen_of(rows: Tiled) -> Screen | None:
+def screen_of(rows: Tiled, watch: Watch = unwatched) -> Screen | None:
     """The rows along the axes that most of a sample of them is in: 516 bytes a row.
 
     None where comparing them as they are costs as little.
@@ -142,13 +142,14 @@ def screen_of(rows: Tiled) -> Screen | None:
     dim = rows.tile(0, 1).shape[1]
     if len(rows) < 2 * TILE or dim < 4 * _AXES:
         return None
-    starts = np.linspace(0, len(rows) - 1, _SAMPLE).astype(int).tolist()
-    sample = np.concatenate([rows.tile(start, 1) for start in starts])
+    places = np.linspace(0, len(rows) - 1, _SAMPLE).astype(int).tolist()
+    sample = np.concatenate([rows.tile(place, 1) for place in places])
     # Any axes do; these are near the best, as Halko, Martinsson and Tropp (2011) find them.
     some = np.random.default_rng(0).normal(size=(dim, _AXES)).astype(np.float32)
     axes, _ = np.linalg.qr(sample.T @ (sample @ some))
     parts = []
-    for start in range(0, len(rows), TILE):
+    starts = range(0, len(rows), TILE)
+    for start in watch(starts, len(starts), "shorten", " tiles"):
         units = rows.tile(start, TILE)
         along = units @ axes
         rest = np.square(units).sum(axis=1) - np.square(along).sum(axis=1)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -453,6 +453,38 @@ def test_a_stream_goes_on_after_a_restart_while_items_are_drawn(
         assert numbers.info().count == 1500
     finally:
         loop.run(later.stop(grace=1))
+
+
+def test_a_collection_of_another_backbone_is_not_made(client: Any, stand_in: StandIn) -> None:
+    """The server makes one of its own; the vectors that are to come would not fit."""
+    with pytest.raises(
+        errors.FingerprintMismatch, match=r"sent to the collection 'foreign'.*leave the finger"
+    ):
+        client.collection("foreign", fingerprint=OTHER).create()
+    assert client.collections() == []
+    assert client.collection("own", fingerprint=stand_in.fingerprint).create().count == 0
+
+
+async def test_items_that_come_asynchronously_are_added(server: Server, data: DataFolder) -> None:
+    """They come on the caller's loop, as many as there is room for, and their error ends the call."""
+    loop = asyncio.get_running_loop()
+
+    async def items(count: int) -> AsyncIterator[NewItem]:
+        for number in range(count):
+            await asyncio.sleep(0)
+            assert asyncio.get_running_loop() is loop
+            yield NewItem(f"n{number}", vector=[number + 1, 0, 0])
+        if count == 3:
+            raise ZeroDivisionError
+
+    async with AsyncClient(server.address) as client:
+        numbers = client.collection("numbers")
+        await numbers.create()
+        added = await numbers.add(items(100))
+        assert [each.id for each in added if each.ok] == [f"n{number}" for number in range(100)]
+        assert (await numbers.info()).count == 100
+        with pytest.raises(ZeroDivisionError):
+            await numbers.add(items(3))
 
 
 def test_a_stream_that_has_failed_meanwhile_says_why(client: Any, colours: Any) -> None:
