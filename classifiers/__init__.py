@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from classifiers.comparing.comparison import Comparison, Difference, Entrant, Row, compare
+    from classifiers.comparing.comparison import Comparison, Entrant, Row, compare
     from classifiers.data.dataset import Dataset, Rejected
     from classifiers.data.features import Features, embed
     from classifiers.data.splits import folds, split
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from classifiers.distribution.statistics import Statistics
     from classifiers.evaluation.baselines import Colours
     from classifiers.evaluation.evaluate import Metrics
+    from classifiers.evaluation.paired import Difference
     from classifiers.heads import Answer, Classification, Head, HeadManifest, imagenet_head
     from classifiers.serving import ServedHeads
     from classifiers.store.versions import load_head, promote, rollback, save_head
@@ -70,9 +71,10 @@ __all__ = [
 
 _MODULES = {
     "evaluation.baselines": ("Colours",),
-    "comparing.comparison": ("Comparison", "Difference", "Entrant", "Row", "compare"),
+    "comparing.comparison": ("Comparison", "Entrant", "Row", "compare"),
     "data.dataset": ("Dataset", "Rejected"),
     "evaluation.evaluate": ("Metrics",),
+    "evaluation.paired": ("Difference",),
     "data.features": ("Features", "embed"),
     "training.fitting": ("HeadClassifier", "fit_head"),
     "heads": ("Answer", "Classification", "Head", "HeadManifest", "imagenet_head"),

@@ -32,8 +32,8 @@ def make_report(
     data: DataFolder,
     suggest: str | None = None,
     note: Callable[[str], None] | None = None,
-) -> Report | None:
-    """The report on a head; None for one of several labels an image.
+) -> Report:
+    """The report on a head.
 
     Parameters
     ----------
@@ -51,10 +51,6 @@ def make_report(
     """
     from classifiers.report import report_on
 
-    if training.tested.multi_label:
-        if note:
-            note("no report is made of heads for several labels an image")
-        return None
     rows = len(training.known.digests) + len(training.unseen.digests)
     suggested = _suggested(training, data, suggest) if suggest else None
     return report_on(

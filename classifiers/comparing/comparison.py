@@ -10,7 +10,6 @@ Machine Learning 52, 2003) the results of k folds are taken to be correlated by
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,8 @@ from classifiers.data.dataset import Rejected, check_classes
 from classifiers.data.features import Features
 from classifiers.data.splits import FOLDS, Rows, folds
 from classifiers.data.targets import Labelled
-from classifiers.evaluation.evaluate import Z95, Metrics, evaluate, wilson_interval
+from classifiers.evaluation.evaluate import Metrics, evaluate, wilson_interval
+from classifiers.evaluation.paired import Difference, difference
 from classifiers.training.fitting import fit
 from classifiers.training.recipes import Recipe
 from classifiers.training.selection import choose
@@ -54,24 +54,6 @@ class Entrant:
     baseline: bool = False
     images_per_second: float | None = None
     bundle_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How much more accurate one is than another on the same pictures: a share, and its 95 % interval."""
-
-    share: float
-    interval: tuple[float, float]
-
-    @property
-    def above(self) -> bool:
-        """Whether it is the better one beyond what chance may do."""
-        return self.interval[0] > 0
-
-    @property
-    def below(self) -> bool:
-        """Whether it is the worse one beyond what chance may do."""
-        return self.interval[1] < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,33 +227,11 @@ def majority_answers(y: Labels, held: Rows) -> Labels:
 
 def accuracy_interval(right: int, n: int, count: int) -> tuple[float, float]:
     """Wilson's 95 % interval of the share of right answers, allowing for `count` folds."""
-    weight = _weight(count)
+    weight = weight_of(count)
     return wilson_interval(right * weight, n * weight)
 
 
-def difference(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], count: int) -> Difference:
-    """How much more often we are right, on the same pictures, allowing for `count` folds.
-
-    The interval is that of A. Agresti and Y. Min, "Simple improved confidence
-    intervals for comparing matched proportions" (Statistics in Medicine 24,
-    2005): Wald's, with half a picture more in each of the four cells.
-
-    Parameters
-    ----------
-    ours, theirs : bool array of shape (n,)
-        Whether each picture was answered rightly.
-    count : int
-    """
-    weight = _weight(count)
-    gained, lost = ((ours & ~theirs).sum(), (theirs & ~ours).sum())
-    n = weight * len(ours) + 2
-    middle = weight * (gained - lost) / n
-    half = Z95 * math.sqrt(weight * (gained + lost) + 1 - n * middle**2) / n
-    interval = (max(float(middle - half), -1.0), min(float(middle + half), 1.0))
-    return Difference(float((gained - lost) / len(ours)), interval)
-
-
-def _weight(count: int) -> float:
+def weight_of(count: int) -> float:
     """What one answer of a cross-validation weighs against an independent one; see above."""
     return count / (2 * count - 1)
 
@@ -293,12 +253,12 @@ def _ranked(rows: list[Row], right: list[NDArray[np.bool_]], count: int) -> list
     """The rows with their differences and marks, the most accurate first."""
     shares = [each.mean() for each in right]
     order = sorted(range(len(rows)), key=lambda at: (-shares[at], rows[at].entrant is None, rows[at].name))
-    best = right[order[0]]
+    best, weight = right[order[0]], weight_of(count)
     bar = right[next(at for at in order if rows[at].baseline)]
 
     def judged(at: int) -> Row:
-        gain = None if rows[at].baseline else difference(right[at], bar, count)
-        alike = not difference(best, right[at], count).above
+        gain = None if rows[at].baseline else difference(right[at], bar, weight)
+        alike = not difference(best, right[at], weight).above
         return replace(rows[at], gain=gain, mark="best" if at == order[0] else "alike" if alike else "")
 
     return [judged(at) for at in order]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from classifiers.comparing.comparison import Difference, difference
 from classifiers.data.dataset import Dataset, Rejected
 from classifiers.data.features import Features
 from classifiers.data.labels import joined
+from classifiers.evaluation.paired import Difference, difference
 from classifiers.layers import Model
 from classifiers.store.bundle import read_facts, read_tested
 from classifiers.store.records import Rows, at_hand, unchanged
@@ -92,7 +92,8 @@ class Contender:
         """The label of each row; of several all of them in one text, as `joined` has it."""
         said = self.model.probabilities(X)
         if not self.model.multi_label:
-            return np.asarray(self.classes)[said.argmax(axis=1)]
+            named: NDArray[np.str_] = np.asarray(self.classes)[said.argmax(axis=1)]
+            return named
         over = said >= np.asarray(self.thresholds or 0.5)
         return np.array([joined(self.classes[at] for at in np.flatnonzero(row)) for row in over], np.str_)
 
@@ -112,7 +113,7 @@ def contest(one: Contender, other: Contender, X: Vector, truth: Sequence[str]) -
         The label of each row; of several all, as `Features.texts` has them.
     """
     ours, theirs = (each.answers(X) == np.asarray(truth) for each in (one, other))
-    gain = difference(ours, theirs, 1)
+    gain = difference(ours, theirs)
     shares = float(ours.mean()), float(theirs.mean())
     return Contest(one.version, other.version, len(truth), *shares, gain)
 

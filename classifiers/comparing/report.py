@@ -8,7 +8,8 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from classifiers.comparing.comparison import Comparison, Difference, Row
+from classifiers.comparing.comparison import Comparison, Row
+from classifiers.evaluation.paired import Difference
 from classifiers.kinds import title
 from extractor.text import printable
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from classifiers.data.dataset import check_known
 from classifiers.evaluation.intervals import Z95, Interval, f1_interval, table_intervals, wilson_interval
 
-__all__ = ["Z95", "ClassFigures", "Metrics", "evaluate", "wilson_interval"]
+__all__ = ["Z95", "ClassFigures", "Metrics", "class_figures", "evaluate", "wilson_interval"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ def evaluate(classes: Sequence[str], truth: ArrayLike, answers: ArrayLike, major
         When the truth has a class that the head does not know.
     """
     counts = _confusion(classes, np.asarray(truth), np.asarray(answers))
+    of_each = np.stack([np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)], axis=1)
     right, in_truth, n = int(np.diag(counts).sum()), counts.sum(axis=1), int(counts.sum())
     balanced, macro = (float(each[0]) for each in _means(counts[None]))
     balanced_interval, macro_interval = table_intervals(counts, _means)
@@ -104,17 +105,15 @@ def evaluate(classes: Sequence[str], truth: ArrayLike, answers: ArrayLike, major
         macro_f1=macro,
         majority=majority,
         majority_accuracy=float(in_truth[list(classes).index(majority)] / n),
-        classes=[_class_figures(label, counts, at) for at, label in enumerate(classes)],
+        classes=[class_figures(label, *of_each[at].tolist()) for at, label in enumerate(classes)],
         confusion=counts.tolist(),
         balanced_accuracy_interval=balanced_interval,
         macro_f1_interval=macro_interval,
     )
 
 
-def _class_figures(label: str, counts: NDArray[np.int64], at: int) -> ClassFigures:
-    right, in_truth, in_answers = (
-        int(each) for each in (counts[at, at], counts[at].sum(), counts[:, at].sum())
-    )
+def class_figures(label: str, right: int, in_truth: int, in_answers: int) -> ClassFigures:
+    """A class's figures, of how many images are of it, are taken for it, and both."""
     return ClassFigures(
         label=label,
         precision=right / max(in_answers, 1),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax, logit
 
 from classifiers.data.targets import Labelled
 from classifiers.evaluation.calibration import Bin, calibration_error, chance_calibration_error, reliability
@@ -19,7 +20,9 @@ from classifiers.evaluation.judged import Judged
 from classifiers.evaluation.label_noise import Suspect, suspects
 from classifiers.evaluation.learning_curve import REPEATS, LearningCurve, learning_curve, resplits
 from classifiers.evaluation.neighbourhood import ALIKE, Neighbourhood, neighbourhood
-from classifiers.evaluation.no_transfer import colours_accuracy
+from classifiers.evaluation.no_transfer import Coloured, colours_alone
+from classifiers.evaluation.paired import Difference, difference
+from classifiers.kinds import Targets
 from classifiers.layers.model import probabilities
 from classifiers.training.recipes import Recipe, quiet_single_threads
 
@@ -68,6 +71,9 @@ class Findings:
         Of cross-validation on the same rows; None when there was none.
     no_transfer : Estimate or None
         The accuracy that colours alone give; None where no images are at hand.
+    gains : dict of str to Difference
+        How much better the head is than each baseline, on the same test images:
+        "majority", and "colours" where there is that.
     calibration : Calibration
     curves : list of Curves
         For each class that the test images have.
@@ -84,6 +90,7 @@ class Findings:
     train_accuracy: float
     validation_accuracy: float | None
     no_transfer: Estimate | None
+    gains: dict[str, Difference]
     calibration: Calibration
     curves: list[Curves]
     suspects: list[Suspect]
@@ -93,7 +100,7 @@ class Findings:
 
 
 def examine(training: Training, note: Note | None = None) -> Findings:
-    """Find out everything about a head of one label an image.
+    """Find out everything about a head.
 
     Parameters
     ----------
@@ -103,26 +110,25 @@ def examine(training: Training, note: Note | None = None) -> Findings:
     """
     seconds: dict[str, float] = {}
     judged = Judged.of(training)
-    truth = judged.labels[judged.held_out]
-    share = np.bincount(judged.labels[~judged.held_out], minlength=len(judged.classes)) + 0.5
     with _timed(seconds, "examine", note):
-        loss = -np.log(np.maximum(judged.probabilities[judged.held_out, truth], 1e-300))
+        loss = _losses(training.logits, judged.labels[judged.held_out])
         curves = _curves(judged)
         wrong = suspects(judged.probabilities, judged.labels)
-        calibration = _calibration(training, truth)
+        calibration = _calibration(training, judged)
     with _timed(seconds, "neighbours", note), quiet_single_threads():
         around = neighbourhood(judged.X, training.known.alike or ALIKE)
     with _timed(seconds, "baseline", note):
-        colours = colours_accuracy(training.known, training.unseen)
+        coloured = colours_alone(training.known, training.unseen)
     with _timed(seconds, "learning curve", note):
         learned = _learning(training, judged)
     return Findings(
         judged=judged,
         log_loss=Estimate(float(loss.mean()), *mean_interval(loss)),
-        prior_log_loss=float(-np.log(share / share.sum())[truth].mean()),
-        train_accuracy=_right(training.tested.scores(training.known.X), judged.labels[~judged.held_out]),
-        validation_accuracy=_validated(training, judged),
-        no_transfer=colours,
+        prior_log_loss=_prior_loss(judged),
+        train_accuracy=_right(judged, training.tested.probabilities(training.known.X), ~judged.held_out),
+        validation_accuracy=_validated(judged) if training.choice.folds else None,
+        no_transfer=coloured and coloured.accuracy,
+        gains=_gains(training, judged, coloured),
         calibration=calibration,
         curves=curves,
         suspects=wrong,
@@ -132,35 +138,68 @@ def examine(training: Training, note: Note | None = None) -> Findings:
     )
 
 
+def _losses(logits: NDArray[np.float64], truth: Targets) -> NDArray[np.float64]:
+    """-log(probability of what is true) of each row; of several labels the mean over these."""
+    if truth.ndim == 2:
+        return np.asarray(np.logaddexp(0, np.where(truth, -logits, logits)).mean(axis=1))
+    return np.asarray(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth])
+
+
+def _prior_loss(judged: Judged) -> float:
+    """The log loss of answering with the shares that the classes have among the training images."""
+    members = judged.members[~judged.held_out]
+    counts, n = members.sum(axis=0) + 0.5, len(members) + 1
+    prior = logit(counts / n) if judged.multi_label else np.log(counts)
+    truth = judged.labels[judged.held_out]
+    return float(_losses(np.broadcast_to(prior, (len(truth), len(prior))), truth).mean())
+
+
+def _gains(training: Training, judged: Judged, coloured: Coloured | None) -> dict[str, Difference]:
+    held = judged.held_out
+    right = judged.right(judged.probabilities[held], held)
+    common = np.array(training.unseen.texts) == training.metrics.majority
+    gains = {"majority": difference(right, common)}
+    if coloured:
+        gains["colours"] = difference(right[coloured.rows], coloured.right)
+    return gains
+
+
 def _curves(judged: Judged) -> list[Curves]:
-    told, truth = judged.probabilities[judged.held_out], judged.labels[judged.held_out]
-    each = (one_against_rest(label, told[:, at], truth == at) for at, label in enumerate(judged.classes))
+    told, members = judged.probabilities[judged.held_out], judged.members[judged.held_out]
+    each = (one_against_rest(label, told[:, at], members[:, at]) for at, label in enumerate(judged.classes))
     return [curves for curves in each if curves]
 
 
-def _calibration(training: Training, truth: NDArray[np.int64]) -> Calibration:
-    heat = training.tested.temperature
-    raw, cooled = probabilities(training.logits * heat), probabilities(training.logits)
+def _calibration(training: Training, judged: Judged) -> Calibration:
+    heat, truth = training.tested.temperature, judged.labels[judged.held_out]
+    raw, cooled = (
+        _questions(probabilities(training.logits * each, judged.multi_label), truth) for each in (heat, 1)
+    )
     return Calibration(
         temperature=heat,
-        before=calibration_error(raw, truth),
-        after=calibration_error(cooled, truth),
-        by_chance=chance_calibration_error(cooled),
-        bins_before=reliability(raw, truth),
-        bins_after=reliability(cooled, truth),
+        before=calibration_error(*raw),
+        after=calibration_error(*cooled),
+        by_chance=chance_calibration_error(cooled[0]),
+        bins_before=reliability(*raw),
+        bins_after=reliability(*cooled),
     )
 
 
-def _validated(training: Training, judged: Judged) -> float | None:
-    logits = training.choice.logits
-    if not training.choice.folds:
-        return None
-    held = ~np.isnan(logits[:, 0])
-    return _right(logits[held], judged.labels[~judged.held_out][held])
+def _questions(told: NDArray[np.float64], truth: Targets) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Each label of an image that has several as a question of its own, with the answers no and yes."""
+    if truth.ndim == 1:
+        return told, truth
+    yes = told.ravel()
+    return np.column_stack([1 - yes, yes]), truth.ravel().astype(np.int64)
 
 
-def _right(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    return float((scores.argmax(axis=1) == truth).mean())
+def _validated(judged: Judged) -> float:
+    rows = judged.said & ~judged.held_out
+    return _right(judged, judged.probabilities[rows], rows)
+
+
+def _right(judged: Judged, told: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
+    return float(judged.right(told, rows).mean())
 
 
 def _learning(training: Training, judged: Judged) -> LearningCurve | None:

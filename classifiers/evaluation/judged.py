@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from classifiers.data.labels import joined
+from classifiers.kinds import Targets
 from classifiers.layers.model import probabilities
 from extractor.results import Vector
 
@@ -24,8 +26,9 @@ class Judged:
     ----------
     classes : list of str
     X : float32 array of shape (n, dim)
-    labels : int array of shape (n,)
-        Places of the classes.
+    labels : Targets
+        The place of each row's class; or, where it may have several labels,
+        which of them it has: bool of shape (n, classes).
     digests, groups : str array of shape (n,)
         Rows of one group are never parted.
     weights : float64 array of shape (n,)
@@ -35,43 +38,77 @@ class Judged:
     probabilities : float64 array of shape (n, classes)
         Of test images by the tested head, of the others by cross-validation;
         NaN where that never held the row out.
+    thresholds : float64 array of shape (classes,)
+        From which probability on a row has a label, where it may have several.
     """
 
     classes: list[str]
     X: Vector
-    labels: NDArray[np.int64]
+    labels: Targets
     digests: NDArray[np.str_]
     groups: NDArray[np.str_]
     weights: NDArray[np.float64]
     images: list[str]
     held_out: NDArray[np.bool_]
     probabilities: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
 
     @classmethod
     def of(cls, training: Training) -> Judged:
-        """Those of a training of one label an image."""
-        known, unseen = training.known, training.unseen
-        classes = training.head.manifest.classes
+        """Those of a training."""
+        known, unseen, manifest = training.known, training.unseen, training.head.manifest
+        classes, several = manifest.classes, training.tested.multi_label
         crossed = np.full((len(known.y), len(classes)), np.nan)
         if training.choice.folds:
-            crossed = probabilities(training.choice.logits / training.choice.temperature)
+            crossed = probabilities(training.choice.logits / training.choice.temperature, several)
+        y = np.concatenate([known.y, unseen.y])
         return cls(
             classes=classes,
             X=np.concatenate([known.X, unseen.X]),
-            labels=places(np.concatenate([known.y, unseen.y]), classes),
+            labels=y if several else places(y, classes),
             digests=np.concatenate([known.digests, unseen.digests]),
             groups=np.concatenate([known.groups, unseen.groups]),
             weights=np.concatenate([known.weights, unseen.weights]),
             images=[*known.images, *unseen.images],
-            held_out=np.arange(len(known.y) + len(unseen.y)) >= len(known.y),
-            probabilities=np.concatenate([crossed, probabilities(training.logits)]),
+            held_out=np.arange(len(y)) >= len(known.y),
+            probabilities=np.concatenate([crossed, probabilities(training.logits, several)]),
+            thresholds=np.array(manifest.thresholds or [0.5] * len(classes)),
         )
 
     @property
-    def answers(self) -> NDArray[np.int64]:
-        """The most probable class of each row; -1 where nothing was said."""
-        said = ~np.isnan(self.probabilities[:, 0])
-        return np.where(said, np.nan_to_num(self.probabilities).argmax(axis=1), -1)
+    def multi_label(self) -> bool:
+        """Whether a row may have several labels."""
+        return bool(self.labels.ndim == 2)
+
+    @property
+    def said(self) -> NDArray[np.bool_]:
+        """Which rows something was said of."""
+        return ~np.isnan(self.probabilities[:, 0])
+
+    @property
+    def members(self) -> NDArray[np.bool_]:
+        """Which rows are of which class: shape (n, classes)."""
+        if self.multi_label:
+            return self.labels
+        found: NDArray[np.bool_] = self.labels[:, None] == np.arange(len(self.classes))
+        return found
+
+    def answers(self, probabilities: NDArray[np.float64]) -> Targets:
+        """What probabilities of shape (n, classes) say, in the form of `labels`."""
+        if self.multi_label:
+            return np.asarray(probabilities >= self.thresholds)
+        return np.asarray(probabilities.argmax(axis=1))
+
+    def right(self, probabilities: NDArray[np.float64], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of these rows are answered rightly by their probabilities; of several labels all must be."""
+        same = self.answers(probabilities) == self.labels[rows]
+        return np.asarray(same.all(axis=1) if self.multi_label else same)
+
+    def label_of(self, row: int) -> str:
+        """The label of a row; of several all of them in one text."""
+        if self.multi_label:
+            return joined(self.classes[at] for at in np.flatnonzero(self.labels[row]))
+        return self.classes[int(self.labels[row])]
 
 
 def places(labels: NDArray[np.str_], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from classifiers.kinds import Targets
+
 
 class Suspect(NamedTuple):
     """An image whose label is probably wrong.
@@ -24,26 +26,44 @@ class Suspect(NamedTuple):
     row : int
     given, likely : int
         The places of its label's class, and of the class it probably is of.
+        Of an image with several labels whether it has one: 0 or 1.
     margin : float
         How much more probable `likely` is than `given`: up to 1.
+    label : int or None
+        The place of that label; None where an image has one.
     """
 
     row: int
     given: int
     likely: int
     margin: float
+    label: int | None = None
 
 
-def suspects(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> list[Suspect]:
+def suspects(probabilities: NDArray[np.float64], labels: Targets) -> list[Suspect]:
     """The rows whose labels are probably wrong, the surest first.
+
+    Of several labels an image each is a question of its own, with two classes.
 
     Parameters
     ----------
     probabilities : array of shape (n, classes)
         Of heads that have not seen the rows; a row with NaN is passed over.
-    labels : int array of shape (n,)
-        The places of the classes that are given.
+    labels : Targets
+        What is given.
     """
+    if labels.ndim == 1:
+        return _suspects(probabilities, labels)
+    columns = zip(probabilities.T, labels.T.astype(np.int64), strict=True)
+    found = [
+        each._replace(label=label)
+        for label, (column, has) in enumerate(columns)
+        for each in _suspects(np.column_stack([1 - column, column]), has)
+    ]
+    return sorted(found, key=lambda each: -each.margin)
+
+
+def _suspects(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> list[Suspect]:
     judged = np.flatnonzero(~np.isnan(probabilities[:, 0]))
     if not judged.size:
         return []

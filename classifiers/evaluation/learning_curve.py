@@ -9,6 +9,7 @@ regression, which is fitted in closed form.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 
 from classifiers.data.splits import repeated
 from classifiers.data.targets import Labelled
-from classifiers.evaluation.intervals import Estimate, Interval, resampled_interval
+from classifiers.evaluation.intervals import Estimate, resampled_interval, wilson_interval
 from classifiers.evaluation.power_law import Advice, advise
-from classifiers.kinds import KINDS, Rows, Setting
+from classifiers.kinds import KINDS, Rows, Setting, Targets
 from classifiers.kinds.ridge import STRENGTH
 from classifiers.training.recipes import Recipe, quiet_single_threads
 from classifiers.training.tuning import Choice
@@ -52,7 +53,8 @@ class LearningCurve:
         Rows that were fitted on, ascending.
     accuracy : list of Estimate
         Means over the repeats, with 95 % intervals that allow for training
-        parts that overlap.
+        parts that overlap; or, where all repeats were tested on the same rows,
+        for their being few.
     repeats, test_rows : int
     resplit : bool
         Whether each repeat tested on other rows.
@@ -103,7 +105,7 @@ def learning_curve(
     return LearningCurve(
         kind=kind,
         sizes=sizes,
-        accuracy=[_estimate(1 - column, test_share if resplit else 0.0) for column in errors.T],
+        accuracy=[_estimate(1 - column, test_share, len(parts[0][1]), resplit) for column in errors.T],
         repeats=len(parts),
         test_rows=len(parts[0][1]),
         resplit=resplit,
@@ -150,24 +152,35 @@ def _error(
     kind: str,
     setting: Setting,
 ) -> float:
-    """The share of wrong answers."""
+    """The share of wrong answers; of several labels an image each is one."""
     known = rows.take(train).augmented()
     scaling = recipe.scaling(known.X, known.weights)
-    fitter = KINDS[kind].fitter(
-        Rows(scaling(known.X), known.y, known.weights, len(rows.classes), recipe.seed), False
-    )
-    scores = fitter(setting).scores(scaling(rows.X[test]))
-    if rows.multi_label:
-        return float(((scores > 0) != rows.y[test]).mean())
-    return float((scores.argmax(axis=1) != rows.y[test]).mean())
+    X, test_X = scaling(known.X), scaling(rows.X[test])
+
+    def scores(y: Targets) -> NDArray[np.float64]:
+        count = y.shape[1] if rows.multi_label else len(rows.classes)
+        return (
+            KINDS[kind].fitter(Rows(X, y, known.weights, count, recipe.seed), False)(setting).scores(test_X)
+        )
+
+    if not rows.multi_label:
+        return float((scores(known.y).argmax(axis=1) != rows.y[test]).mean())
+    every = known.y.all(axis=0)
+    answers = np.repeat(np.atleast_2d(every), len(test), axis=0)
+    varied = np.flatnonzero(known.y.any(axis=0) & ~every)  # few rows may all have a label, or none of them
+    if len(varied):
+        answers[:, varied] = scores(known.y[:, varied]) > 0
+    return float((answers != rows.y[test]).mean())
 
 
-def _estimate(values: NDArray[np.float64], test_share: float) -> Estimate:
-    low, high = _spread(values, test_share)
-    return Estimate(float(values.mean()), max(low, 0.0), min(high, 1.0))
-
-
-def _spread(values: NDArray[np.float64], test_share: float) -> Interval:
-    if len(values) < 2:
-        return float(values.mean()), float(values.mean())
-    return resampled_interval(values, test_share)
+def _estimate(values: NDArray[np.float64], test_share: float, rows: int, resplit: bool) -> Estimate:
+    """The mean and its interval; of the same test rows, what Wilson says of them, and the repeats' spread."""
+    mean = float(values.mean())
+    if resplit:
+        low, high = resampled_interval(values, test_share)
+    else:
+        near, far = resampled_interval(values, 0.0), wilson_interval(mean * rows, rows)
+        low, high = (
+            mean + sign * math.hypot(near[at] - mean, far[at] - mean) for at, sign in ((0, -1), (1, 1))
+        )
+    return Estimate(mean, max(low, 0.0), min(high, 1.0))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifiers.data.labels import joined
-from classifiers.evaluation.evaluate import ClassFigures, Metrics
-from classifiers.evaluation.intervals import Interval, f1_interval, wilson_interval
+from classifiers.evaluation.evaluate import Metrics, class_figures
+from classifiers.evaluation.intervals import PRIOR, Interval, wilson_interval
 
 _DRAWS = 1000
 
@@ -63,10 +63,9 @@ def evaluate_several(
         The labels of the training part.
     """
     counts = np.stack([truth & answers, truth, answers]).astype(np.int64)
+    of_each = counts.sum(axis=1).T
     figures = _means(counts.sum(axis=1)[:, None])
-    draws = np.random.default_rng(0).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), _DRAWS)
-    spread = [np.quantile(each, (0.025, 0.975)) for each in _means(draws @ counts.astype(np.float64))]
-    macro, micro, recall = ((float(low), float(high)) for low, high in spread)
+    macro, micro, recall = (_middle(each) for each in _means(_drawn(counts)))
     exact = int((truth == answers).all(axis=1).sum())
     set_, _ = Counter(map(tuple, known.tolist())).most_common(1)[0]
     return SeveralMetrics(
@@ -77,7 +76,7 @@ def evaluate_several(
         macro_f1=float(figures[0][0]),
         majority=joined(label for label, has in zip(classes, set_, strict=True) if has),
         majority_accuracy=float((truth == np.array(set_)).all(axis=1).mean()),
-        classes=[_figures(label, *counts.sum(axis=1)[:, at].tolist()) for at, label in enumerate(classes)],
+        classes=[class_figures(label, *of_each[at].tolist()) for at, label in enumerate(classes)],
         confusion=[],
         balanced_accuracy_interval=recall,
         macro_f1_interval=macro,
@@ -98,6 +97,24 @@ def _best_threshold(probabilities: NDArray[np.float64], having: NDArray[np.bool_
     return float((ranked[best] + below) / 2)
 
 
+def _drawn(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Counts of test sets as large as this one, drawn again from its images and `PRIOR` more.
+
+    These have, in equal parts, all labels rightly, all missed, all wrongly, and
+    none: a test set without an error does not claim that there can be none.
+    """
+    _, n, classes = counts.shape
+    more = np.repeat([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0]], classes, axis=1).reshape(3, 4, classes)
+    weights = np.concatenate([np.ones(n), np.full(4, PRIOR / 4)])
+    draws = np.random.default_rng(0).multinomial(n, weights / weights.sum(), _DRAWS)
+    return np.asarray(draws @ np.concatenate([counts, more], axis=1).astype(np.float64))
+
+
+def _middle(draws: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(draws, (0.025, 0.975)).tolist()
+    return low, high
+
+
 def _means(counts: NDArray[np.generic]) -> list[NDArray[np.float64]]:
     """Macro F1, micro F1 and mean recall of counts (right, true, answered) of shape (3, m, classes)."""
     right, in_truth, in_answers = counts.astype(np.float64)
@@ -106,16 +123,3 @@ def _means(counts: NDArray[np.generic]) -> list[NDArray[np.float64]]:
     there, occurs = in_truth > 0, in_truth + in_answers > 0
     recall = (right / np.maximum(in_truth, 1) * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     return [(f1 * occurs).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1), micro, recall]
-
-
-def _figures(label: str, right: int, in_truth: int, in_answers: int) -> ClassFigures:
-    return ClassFigures(
-        label=label,
-        precision=right / max(in_answers, 1),
-        recall=right / in_truth if in_truth else None,
-        f1=2 * right / max(in_truth + in_answers, 1),
-        support=in_truth,
-        precision_interval=wilson_interval(right, in_answers) if in_answers else None,
-        recall_interval=wilson_interval(right, in_truth) if in_truth else None,
-        f1_interval=f1_interval(right, in_truth, in_answers),
-    )

@@ -31,8 +31,8 @@ def model_card(training: Training, weights: Mapping[str, Any] | None = None) -> 
     """
     manifest, known, unseen = training.head.manifest, training.known, training.unseen
     digests = [*known.digests.tolist(), *unseen.digests.tolist()]
-    labels = [*map(str, known.y.tolist()), *map(str, unseen.y.tolist())]
-    counts = Counter(labels)
+    labels = [*known.texts, *unseen.texts]
+    counts = Counter([*known.members()[0], *unseen.members()[0]])
     return {
         "name": manifest.name,
         "kind": title(manifest.kind),

@@ -11,7 +11,7 @@ from classifiers.evaluation.intervals import Estimate
 from classifiers.evaluation.judged import Judged
 from classifiers.evaluation.labelling import Suggested
 from classifiers.evaluation.learning_curve import LearningCurve
-from classifiers.report.galleries import mistakes
+from classifiers.report.galleries import Cell, Mistake, cells, mistakes, sample, shown_of
 from classifiers.report.sentences import key_lines
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def document(
             "majority": training.metrics.majority_accuracy,
             "colours": findings.no_transfer and _estimate(findings.no_transfer),
             "prior_log_loss": findings.prior_log_loss,
+            "gains": {name: asdict(gain) for name, gain in findings.gains.items()},
         },
         "accuracy": {
             "training": findings.train_accuracy,
@@ -42,15 +43,23 @@ def document(
         },
         "calibration": _calibration(findings),
         "curves": [_curves(each) for each in findings.curves],
-        "errors": [_judged(judged, row) for row in mistakes(judged)],
+        "multi_label": judged.multi_label,
+        "thresholds": dict(zip(judged.classes, training.head.manifest.thresholds, strict=False)),
+        "cells": [_cell(judged, cell, rows) for cell, rows in sorted(cells(judged).items())],
+        "sample": {
+            judged.classes[at]: [judged.images[row] for row in rows] for at, rows in sample(judged).items()
+        },
+        "errors": [_mistaken(judged, each) for each in mistakes(judged)],
         "suspected_labels": [_suspect(findings, at) for at in range(len(findings.suspects))],
         "near_copies": [[_image(judged, row) for row in group] for group in findings.neighbourhood.groups],
         "unusual": [
             {**_image(judged, each.row), "distance": each.distance} for each in findings.neighbourhood.unusual
         ],
         "compared": findings.neighbourhood.compared,
+        "alike": findings.neighbourhood.alike,
+        "median_distance": findings.neighbourhood.median,
         "learning_curve": findings.learning_curve and _learned(findings.learning_curve),
-        "unknown": rejection and asdict(rejection.measured),
+        "unknown": rejection and rejection.facts(),
         "label_next": suggested and _suggested(suggested),
         "card": card,
         "seconds": training.seconds | findings.seconds,
@@ -65,21 +74,37 @@ def _image(judged: Judged, row: int) -> dict[str, Any]:
     return {
         "image": judged.images[row],
         "digest": str(judged.digests[row]),
-        "label": judged.classes[judged.labels[row]],
+        "label": judged.label_of(row),
         "split": "test" if judged.held_out[row] else "train",
     }
 
 
-def _judged(judged: Judged, row: int) -> dict[str, Any]:
-    said = judged.probabilities[row]
-    answer = int(said.argmax())
-    return {**_image(judged, row), "answer": judged.classes[answer], "probability": float(said[answer])}
+def _cell(judged: Judged, cell: Cell, rows: list[int]) -> dict[str, Any]:
+    """A cell of the confusion matrix, with the images of it that the page shows."""
+    images = [judged.images[row] for row in shown_of(cell, rows)]
+    if judged.multi_label:
+        label, has, said = cell
+        named: dict[str, Any] = {"label": judged.classes[label], "truth": bool(has), "answer": bool(said)}
+    else:
+        named = {"truth": judged.classes[cell[0]], "answer": judged.classes[cell[1]]}
+    return {**named, "count": len(rows), "images": images}
+
+
+def _mistaken(judged: Judged, mistake: Mistake) -> dict[str, Any]:
+    facts = {**_image(judged, mistake.row), "answer": judged.classes[mistake.label]}
+    if judged.multi_label:
+        facts["missed"] = bool(judged.labels[mistake.row, mistake.label])
+    return {**facts, "probability": mistake.sure}
 
 
 def _suspect(findings: Findings, at: int) -> dict[str, Any]:
-    suspect = findings.suspects[at]
-    likely = findings.judged.classes[suspect.likely]
-    return {**_image(findings.judged, suspect.row), "likely": likely, "margin": suspect.margin}
+    suspect, judged = findings.suspects[at], findings.judged
+    image = _image(judged, suspect.row)
+    if suspect.label is not None:
+        doubt: dict[str, Any] = {"doubted": judged.classes[suspect.label], "given": bool(suspect.given)}
+    else:
+        doubt = {"likely": judged.classes[suspect.likely]}
+    return {**image, **doubt, "margin": suspect.margin}
 
 
 def _calibration(findings: Findings) -> dict[str, Any]:

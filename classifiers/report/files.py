@@ -52,7 +52,7 @@ def report_on(
     suggested: Suggested | None = None,
     note: Note | None = None,
 ) -> Report:
-    """Examine a head of one label an image, and write down what was found.
+    """Examine a head, and write down what was found.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from classifiers.evaluation.judged import Judged
-from classifiers.report.galleries import cell_gallery, cells, shown_of
+from classifiers.report.galleries import Cell, cell_gallery, cells, shown_of
 from classifiers.report.markup import escaped, table, tag, words
 from classifiers.report.pictures import Pictures
 
@@ -14,13 +14,19 @@ WIDEST = 30
 
 LISTED = 40
 
-Cell = tuple[int, int]
+HAS, LACKS = 1, 0
 
 
 def matrix(judged: Judged, pictures: Pictures) -> str:
-    """The matrix, or the most frequent confusions, and below it the pictures of each cell."""
+    """The matrix, or what stands in its place, and below it the pictures of each cell.
+
+    Of many classes that is the most frequent confusions; where images may have
+    several labels, each label with how often it is found.
+    """
     found = cells(judged)
-    if len(judged.classes) <= WIDEST:
+    if judged.multi_label:
+        drawn = _by_label(judged, found)
+    elif len(judged.classes) <= WIDEST:
         drawn = _drawn(judged, found)
     else:
         found = _worst(found)
@@ -44,6 +50,20 @@ def _drawn(judged: Judged, found: dict[Cell, list[int]]) -> str:
     )
     inside = tag("table", tag("thead", head) + tag("tbody", "".join(rows)), class_="matrix")
     return tag("div", inside, class_="wide", tabindex=0)
+
+
+def _by_label(judged: Judged, found: dict[Cell, list[int]]) -> str:
+    """For each label the images that have it and are answered so, and the two ways to be wrong."""
+    tested = int(judged.held_out.sum())
+
+    def rows() -> Iterator[list[str]]:
+        for at, label in enumerate(judged.classes):
+            kinds = [(at, HAS, HAS), (at, HAS, LACKS), (at, LACKS, HAS)]
+            counts = [len(found.get(cell, ())) for cell in kinds]
+            links = [_link(cell, f"{n:,}") if n else "0" for cell, n in zip(kinds, counts, strict=True)]
+            yield [escaped(label), *links, f"{tested - sum(counts):,}"]
+
+    return table(["label", "found", "missed", "wrongly answered", "rightly not"], rows())
 
 
 def _cell(cell: Cell, found: dict[Cell, list[int]], classes: int) -> str:
@@ -74,18 +94,27 @@ def _link(cell: Cell, text: str) -> str:
 
 
 def _opened(judged: Judged, cell: Cell, rows: list[int], pictures: Pictures) -> str:
-    truth, answer = (judged.classes[at] for at in cell)
     shown = shown_of(cell, rows)
     some = f", the surest {len(shown)} shown" if len(shown) < len(rows) else ""
-    what = f"{truth}, answered rightly" if cell[0] == cell[1] else f"{truth}, taken for {answer}"
-    head = words("h3", f"{what}: {len(rows):,}{some}") + words("a", "close", href="#confusion")
+    title = f"{_named(judged, cell)}: {len(rows):,}{some}"
+    head = words("h3", title) + words("a", "close", href="#confusion")
     return tag(
         "section",
-        tag("div", head, class_="bar-head") + cell_gallery(judged, shown, pictures),
+        tag("div", head, class_="bar-head") + cell_gallery(judged, cell, shown, pictures),
         id=_anchor(cell),
         class_="cell",
     )
 
 
+def _named(judged: Judged, cell: Cell) -> str:
+    """What the images of a cell have in common."""
+    label = judged.classes[cell[0]]
+    if judged.multi_label:
+        _, has, said = cell
+        return f"{label}, {'found' if said else 'missed'}" if has else f"wrongly taken for {label}"
+    answer = judged.classes[cell[1]]
+    return f"{label}, answered rightly" if cell[0] == cell[1] else f"{label}, taken for {answer}"
+
+
 def _anchor(cell: Cell) -> str:
-    return f"cell-{cell[0]}-{cell[1]}"
+    return "-".join(["cell", *map(str, map(int, cell))])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from classifiers.evaluation.findings import Findings
 from classifiers.evaluation.labelling import Suggested
-from classifiers.report import galleries, sections
+from classifiers.report import figures, galleries, sections
 from classifiers.report.markup import escaped, tag, words
 from classifiers.report.matrix import matrix
 from classifiers.report.pictures import Pictures
@@ -70,10 +70,11 @@ def _parts(
 ) -> Iterator[Part]:
     judged = findings.judged
     yield Part("summary", "In short", sections.summary(training, findings))
-    yield Part("figures", "Figures", sections.figures(training, findings))
-    yield Part("classes", "Classes", sections.classes(training, findings))
-    note = words("p", "Touch a cell to see its test images.", class_="note")
-    yield Part("confusion", "Confusion matrix", note + matrix(judged, pictures))
+    yield Part("figures", "Figures", figures.figures(training, findings))
+    yield Part("classes", "Classes", figures.classes(training, findings))
+    note = words("p", "Touch a figure to see its test images.", class_="note")
+    which = "Found and missed" if judged.multi_label else "Confusion matrix"
+    yield Part("confusion", which, note + matrix(judged, pictures))
     yield Part("errors", "Most confident errors", sections.errors(findings, pictures))
     yield Part("labels", "Labels to check", sections.suspected(findings, pictures))
     yield Part("calibration", "Calibration", sections.calibration(findings))

@@ -18,9 +18,9 @@ _SQUARE = Frame((0, 1), (0, 1), width=400, height=370)
 _FIFTHS = [(step / 5, f"{20 * step}") for step in range(6)]
 
 
-def drawn(curves: Sequence[Curves]) -> list[Curves]:
-    """Those of the classes with curves of their own; of two classes, which mirror each other, the rarer."""
-    if len(curves) == 2:
+def drawn(curves: Sequence[Curves], *, mirrored: bool) -> list[Curves]:
+    """Those of the classes with curves of their own; of two, where these mirror each other, the rarer."""
+    if mirrored and len(curves) == 2:
         return [min(curves, key=lambda each: each.positives)]
     return sorted(curves, key=lambda each: each.auc.value)[:DRAWN]
 
@@ -80,8 +80,8 @@ def _binned(frame: Frame, bins: Sequence[Bin], most: int, style: str, when: str)
     return [line, *dots]
 
 
-def learning(curve: LearningCurve) -> str:
-    """Accuracy by number of labels, with error bars."""
+def learning(curve: LearningCurve, what: str) -> str:
+    """`what`, a share, by number of labels, with error bars."""
     low = min(each.low for each in curve.accuracy)
     high = max(each.high for each in curve.accuracy)
     step = next(size for size in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / size <= 8)
@@ -92,7 +92,7 @@ def learning(curve: LearningCurve) -> str:
     up = [(tick * step, f"{100 * tick * step:.0f}") for tick in range(bottom, max(top, bottom + 1) + 1)]
     spots = list(zip(map(float, curve.sizes), curve.accuracy, strict=True))
     parts = [
-        frame.axes([(size, f"{size:,}") for size in shown], up, "labelled images", "accuracy, %"),
+        frame.axes([(size, f"{size:,}") for size in shown], up, "labelled images", f"{what}, %"),
         frame.band([(x, e.low) for x, e in spots], [(x, e.high) for x, e in spots], "band k0"),
         frame.line([(x, e.value) for x, e in spots], "line k0"),
         *(frame.line([(x, e.low), (x, e.high)], "line thin k0") for x, e in spots),

@@ -1,4 +1,4 @@
-"""The parts of a page that are figures and plots."""
+"""The parts of a page that are sentences and plots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from classifiers.evaluation.findings import Findings
-from classifiers.evaluation.intervals import Estimate
+from classifiers.evaluation.multi_label import SeveralMetrics
 from classifiers.evaluation.no_transfer import MOST_KNOWN, MOST_UNSEEN
 from classifiers.kinds import title
 from classifiers.report import galleries, plots, sentences
@@ -30,12 +30,11 @@ def about(training: Training, findings: Findings, pictures: Pictures) -> str:  #
 def summary(training: Training, findings: Findings) -> str:
     """Tiles, and what they mean."""
     metrics = training.metrics
+    second = "macro F1" if isinstance(metrics, SeveralMetrics) else "balanced accuracy"
+    shares = dict(sentences.shares(metrics))
     tiles = [
-        _tile(percent(metrics.accuracy), f"accuracy, 95 % interval {span(metrics.interval)}"),
-        _tile(
-            percent(metrics.balanced_accuracy),
-            f"balanced accuracy, {span(metrics.balanced_accuracy_interval)}",
-        ),
+        _tile(percent(metrics.accuracy), f"{sentences.accuracy(metrics)}, 95 % {span(metrics.interval)}"),
+        _tile(percent(shares[second].value), f"{second}, {span(shares[second][1:])}"),
         _tile(percent(metrics.majority_accuracy), f"always {metrics.majority!r}"),
     ]
     if findings.no_transfer:
@@ -50,7 +49,7 @@ def summary(training: Training, findings: Findings) -> str:
 
 
 def _prefixed(findings: Findings, training: Training) -> Iterator[tuple[str, str]]:
-    before = {"fit": "Right answers: ", "labels": "Labels: ", "more": "More labels: "}
+    before = {"fit": "Right answers: ", "labels": "Labels: ", "more": "More labelled images: "}
     for what, line in sentences.key_lines(findings, training.metrics):
         yield before.get(what, ""), line
 
@@ -64,85 +63,13 @@ def _tile(value: str, what: str) -> str:
     return tag("div", words("b", value) + words("span", what), class_="tile")
 
 
-def figures(training: Training, findings: Findings) -> str:
-    """All figures of the test images, with intervals and what they are worth beside baselines."""
-    metrics = training.metrics
-    shares = [
-        ("accuracy", Estimate(metrics.accuracy, *metrics.interval)),
-        ("balanced accuracy", Estimate(metrics.balanced_accuracy, *metrics.balanced_accuracy_interval)),
-        ("macro F1", Estimate(metrics.macro_f1, *metrics.macro_f1_interval)),
-    ]
-    if findings.no_transfer:
-        shares.append(("accuracy of colours alone", findings.no_transfer))
-    if (curve := findings.learning_curve) and curve.resplit:
-        shares.append((f"over {curve.repeats} other splits, {title(curve.kind)}", curve.accuracy[-1]))
-    least = plots.scale_of(each.low for _, each in shares)
-    rows = [
-        [escaped(name), percent(each.value), span(each[1:]), plots.interval_bar(each.value, each[1:], least)]
-        for name, each in shares
-    ]
-    plain = [
-        ("accuracy of the majority class", metrics.majority_accuracy),
-        ("accuracy on the training images", findings.train_accuracy),
-        ("accuracy in cross-validation", findings.validation_accuracy),
-    ]
-    rows += [[escaped(name), percent(value), "", ""] for name, value in plain]
-    loss = findings.log_loss
-    rows.append(["log loss", f"{loss.value:.3f}", f"{loss.low:.3f} to {loss.high:.3f}", ""])
-    rows.append(["log loss of the classes' shares", f"{findings.prior_log_loss:.3f}", "", ""])
-    return table(["", "", "95 % interval", f"{100 * least:.0f} to 100 %"], rows, class_="figures")
-
-
-def classes(training: Training, findings: Findings) -> str:
-    """Every class's figures, each with its interval."""
-    areas = {each.label: each for each in findings.curves}
-    least = plots.scale_of(each.f1_interval[0] for each in training.metrics.classes if each.f1_interval)
-
-    def rows() -> Iterator[list[str]]:
-        for each in training.metrics.classes:
-            area = areas.get(each.label)
-            yield [
-                escaped(each.label),
-                _with_span(each.precision if each.precision_interval else None, each.precision_interval),
-                _with_span(each.recall, each.recall_interval),
-                _with_span(each.f1 if each.f1_interval else None, each.f1_interval),
-                plots.interval_bar(each.f1, each.f1_interval, least),
-                f"{each.support:,}",
-                _area(area.auc if area else None),
-                _area(area.average_precision if area else None),
-            ]
-
-    head = [
-        "class",
-        "precision, %",
-        "recall, %",
-        "F1, %",
-        f"F1, {100 * least:.0f} to 100 %",
-        "images",
-        "ROC area",
-        "average precision",
-    ]
-    return table(head, rows())
-
-
-def _with_span(value: float | None, interval: tuple[float, float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value:.1f} " + words("small", span(interval))
-
-
-def _area(area: Estimate | None) -> str:
-    if area is None:
-        return "-"
-    return f"{area.value:.3f} " + words("small", f"{area.low:.3f} to {area.high:.3f}")
-
-
 def errors(findings: Findings, pictures: Pictures) -> str:
     """The wrong answers that the head was surest of."""
     count = len(galleries.mistakes(findings.judged))
     if not count:
         return words("p", "No test image was answered wrongly.")
-    line = f"Of {count:,} wrong answers on the test images, those that the head was surest of."
+    each = ", each label of an image an answer," if findings.judged.multi_label else ""
+    line = f"Of {count:,} wrong answers on the test images{each} those that the head was surest of."
     return words("p", line) + galleries.mistake_gallery(findings.judged, pictures)
 
 
@@ -161,20 +88,22 @@ def calibration(findings: Findings) -> str:
     """The reliability diagram."""
     told = findings.calibration
     plot = tag("div", plots.reliability(told) + plots.legend(["with the temperature", "without"]))
-    return words("p", f"Expected calibration error {sentences.calibrated(told)}.") + tag(
+    each = " Each label of an image counts as an answer." if findings.judged.multi_label else ""
+    return words("p", f"Expected calibration error {sentences.calibrated(told)}.{each}") + tag(
         "div", plot, class_="plots"
     )
 
 
 def curves(findings: Findings) -> str:
     """ROC and precision-recall curves of the classes that are told worst."""
-    shown = plots.drawn(findings.curves)
+    shown = plots.drawn(findings.curves, mirrored=not findings.judged.multi_label)
     if not shown:
         return ""
     fewer = len(shown) < len(findings.curves)
+    mirrored = len(shown) == 1 < len(findings.curves)
     note = "Each class against the rest" + (
         "; of two classes the rarer."
-        if len(findings.curves) == 2
+        if mirrored
         else "; the classes with the smallest areas, the others are in the table."
         if fewer
         else "."
@@ -187,7 +116,7 @@ def curves(findings: Findings) -> str:
 def learning(findings: Findings) -> str:
     """The learning curve and what it says."""
     curve = findings.learning_curve
-    line = words("p", f"More labels: {sentences.advice(curve)}.")
+    line = words("p", f"More labelled images: {sentences.advice(curve)}.")
     if curve is None:
         return line
     rows = "other random splits" if curve.resplit else "the test images, the labels drawn anew"
@@ -196,7 +125,11 @@ def learning(findings: Findings) -> str:
         f"{curve.test_rows:,} images tested on in each; bars are 95 % intervals."
     )
     return (
-        line + tag("div", tag("div", plots.learning(curve)), class_="plots") + words("p", note, class_="note")
+        line
+        + tag(
+            "div", tag("div", plots.learning(curve, sentences.curve_measure(findings.judged))), class_="plots"
+        )
+        + words("p", note, class_="note")
     )
 
 
@@ -273,6 +206,12 @@ def _pairs(facts: dict[str, Any]) -> str:
     ).replace("_", " ")
 
 
+def _means(findings: Findings) -> str:
+    if findings.judged.multi_label:
+        return "Means over labels: 1,000 test sets drawn from the test images"
+    return "Means over classes: 2,000 tables drawn from the confusion matrix"
+
+
 def method(training: Training, findings: Findings, pictures: Pictures) -> str:
     """Where the figures come from."""
     fitting = training.head.manifest.fitting
@@ -284,10 +223,10 @@ def method(training: Training, findings: Findings, pictures: Pictures) -> str:
     lines = [
         refitted,
         "Intervals are of 95 %. Shares: Wilson (1927). F1: Wilson's of the share of right answers among the "
-        "images that are of the class or taken for it. Means over classes: 2,000 tables drawn from the "
-        "confusion matrix and one and a half images more, spread evenly. Log loss: 2,000 draws of the test "
-        "images. ROC area: DeLong et al. (1988) on log odds; average precision: Boyd et al. (2013). Other "
-        "splits: Nadeau and Bengio (2003). All draws are seeded.",
+        f"images that are of the class or taken for it. {_means(findings)} and one and a half images more. "
+        "Differences from baselines, on the same images: Agresti and Min (2005). Log loss: 2,000 draws of "
+        "the test images. ROC area: DeLong et al. (1988) on log odds; average precision: Boyd et al. (2013). "
+        "Other splits: Nadeau and Bengio (2003). All draws are seeded.",
         "The setting was chosen on the training part of the first split; other splits keep it.",
         "Calibration error: 15 bins of equal width; what chance gives: truths drawn from the probabilities.",
         f"Colours: logistic regression on at most {MOST_KNOWN:,} training and {MOST_UNSEEN:,} test images.",

@@ -7,28 +7,60 @@ from collections.abc import Iterator
 from classifiers.evaluation.evaluate import Metrics
 from classifiers.evaluation.findings import Calibration, Findings
 from classifiers.evaluation.intervals import Estimate
+from classifiers.evaluation.judged import Judged
 from classifiers.evaluation.learning_curve import LearningCurve
+from classifiers.evaluation.multi_label import SeveralMetrics
 from classifiers.kinds import title
 from classifiers.report.markup import percent, span
 
 
+def accuracy(metrics: Metrics) -> str:
+    """What the accuracy is called: of several labels an image, all of them must be right."""
+    return "all labels right" if isinstance(metrics, SeveralMetrics) else "accuracy"
+
+
+def curve_measure(judged: Judged) -> str:
+    """What a learning curve is of."""
+    return "labels right" if judged.multi_label else "accuracy"
+
+
+def shares(metrics: Metrics) -> Iterator[tuple[str, Estimate]]:
+    """The figures of a test set that are shares, with their names and intervals."""
+    yield accuracy(metrics), Estimate(metrics.accuracy, *metrics.interval)
+    recall = "mean recall" if isinstance(metrics, SeveralMetrics) else "balanced accuracy"
+    yield recall, Estimate(metrics.balanced_accuracy, *metrics.balanced_accuracy_interval)
+    yield "macro F1", Estimate(metrics.macro_f1, *metrics.macro_f1_interval)
+    if isinstance(metrics, SeveralMetrics):
+        yield "micro F1", Estimate(metrics.micro_f1, *metrics.micro_f1_interval)
+
+
 def baselines(findings: Findings, metrics: Metrics) -> str:
-    """Whether the head beats what needs no backbone."""
-    best, name = metrics.majority_accuracy, f"always answering {metrics.majority!r}"
+    """Whether the head beats what needs no backbone, on the same test images."""
+    best, name, which = metrics.majority_accuracy, f"always answering {metrics.majority!r}", "majority"
     if findings.no_transfer and findings.no_transfer.value > best:
-        best, name = findings.no_transfer.value, "the pictures' colours alone"
-    over = 100 * (metrics.accuracy - best)
-    if metrics.interval[0] > best:
-        return f"Better by {over:.1f} points than the best baseline, {name} ({percent(best)})."
+        best, name, which = findings.no_transfer.value, "the pictures' colours alone", "colours"
+    gain = findings.gains[which]
+    interval = f"95 % interval of the difference {points(gain.interval[0])} to {points(gain.interval[1])}"
+    if gain.above:
+        return (
+            f"Better by {100 * gain.share:.1f} points than the best baseline, {name} ({percent(best)}); "
+            f"{interval}."
+        )
     return (
-        f"Not surely better than {name} ({percent(best)}): the interval of the accuracy reaches down to "
-        f"{percent(metrics.interval[0])}. More test images, or better ones to learn from, would tell."
+        f"Not surely better than {name} ({percent(best)}): {interval}. More test images, or better ones to "
+        "learn from, would tell."
     )
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * share:+.1f}"
 
 
 def gap(findings: Findings, metrics: Metrics) -> str:
     """Training against validation against test."""
-    parts = [f"{percent(findings.train_accuracy)} on the images that it was fitted on"]
+    what = " with all labels right" if isinstance(metrics, SeveralMetrics) else ""
+    parts = [f"{percent(findings.train_accuracy)}{what} on the images that it was fitted on"]
     if findings.validation_accuracy is not None:
         parts.append(f"{percent(findings.validation_accuracy)} of them in cross-validation")
     return ", ".join([*parts, f"{percent(metrics.accuracy)} on the test images"])
@@ -52,8 +84,8 @@ def calibrated(calibration: Calibration) -> str:
 def noise(findings: Findings) -> str:
     """How many labels look wrong."""
     judged = findings.judged
-    said = int((judged.answers >= 0).sum())
-    count = len(findings.suspects)
+    said = int(judged.said.sum())
+    count = len({suspect.row for suspect in findings.suspects})
     if not said:
         return "not judged: there was no cross-validation"
     few = (
@@ -61,16 +93,19 @@ def noise(findings: Findings) -> str:
     )
     if not count:
         return f"none of {said:,} looks wrong{few}"
+    if judged.multi_label:
+        return f"{count:,} of {said:,} images have one that looks wrong{few}"
     return f"{count:,} of {said:,} look{'s' if count == 1 else ''} wrong{few}"
 
 
-def resplit(curve: LearningCurve | None) -> str | None:
+def resplit(curve: LearningCurve | None, judged: Judged) -> str | None:
     """The accuracy over other splits; None when the test images were given."""
     if curve is None or not curve.resplit:
         return None
     last: Estimate = curve.accuracy[-1]
     splits = f"{curve.repeats} other random splits ({title(curve.kind)})"
-    return f"{percent(last.value)} over {splits}, 95 % interval {span(last[1:])}"
+    what = " of all labels" if judged.multi_label else ""
+    return f"{percent(last.value)}{what} over {splits}, 95 % interval {span(last[1:])}"
 
 
 def advice(curve: LearningCurve | None) -> str:
@@ -89,7 +124,7 @@ def advice(curve: LearningCurve | None) -> str:
 def key_lines(findings: Findings, metrics: Metrics) -> Iterator[tuple[str, str]]:
     """The findings that a person wants first: what, and the sentence."""
     yield "fit", gap(findings, metrics)
-    if again := resplit(findings.learning_curve):
+    if again := resplit(findings.learning_curve, findings.judged):
         yield "resplit", again
     yield "calibrated", f"calibration error {calibrated(findings.calibration)}"
     yield "labels", noise(findings)

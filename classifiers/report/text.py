@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from classifiers.evaluation.evaluate import Metrics
-from classifiers.evaluation.multi_label import SeveralMetrics
 from classifiers.kinds import title
 from classifiers.report.files import DOCUMENT, PAGE, Report
 from classifiers.report.markup import span
-from classifiers.report.sentences import key_lines
+from classifiers.report.sentences import key_lines, shares
 from classifiers.training.train import Training
 from extractor.text import printable
 
@@ -91,11 +90,8 @@ def _views_lines(fitting: dict[str, Any]) -> Iterator[str]:
 
 
 def _summary(metrics: Metrics, report: Report | None) -> Iterator[str]:
-    yield _line("accuracy", metrics.accuracy, f"95 % interval {span(metrics.interval)}")
-    yield _line("balanced accuracy", metrics.balanced_accuracy, span(metrics.balanced_accuracy_interval))
-    yield _line("macro F1", metrics.macro_f1, span(metrics.macro_f1_interval))
-    if isinstance(metrics, SeveralMetrics):
-        yield _line("micro F1", metrics.micro_f1, span(metrics.micro_f1_interval))
+    for at, (name, share) in enumerate(shares(metrics)):
+        yield _line(name, share.value, ("" if at else "95 % interval ") + span(share[1:]))
     if report:
         loss = report.findings.log_loss
         yield f"{'log loss':18}  {loss.value:5.3f}    {loss.low:.3f} to {loss.high:.3f}"

@@ -24,15 +24,16 @@ from classifiers.comparing.comparison import (
     accuracy_interval,
     aligned,
     compare,
-    difference,
     majority_answers,
     out_of_fold,
+    weight_of,
 )
 from classifiers.data.dataset import Rejected
 from classifiers.data.features import Features
 from classifiers.data.splits import folds
 from classifiers.data.targets import Labelled
 from classifiers.evaluation.evaluate import wilson_interval
+from classifiers.evaluation.paired import difference
 from classifiers.training.fitting import fit
 from classifiers.training.selection import choose
 from extractor.errors import InvalidArgument
@@ -211,7 +212,7 @@ rights = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1).map(np.ar
 def test_a_difference_seen_from_the_other_side_has_the_other_sign(right: np.ndarray, count: int) -> None:
     """And its interval holds no impossible value."""
     ours, theirs = right.T
-    one, other = difference(ours, theirs, count), difference(theirs, ours, count)
+    one, other = difference(ours, theirs, weight_of(count)), difference(theirs, ours, weight_of(count))
     assert one.share == pytest.approx(ours.mean() - theirs.mean())
     assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]))
     assert -1 <= one.interval[0] < one.interval[1] <= 1
@@ -225,7 +226,7 @@ def test_the_interval_of_a_difference_is_agresti_and_mins() -> None:
     ours[:gained] = theirs[gained : gained + lost] = True
     middle, deviation = 200 / 902, sqrt(401 - 200**2 / 902) / 902
     expected = (middle - 1.959964 * deviation, middle + 1.959964 * deviation)
-    assert difference(ours, theirs, FOLDS).interval == pytest.approx(expected)
+    assert difference(ours, theirs, weight_of(FOLDS)).interval == pytest.approx(expected)
 
 
 def test_the_interval_of_an_accuracy_is_wilsons_of_fewer_pictures() -> None:
@@ -273,7 +274,7 @@ def test_intervals_hold_the_truth_in_95_of_100_cross_validations(n, dims, streng
         (ours, our_truth), (theirs, their_truth) = (simulate(n, mean, rng) for mean in means)
         low, high = accuracy_interval(int(ours.sum()), n, FOLDS)
         held["accuracy"] += low <= our_truth <= high
-        low, high = difference(ours, theirs, FOLDS).interval
+        low, high = difference(ours, theirs, weight_of(FOLDS)).interval
         held["difference"] += low <= our_truth - their_truth <= high
     # Three standard errors of 600 runs below 95 %.
     assert min(held.values()) / runs > 0.95 - 3 * sqrt(0.95 * 0.05 / runs), held

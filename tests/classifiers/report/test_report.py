@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
 from classifiers.data.dataset import Dataset
 from classifiers.data.features import embed
@@ -217,12 +219,67 @@ def test_suggestions_stand_in_the_page_and_the_document(training: Training, pain
     assert only == {"id": "<b>.png", "likely": "red", "probability": 0.51, "margin": 0.02, "entropy": 1.0}
 
 
+@pytest.fixture
+def both(several: Path, pixels) -> Training:
+    """Red, blue, both, or neither; one that is both is labelled red alone."""
+    known = Dataset.read(several, multi_label=True)
+    wrong = known.labels.index("blue|red")
+    labels = ["red" if at == wrong else label for at, label in enumerate(known.labels)]
+    return train("both", embed(pixels, replace(known, labels=labels)), backbone="pixels")
+
+
+def test_a_head_of_several_labels_an_image_has_a_report_like_others(both: Training) -> None:
+    report = report_on(both)
+    page, facts = Page(report.html), json.loads(report.json)
+    assert facts["multi_label"]
+    assert facts["thresholds"] == dict(zip(["blue", "red"], both.head.manifest.thresholds, strict=True))
+    assert {each["label"] for each in facts["curves"]} == {"blue", "red"}
+    assert facts["accuracy"]["test"] == both.metrics.accuracy
+    assert facts["baselines"]["gains"].keys() == {"majority", "colours"}
+    assert facts["learning_curve"]["accuracy"][-1]["value"] > 0.9
+    for part in ("all labels right", "micro F1", "Found and missed", "threshold", "ROC area", "AUROC"):
+        assert (part in page.text) == (part != "AUROC"), part
+    counted = {(each["label"], each["truth"], each["answer"]): each["count"] for each in facts["cells"]}
+    for each in both.metrics.classes:
+        found, missed = (counted.get((each.label, True, said), 0) for said in (True, False))
+        assert found + missed == each.support
+        assert each.recall == found / each.support
+    assert {i for i in page.ids if i.startswith("cell-")} == {
+        link[1:] for link in page.links if link.startswith("#cell-")
+    }
+
+
+def test_a_label_that_is_missing_is_named(both: Training) -> None:
+    facts = json.loads(report_on(both).json)
+    (doubt,) = facts["suspected_labels"]
+    assert (doubt["label"], doubt["doubted"], doubt["given"]) == ("red", "blue", False)
+    assert "not labelled blue" in Page(report_on(both).html).text
+
+
+def test_the_loss_of_several_labels_is_that_of_each(both: Training) -> None:
+    findings = examine(both)
+    judged = findings.judged
+    told, truth = judged.probabilities[judged.held_out], judged.labels[judged.held_out]
+    assert findings.log_loss.value == pytest.approx(log_loss(truth.ravel(), told.ravel()))
+    assert findings.log_loss.low < findings.log_loss.value < findings.log_loss.high < findings.prior_log_loss
+
+
+def test_the_gain_over_a_baseline_is_of_the_same_images(training: Training) -> None:
+    findings = examine(training)
+    right = training.metrics.accuracy
+    assert findings.gains["majority"].share == pytest.approx(right - training.metrics.majority_accuracy)
+    assert findings.gains["colours"].share == pytest.approx(right - findings.no_transfer.value)
+    assert findings.gains["majority"].above
+
+
 def test_given_test_images_are_not_split_again(training: Training) -> None:
     known, unseen = training.known, training.unseen
     again = train("colours", known, unseen, backbone="pixels")
     findings = examine(again)
     assert findings.learning_curve is not None
     assert not findings.learning_curve.resplit
+    last = findings.learning_curve.accuracy[-1]
+    assert last.high - last.low > 0.01  # all repeats agree there, but the test images are few
     assert "The tested head is the one that is saved." in Page(report_on(again).html).text
 
 
