@@ -25,8 +25,13 @@ def cleaned(value: object) -> str:
     """A label as text: without blanks about it, on one line, and one form of each accented letter.
 
     File systems differ in how they write these; a whole number that a table
-    holds as a fraction, since another row is empty, is written as a whole one.
+    holds as a fraction, since another row is empty, is written as a whole one;
+    several, as a column of lists has them, as `joined` does.
     """
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, list):
+        return joined(map(cleaned, value))
     if value is None or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -229,14 +229,10 @@ def _texts(path: Path, columns: Mapping[str, Any], what: str, n: int) -> list[st
     if what not in columns:
         return [""] * n
     column = columns[what]
-    values = column.tolist() if isinstance(column, np.ndarray) else column
-    if np.ndim(column) != 1 or len(values) != n:
-        raise InvalidArgument(
-            f"{path} has {n} embeddings, and {what} of shape {np.shape(column)}: one for each"
-        )
-    return [
-        cleaned(value.decode(errors="replace") if isinstance(value, bytes) else value) for value in values
-    ]
+    shape = column.shape if isinstance(column, np.ndarray) else (len(column),)
+    if shape != (n,):
+        raise InvalidArgument(f"{path} has {n} embeddings, and {what} of shape {shape}: one for each")
+    return [cleaned(value) for value in (column.tolist() if isinstance(column, np.ndarray) else column)]
 
 
 def _digests(said: Sequence[str], X: Vector, kept: NDArray[np.intp]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,4 +107,5 @@ def _of_parquet(source: Path) -> Iterator[Row]:
 def _row(where: str, said: dict[str, Any]) -> Row:
     path = said.pop("path", None)
     texts = {name: cleaned(value) for name, value in said.items()}
-    return Row(where, "" if path is None else str(path).strip(), texts.pop("label", ""), **texts)
+    named = os.fsdecode(path) if isinstance(path, bytes) else "" if path is None else str(path)
+    return Row(where, named.strip(), texts.pop("label", ""), **texts)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -173,6 +174,14 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     assert dataset.images == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     assert (dataset.labels, dataset.parts, dataset.weights) == (["1", "2"], ["train", "test"], [1.5, 1])
     assert dataset.rejected[0].image.endswith("t.parquet, row 3")
+
+
+def test_lists_of_labels_and_names_that_are_bytes_are_read(tmp_path: Path) -> None:
+    columns = {"path": [b"a.png", b"b\xff.png", b"c.png"], "label": [["cat"], ["dog", "cat"], []]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    dataset = Dataset.read(tmp_path / "t.parquet", multi_label=True)
+    assert dataset.labels == ["cat", "cat|dog", "|"]
+    assert [os.fsencode(Path(image).name) for image in dataset.images] == columns["path"]
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:

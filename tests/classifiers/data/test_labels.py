@@ -23,6 +23,9 @@ from extractor.errors import InvalidArgument
         ("Zu\u0308rich", "Z\u00fcrich"),
         ("../a/b", "../a/b"),
         ("two\nlines", "two\\nlines"),
+        (b"cat", "cat"),
+        (["dog", " cat "], "cat|dog"),
+        ([], "|"),
     ],
 )
 def test_whatever_a_label_was_it_is_one_line_of_text(value: object, text: str) -> None:

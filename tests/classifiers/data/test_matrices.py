@@ -127,6 +127,9 @@ def test_several_labels_become_a_matrix(tmp_path: Path) -> None:
     assert features.classes == ("a", "b", "c")
     assert features.y.sum(axis=0).tolist() == [3, 2, 2]
     assert features.texts == ["a|b", "b", "|", "a", "a|c", "c"]
+    lists = [text.strip("|").split("|") if text != "|" else [] for text in texts]
+    table, _ = read_matrix(parquet(tmp_path / "m.parquet", X.tolist(), labels=lists), multi_label=True)
+    assert table.texts == features.texts
 
 
 @pytest.mark.parametrize(
