@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 
 from extractor.results import Embeds, ImageLike, Vector
 
 
-class EmbeddingTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turns images into embeddings, as the first step of a pipeline.
 
     Parameters
@@ -52,6 +53,17 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+    @property
+    def _n_features_out(self) -> int:
+        """For `get_feature_names_out`, and with it `set_output`."""
+        return self.source.dim
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.string = False, True  # images, or where they lie
+        tags.requires_fit, tags.no_validation = False, True
+        return tags
 
     def __sklearn_clone__(self) -> EmbeddingTransformer:
         return type(self)(self.source)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.exceptions import SkipTestWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
 
 from classifiers import Dataset, EmbeddingTransformer, embed, train
 from extractor.errors import FingerprintMismatch, InvalidArgument, NotFound
@@ -71,6 +74,18 @@ def test_features_of_two_backbones_are_not_mixed(pixels, painted: Path) -> None:
     pixels.fingerprint = "e" * 64
     with pytest.raises(FingerprintMismatch, match=r"eeeeeeeeeeee.*ffffffffffff"):
         train("h", features, embed(pixels, Dataset.read(painted)), backbone="pixels")
+
+
+def test_the_transformer_tells_scikit_learn_what_it_is(pixels, painted: Path) -> None:
+    """That it needs no fit, takes what is no matrix, and how its columns are called."""
+    transformer = EmbeddingTransformer(pixels)
+    tags = get_tags(transformer)
+    assert (tags.requires_fit, tags.input_tags.two_d_array, tags.input_tags.string) == (False, False, True)
+    with pytest.warns(SkipTestWarning, match="Can't test estimator EmbeddingTransformer"):
+        check_estimator(transformer)  # which has no images
+    columns = transformer.get_feature_names_out()
+    assert len(columns) == transformer.transform([painted / "red" / "1.png"]).shape[1]
+    assert columns[0] == "embeddingtransformer0"
 
 
 def test_images_go_through_a_grid_search(pixels, painted: Path) -> None:
