@@ -116,11 +116,16 @@ def _print_lines(answers: Iterator[dict[str, Any]]) -> list[bool]:
 
 
 def _line(answer: dict[str, Any]) -> str:
-    others = ", ".join(map(_share, answer["next"]))
-    sure = f"distance {answer['score']:.1f}" if answer["unknown"] else _percent(answer)
-    several = answer["labels"] if len(answer["labels"]) > 1 else [answer["label"]]
-    cells = [printable(answer["image"]), printable(", ".join(several)), sure]
-    return "\t".join(cells + ([f"(next: {others})"] if others else []))
+    others, sure = answer["next"], ""
+    if answer["unknown"]:
+        said, sure = answer["label"], f"distance {answer['score']:.1f}"
+    elif answer["label"] in answer["labels"]:
+        said, sure = ", ".join(answer["labels"]), _percent(answer)
+    else:  # each label has a threshold of its own, which the most probable one may be under
+        said, others = ", ".join(answer["labels"]) or "no label", [answer, *others]
+    cells = [printable(answer["image"]), printable(said), sure]
+    following = ", ".join(map(_share, others))
+    return "\t".join(cells + ([f"(next: {following})"] if following else []))
 
 
 def _share(answer: dict[str, Any]) -> str:

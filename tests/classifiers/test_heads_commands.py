@@ -12,8 +12,11 @@ from PIL import Image
 
 from classifiers import load_head
 from classifiers.cli import command as fit_head
+from classifiers.heads import Answer, Classification
 from classifiers.store.records import Rows
 from classifiers.store.versions import facts_of, folder_of, serving_version, versions
+from extractor.cli.classify import _found as found_of
+from extractor.cli.classify import _line as line_of
 from extractor.cli.classify import command as classify
 from extractor.cli.heads import command as heads
 from extractor.cli.heads.comparing import compare
@@ -266,6 +269,21 @@ def test_an_image_of_no_class_is_unknown_unless_one_will_not_have_it(run, fitted
     (forced,) = json.loads(run(classify, "colours", stranger, "--no-reject", "--json")[1])
     assert forced["label"] in {"red", "blue"}
     assert (forced["unknown"], forced["score"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (["cat"], "a.png\tcat\t60.0 %\t(next: dog 40.0 %)"),
+        (["cat", "dog"], "a.png\tcat, dog\t60.0 %\t(next: dog 40.0 %)"),
+        (["dog"], "a.png\tdog\t\t(next: cat 60.0 %, dog 40.0 %)"),
+        ([], "a.png\tno label\t\t(next: cat 60.0 %, dog 40.0 %)"),
+    ],
+)
+def test_a_line_names_the_labels_and_not_the_most_probable_class(labels: list[str], line: str) -> None:
+    """Where each label has its threshold, the most probable one may be under its own."""
+    found = Classification([Answer("cat", 0.6, 0), Answer("dog", 0.4, 1)], labels)
+    assert line_of({"image": "a.png", **found_of(found)}) == line
 
 
 @pytest.mark.parametrize("command", [show, promote, rollback, compare, transfer])
