@@ -235,3 +235,26 @@ def test_a_second_fit_embeds_no_view_again(data: DataFolder, pictures, tmp_path:
     cosine = (flat * seen).sum(1) / np.linalg.norm(flat, axis=1) / np.linalg.norm(seen, axis=1)
     assert (cosine > 0.8).all()
     assert (cosine < 0.99999).all()
+
+
+@pytest.mark.parametrize("kind", ["knn", "nearest-mean", "ridge", "mlp", "linear-svm", "auto"])
+def test_every_kind_is_fitted_on_views(kind) -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat(["a", "b"], 20)
+    X = (rng.normal(size=(40, 4)) + 4 * (labels == "a")[:, None]).astype(np.float32)
+    views = X[:, None] + rng.normal(0, 0.1, (40, 2, 4)).astype(np.float32)
+    features = replace(rows_of(X, labels, "k"), augment=("brightness",), views=views)
+    training = train("h", features, backbone="b", recipe=Recipe(kind))
+    assert training.metrics.accuracy == 1
+    assert training.metrics.n == 10
+
+
+def test_several_labels_an_image_are_fitted_on_views() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.random((60, 3)) < 0.5
+    X = np.hstack([5 * y, rng.normal(size=(60, 2))]).astype(np.float32)
+    plain = replace(rows_of(X, y, "k"), classes=("a", "b", "c"))
+    features = replace(plain, augment=("hflip",), views=X[:, None] + np.float32(0.1))
+    training = train("h", features, backbone="b")
+    assert training.metrics.accuracy == 1
+    assert training.head.manifest.fitting["views"] == 1
