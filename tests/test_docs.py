@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from extractor.cli.main import penultimate
+from extractor.cli.main import run as run_here
 from extractor.settings import DataFolder
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,9 @@ RUN_BY_CI = ("make ",)
 """`.ci/run` calls these on a clean clone."""
 DEFAULT_PORT = "50051"
 METRICS_PORT = "9090"
+LOADING_TORCH = ("penultimate export", "penultimate backbones efficientnet_lite0 --layers")
+"""Torch and its tracer take ten seconds to import. They are here, since the session's backbone was exported;
+these commands in processes of their own are in tests/cli/test_variants.py and test_profiles.py."""
 INSTALLING = ("python3 -m venv", "pip install", ".[")
 """The environment that this test runs in was made so; see the Makefile."""
 
@@ -42,9 +47,22 @@ def runnable(page: Path) -> list[str]:
     return [line for line in commands(page) if not line.startswith(RUN_BY_CI + INSTALLING)]
 
 
+@pytest.fixture(scope="session")
+def remembered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the next page finds done: embeddings of the same photos, and what was measured here."""
+    folder = tmp_path_factory.mktemp("remembered")
+    for name in ("cache", "tuning"):
+        (folder / name).mkdir()
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path: Path, data: DataFolder, pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    tmp_path: Path, data: DataFolder, remembered: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A folder with what the docs speak of: photos, labelled photos, and the commands on the path."""
+    for folder in remembered.iterdir():
+        (data.root / folder.name).symlink_to(folder)
     by_name = {file.name: file for file in pictures}
     (tmp_path / "photos").mkdir()
     for name in ("chelsea.png", "coffee.png", "rocket.jpg", "grass.png", "brick.png", "text.png"):
@@ -103,6 +121,11 @@ class Shell:
             assert server.stdout is not None
             assert server.stdout.readline().startswith("listening on"), line
             return
+        if line.startswith(LOADING_TORCH):
+            with pytest.raises(SystemExit) as ended:
+                run_here(penultimate, shlex.split(line)[1:])
+            assert not ended.value.code, line
+            return
         done = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=self._place)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
@@ -136,8 +159,6 @@ def test_ci_runs_the_commands_that_are_left_out_here() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     """What `--help` lists, the README shows."""
-    from extractor.cli.main import penultimate
-
     text = (ROOT / "README.md").read_text()
     for name in penultimate.list_commands(None):  # type: ignore[arg-type]
         assert f"penultimate {name}" in text or f"make {name}" in text, name
@@ -154,7 +175,6 @@ def test_links_lead_somewhere() -> None:
 def test_the_help_of_every_command_has_an_example() -> None:
     """An example shows more than a list of options."""
     from classifiers.cli import command as fit_head
-    from extractor.cli.main import penultimate
 
     every = [penultimate.get_command(None, name) for name in penultimate.list_commands(None)]  # type: ignore[arg-type]
     for command in [*every, fit_head]:
