@@ -168,13 +168,12 @@ def check_head(name: str, data: DataFolder) -> None:
 def head_names(data: DataFolder) -> list[str]:
     """The heads that were fitted, in order."""
     folders = data.heads.glob("[!.]*")
-    return sorted(folder.name for folder in folders if versions(folder.name, data) or _is_old(folder))
+    return sorted(folder.name for folder in folders if _numbers(folder) or _is_old(folder))
 
 
 def versions(name: str, data: DataFolder | None = None) -> list[int]:
     """The versions that are there, in order; none for a head that is not."""
-    folders = (head_path(name, data) / VERSIONS).glob("[0-9]*")
-    return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and folder.is_dir())
+    return _numbers(head_path(name, data))
 
 
 def facts_of(name: str, data: DataFolder, version: int) -> dict[str, object]:
@@ -299,6 +298,11 @@ def _write_history(path: Path, history: list[int]) -> None:
     with publishing(path / SERVING) as draft:
         draft.write_text("".join(f"{version:04}\n" for version in history), encoding="utf-8")
     sync_folder(path)
+
+
+def _numbers(path: Path) -> list[int]:
+    folders = (path / VERSIONS).glob("[0-9]*")
+    return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and folder.is_dir())
 
 
 def _is_old(path: Path) -> bool:

@@ -89,6 +89,14 @@ def test_a_version_that_is_not_there_names_those_that_are(three: DataFolder) -> 
         promote("trees", 7, three)
 
 
+def test_what_is_no_head_is_not_listed(three: DataFolder) -> None:
+    """A folder that a first save has left on a full disk, one that no head can be called, a file."""
+    for folder in ("empty", "lost+found", "imagenet", "begun/versions/.0001-x"):
+        (three.heads / folder).mkdir(parents=True)
+    (three.heads / "notes.txt").touch()
+    assert head_names(three) == ["trees"]
+
+
 def test_a_damaged_version_is_not_promoted(three: DataFolder) -> None:
     (three.heads / "trees/versions/0002/head.safetensors").write_bytes(b"junk")
     with pytest.raises(DamagedFile, match="0002 is damaged"):
