@@ -26,7 +26,7 @@ DEFAULT_PORT = "50051"
 METRICS_PORT = "9090"
 LOADING_TORCH = ("penultimate export", "penultimate backbones efficientnet_lite0 --layers")
 """Torch and its tracer take ten seconds to import. They are here, since the session's backbone was exported;
-these commands in processes of their own are in tests/cli/test_variants.py and test_profiles.py."""
+an export in a process of its own is in tests/extractor/backbones/test_export_cli.py."""
 INSTALLING = ("python3 -m venv", "pip install", ".[")
 """The environment that this test runs in was made so; see the Makefile."""
 
