@@ -53,8 +53,7 @@ class LearningCurve:
         Rows that were fitted on, ascending.
     accuracy : list of Estimate
         Means over the repeats, with 95 % intervals that allow for training
-        parts that overlap; or, where all repeats were tested on the same rows,
-        for their being few.
+        parts that overlap, and for test rows that are few.
     repeats, test_rows : int
     resplit : bool
         Whether each repeat tested on other rows.
@@ -101,11 +100,11 @@ def learning_curve(
 
     with quiet_single_threads(), ThreadPoolExecutor(cores()) as pool:
         errors = np.array(list(pool.map(errors_of, range(len(parts)))))
-    test_share = len(parts[0][1]) / len(rows.X)
+    test_share, tested = len(parts[0][1]) / len(rows.X), len(np.unique(np.concatenate([p[1] for p in parts])))
     return LearningCurve(
         kind=kind,
         sizes=sizes,
-        accuracy=[_estimate(1 - column, test_share, len(parts[0][1]), resplit) for column in errors.T],
+        accuracy=[_estimate(1 - column, test_share, tested, resplit) for column in errors.T],
         repeats=len(parts),
         test_rows=len(parts[0][1]),
         resplit=resplit,
@@ -174,13 +173,25 @@ def _error(
 
 
 def _estimate(values: NDArray[np.float64], test_share: float, rows: int, resplit: bool) -> Estimate:
-    """The mean and its interval; of the same test rows, what Wilson says of them, and the repeats' spread."""
+    """The mean over repeats and its interval, which is no narrower than that of the images tested on.
+
+    Parameters
+    ----------
+    values : array of shape (repeats,)
+    test_share : float
+        Of the rows that are held out in each repeat.
+    rows : int
+        Different rows that were tested on in all.
+    resplit : bool
+        Whether each repeat tested on others of them; where not, the repeats differ by what was fitted alone.
+    """
     mean = float(values.mean())
+    near = resampled_interval(values, test_share if resplit else 0.0)
+    few = wilson_interval(mean * rows, rows)
     if resplit:
-        low, high = resampled_interval(values, test_share)
+        low, high = min(near[0], few[0]), max(near[1], few[1])
     else:
-        near, far = resampled_interval(values, 0.0), wilson_interval(mean * rows, rows)
         low, high = (
-            mean + sign * math.hypot(near[at] - mean, far[at] - mean) for at, sign in ((0, -1), (1, 1))
+            mean + sign * math.hypot(near[at] - mean, few[at] - mean) for at, sign in ((0, -1), (1, 1))
         )
     return Estimate(mean, max(low, 0.0), min(high, 1.0))

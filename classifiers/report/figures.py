@@ -74,7 +74,7 @@ def classes(training: Training, findings: Findings) -> str:
         "average precision",
         *(["threshold"] if thresholds else []),
     ]
-    return table(head, rows())
+    return table(head, rows(), class_="classes")
 
 
 def _with_span(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from classifiers.data.labels import parted
 from classifiers.evaluation.findings import Findings
 from classifiers.evaluation.judged import Judged
 from classifiers.evaluation.label_noise import Suspect
@@ -143,7 +144,7 @@ def copies_gallery(findings: Findings, pictures: Pictures) -> str:
     judged = findings.judged
     parts = []
     for group in findings.neighbourhood.groups[:GROUPS]:
-        labels = {judged.label_of(row) for row in group}
+        labels = {_labels(judged, row) for row in group}
         sides = {bool(judged.held_out[row]) for row in group}
         marks = [f"{len(group)} images"]
         marks += [f"labels differ: {', '.join(sorted(labels))}"] if len(labels) > 1 else []
@@ -152,7 +153,7 @@ def copies_gallery(findings: Findings, pictures: Pictures) -> str:
             pictures.figure(
                 row,
                 judged.images[row],
-                judged.label_of(row),
+                _labels(judged, row),
                 "test" if judged.held_out[row] else "training",
             )
             for row in group[: MOST // 2]
@@ -168,7 +169,7 @@ def unusual_gallery(findings: Findings, pictures: Pictures) -> str:
         pictures.figure(
             each.row,
             judged.images[each.row],
-            judged.label_of(each.row),
+            _labels(judged, each.row),
             f"distance {each.distance:.3f}",
         )
         for each in findings.neighbourhood.unusual[:MOST]
@@ -205,9 +206,16 @@ def _told(judged: Judged, row: int, pictures: Pictures) -> str:
     return pictures.figure(row, judged.images[row], *lines, f"{percent(said[answer], 0)} sure")
 
 
+def _labels(judged: Judged, row: int) -> str:
+    """The label of a row, or all of them, for a person."""
+    if not judged.multi_label:
+        return judged.label_of(row)
+    return ", ".join(parted(judged.label_of(row))) or "none of them"
+
+
 def _having(judged: Judged, row: int, label: int, pictures: Pictures) -> str:
     said = f"{percent(judged.probabilities[row, label], 0)} {judged.classes[label]}"
-    return pictures.figure(row, judged.images[row], f"is {judged.label_of(row)}", said)
+    return pictures.figure(row, judged.images[row], f"is {_labels(judged, row)}", said)
 
 
 def _wrong(judged: Judged, mistake: Mistake, pictures: Pictures) -> str:
@@ -215,5 +223,5 @@ def _wrong(judged: Judged, mistake: Mistake, pictures: Pictures) -> str:
         return _told(judged, mistake.row, pictures)
     label = judged.classes[mistake.label]
     what = f"{label} missed" if judged.labels[mistake.row, mistake.label] else f"taken for {label}"
-    lines = f"is {judged.label_of(mistake.row)}", what, f"{percent(mistake.sure, 0)} sure"
+    lines = f"is {_labels(judged, mistake.row)}", what, f"{percent(mistake.sure, 0)} sure"
     return pictures.figure(mistake.row, judged.images[mistake.row], *lines)

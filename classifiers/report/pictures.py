@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 
-from classifiers.report.markup import escaped, tag, words
+from classifiers.report.markup import tag, words
 from extractor.exploring.pictures import small_jpeg
 from extractor.settings import cores
 
@@ -70,5 +70,5 @@ class Pictures:
             shown = tag("svg", use, viewBox=f"0 0 {SIDE} {SIDE}", role="img", aria_label=name)
         else:
             shown = words("div", "not shown", class_="none")
-        caption = words("b", PurePath(name).name or name) + "<br>".join(map(escaped, lines))
-        return tag("figure", shown + tag("figcaption", caption), title=name)
+        caption = words("b", PurePath(name).name or name) + "".join(words("span", line) for line in lines)
+        return tag("figure", shown + tag("figcaption", caption), title="\n".join([name, *lines]))

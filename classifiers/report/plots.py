@@ -85,11 +85,12 @@ def learning(curve: LearningCurve, what: str) -> str:
     low = min(each.low for each in curve.accuracy)
     high = max(each.high for each in curve.accuracy)
     step = next(size for size in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / size <= 8)
-    bottom, top = int(low / step), min(-int(-high // step), round(1 / step))
-    ends = (bottom * step, max(top, bottom + 1) * step)
+    top = min(-int(-high // step), round(1 / step))
+    bottom = min(int(low / step), top - 1)
+    ends = (bottom * step, top * step)
     frame = Frame((curve.sizes[0] / 1.15, curve.sizes[-1] * 1.15), ends, log=True)
     shown = [*curve.sizes[:-2], curve.sizes[-1]] if len(curve.sizes) > 3 else curve.sizes
-    up = [(tick * step, f"{100 * tick * step:.0f}") for tick in range(bottom, max(top, bottom + 1) + 1)]
+    up = [(tick * step, f"{100 * tick * step:.0f}") for tick in range(bottom, top + 1)]
     spots = list(zip(map(float, curve.sizes), curve.accuracy, strict=True))
     parts = [
         frame.axes([(size, f"{size:,}") for size in shown], up, "labelled images", f"{what}, %"),
