@@ -140,7 +140,7 @@ def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Tra
 
     features, test = loaded.features, loaded.test
     echo_left_out(features.rejected)
-    views = f", each with {features.views.shape[1]} augmented views" if features.augment else ""
+    views = f" and their augmented views ({features.views.shape[1]} each)" if features.augment else ""
     _note(f"fitting on {len(features.y)} images{views}: settings by cross-validation …")
     fit = partial(train, backbone=loaded.backbone, recipe=recipe, test_size=test_size, note=_note)
     training = fit(name, features, test)

@@ -83,10 +83,9 @@ def _split_line(fitting: dict[str, Any]) -> str:
 
 def _views_lines(fitting: dict[str, Any]) -> Iterator[str]:
     if "augment" in fitting:
-        without = f"; {fitting['unviewed']:,} of them have none" if fitting["unviewed"] else ""
-        yield f"{fitting['views']} augmented views of each image are fitted on, too " + (
-            f"({', '.join(fitting['augment'])}{without})"
-        )
+        without = f"; {fitting['unviewed']:,} images have none" if fitting["unviewed"] else ""
+        names = ", ".join(fitting["augment"])
+        yield f"augmented views, fitted on too: {names} ({fitting['views']} each{without})"
 
 
 def _summary(metrics: Metrics, report: Report | None) -> Iterator[str]:

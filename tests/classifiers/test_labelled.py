@@ -231,7 +231,7 @@ def test_views_are_fitted_on_and_pictures_are_tested_on(invoke, painted: Path, p
     code, out, err = invoke(fit_head, painted, "--name", "h", *said, "--json", "--no-report")
     one, other = json.loads(plain), json.loads(out)
     assert code == 0
-    assert "fitting on 24 images, each with 3 augmented views: settings by cross-validation …" in err
+    assert "fitting on 24 images and their augmented views (3 each): settings by cross-validation …" in err
     assert {"augment": ["hflip", "brightness"], "views": 3, "unviewed": 0}.items() <= other["fitting"].items()
     assert {name: other["fitting"][name] for name in ("train", "test", "copies", "groups")} == {
         name: one["fitting"][name] for name in ("train", "test", "copies", "groups")
@@ -245,7 +245,7 @@ def test_views_are_fitted_on_and_pictures_are_tested_on(invoke, painted: Path, p
 def test_the_report_says_which_views_were_fitted_on(invoke, painted: Path, store: DataFolder) -> None:
     code, out, err = invoke(fit_head, painted, "--name", "h", "--augment", "flips")
     assert code == 0, err
-    assert "3 augmented views of each image are fitted on, too (flips)" in out
+    assert "augmented views, fitted on too: flips (3 each)" in out
     report = versions(store, "h")[0] / "report.json"
     assert json.loads(report.read_text())["card"]["augment"] == ["flips"]
     assert "augmented views" in report.with_name("report.html").read_text()
