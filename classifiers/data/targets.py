@@ -103,9 +103,9 @@ class Labelled:
         return len(self.X) * (1 + int(self.views.shape[1]))
 
     def take(self, rows: NDArray[Any]) -> Labelled:
-        """These rows only, by place or by a mask."""
+        """These rows only, by place or by a mask, at least one; their weights are of mean one again."""
         X, y, groups, weights = self.X[rows], self.y[rows], self.groups[rows], self.weights[rows]
-        return Labelled(X, y, self.classes, groups, weights, self.views[rows])
+        return Labelled(X, y, self.classes, groups, weights / weights.mean(), self.views[rows])
 
     def augmented(self) -> Labelled:
         """What a fit on these rows is made of: each row, and each of its views as a row like it."""

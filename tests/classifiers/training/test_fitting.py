@@ -116,6 +116,16 @@ def test_a_weight_of_two_counts_as_two_rows_do(kind) -> None:
     assert np.allclose(weighted.scores(X), doubled.scores(X), atol=0.02)
 
 
+@pytest.mark.parametrize("kind", ["ridge", "linear-svm", "logistic"])
+def test_rows_without_weight_are_as_if_they_were_not_there(kind) -> None:
+    X, y = clouds(n=80, k=2)
+    counted = np.arange(len(X)) % 4 == 0
+    weighted = HeadClassifier(kind).fit(X, y, sample_weight=counted.astype(float))
+    alone = HeadClassifier(kind).fit(X[counted], y[counted])
+    assert weighted.choice_.setting == alone.choice_.setting
+    assert np.allclose(weighted.decision_function(X), alone.decision_function(X), atol=1e-3)
+
+
 def test_the_chosen_penalty_does_as_well_as_a_grid_search() -> None:
     X, y = clouds(n=100, apart=0.4, dim=60)
     pipeline = Pipeline([("scale", StandardScaler()), ("classify", LogisticRegression(max_iter=1000))])
