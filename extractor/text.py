@@ -16,6 +16,11 @@ def printable(text: object) -> str:
     return _ODD.sub(_escaped, str(text))
 
 
+def counted(count: int, thing: str) -> str:
+    """Such as `1 image` and `2,088 images`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def _escaped(odd: re.Match[str]) -> str:
     number = ord(odd[0])
     if 0xDC80 <= number <= 0xDCFF:  # a byte of a name that is not UTF-8, as Python reads it

@@ -14,7 +14,7 @@ from extractor.cli.options import data_option, json_option
 from extractor.cli.progress import progress
 from extractor.errors import InvalidArgument
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LEGEND = "The most typical first. Under each picture is its distance to the centre of its cluster."
 _DRAWN = 96
 _NAMED = 3
+_OVERLAPPING = 0.1  # a silhouette
 
 
 def _as_number(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
@@ -81,12 +82,18 @@ def command(
             _draw_each(target, rows, found.clusters, sheets)
         for piece in _as_json(collection, rows, found) if as_json else _as_table(rows, found.clusters):
             click.echo(piece)
-    click.echo(
-        f"{len(found.clusters)} clusters"
-        + (f", the best of {len(found.tried)} numbers that were tried" if found.tried else "")
-        + f"; silhouette {found.silhouette:.2f}",
-        err=True,
-    )
+    click.echo("; ".join(_said(found, k)), err=True)
+
+
+def _said(found: Clusters, asked: int | None) -> Iterator[str]:
+    """What the numbers mean."""
+    there = counted(len(found.clusters), "cluster")
+    if asked and len(found.clusters) < asked:
+        yield f"{there} instead of {asked}: the others would be empty, since no more images differ"
+    else:
+        yield there + (f", the best of {counted(len(found.tried), 'number')} tried" if found.tried else "")
+    overlapping = ", so they overlap: there are no clusters to speak of"
+    yield f"silhouette {found.silhouette:.2f}" + (overlapping if found.silhouette < _OVERLAPPING else "")
 
 
 def _require_empty(folder: Path | None) -> None:
@@ -143,7 +150,7 @@ def _draw_each(target: Collection, rows: Rows, clusters: Sequence[Cluster], fold
         path = folder / f"cluster-{number:0{width}}.png"
         group = _group(target, rows, number, cluster, _DRAWN)
         group_sheet([group], path, title=f"Cluster {number} of {target.name}", legend=_LEGEND)
-    click.echo(f"wrote {len(clusters)} sheets into {printable(folder)}", err=True)
+    click.echo(f"wrote {counted(len(clusters), 'sheet')} into {printable(folder)}", err=True)
 
 
 def _group(target: Collection, rows: Rows, number: int, cluster: Cluster, most: int) -> Group:
@@ -155,4 +162,4 @@ def _group(target: Collection, rows: Rows, number: int, cluster: Cluster, most: 
         tile(target, rows.id(place), f"{distance:.4f}", rows.label(place))
         for place, distance in zip(cluster.places[:most].tolist(), cluster.distances.tolist(), strict=False)
     ]
-    return Group(f"{number}: {len(cluster)} images{shown}{labels}", tiles)
+    return Group(f"{number}: {counted(len(cluster), 'image')}{shown}{labels}", tiles)

@@ -14,13 +14,14 @@ from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, only_rea
 from extractor.cli.options import data_option, json_option, open_source, source_options
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection
     from extractor.exploring.duplicates import Group, Member
 
 _LEGEND = "Under each picture is its likeness to the first of its group, 1 for the same."
+_CHAINS = " What is linked through others need not be alike: raise the threshold."
 
 
 @click.command(
@@ -75,12 +76,13 @@ def command(
     with only_read(), opened(data, collection) as (target, rows):
         tally = _Tally(threshold)
         groups = map(tally.counted, find_duplicates(rows, threshold, progress))
-        document = {"collection": collection, "threshold": threshold, "items": len(rows)}
+        count = len(rows)
+        document = {"collection": collection, "threshold": threshold, "items": count}
         for piece in _as_json(document, groups) if as_json else _as_table(groups):
             click.echo(piece)
         if sheet:
             _draw(target, tally, sheet)
-    _summarise(tally, document["items"])
+    _summarise(tally, count)
 
 
 def _check(
@@ -115,7 +117,8 @@ def _check(
         click.echo(json.dumps(document, indent=2))
     elif found:
         click.echo("\n".join(["   score  file   id", *(_line(member, member.exact) for member in found)]))
-    click.echo(f"{len(found)} duplicates of {printable(image)} in the collection {name!r}", err=True)
+    there = counted(len(found), "duplicate")
+    click.echo(f"{there} of {printable(image)} in the collection {name!r}", err=True)
 
 
 class _Tally:
@@ -132,12 +135,20 @@ class _Tally:
         self.groups += 1
         self.images += len(group.members)
         if len(self.largest) < SHEET_GROUPS:
-            alike = "all of the same bytes" if group.exact else "alike"
-            heading = f"{self.groups}: {len(group.members)} images, {alike}"
+            heading = _heading(self.groups, group, self.threshold)
             self.largest.append((heading, group.members[:SHEET_PICTURES]))
         if self.chained is None and not group.exact and group.lowest < self.threshold - 0.05:
             self.chained = self.groups
         return group
+
+
+def _heading(number: int, group: Group, threshold: float) -> str:
+    count = len(group.members)
+    shown = f", {SHEET_PICTURES} shown" if count > SHEET_PICTURES else ""
+    alike = "all of the same bytes" if group.exact else "alike"
+    if group.lowest < threshold:
+        alike = f"linked through others: down to {group.lowest:.2f} like the first"
+    return f"{number}: {counted(count, 'image')}{shown}, {alike}"
 
 
 def _as_table(groups: Iterable[Group]) -> Iterator[str]:
@@ -172,10 +183,10 @@ def _member_as_json(member: Member) -> dict[str, object]:
     return {"id": member.id, "score": member.score, "exact": member.exact}
 
 
-def _summarise(tally: _Tally, count: object) -> None:
+def _summarise(tally: _Tally, count: int) -> None:
     click.echo(
-        f"{tally.groups} groups of {tally.images} images, {tally.images - tally.groups} more than one of "
-        f"each; {count} were compared",
+        f"{counted(tally.groups, 'group')}, {counted(tally.images, 'image')} in all: "
+        f"{tally.images - tally.groups:,} more than one of each; {count:,} were compared",
         err=True,
     )
     if tally.chained:
@@ -200,7 +211,8 @@ def _draw(target: Collection, tally: _Tally, sheet: Path) -> None:
         for heading, members in tally.largest
     ]
     shown = f" (the {len(drawn)} largest of {tally.groups} groups)" if len(drawn) < tally.groups else ""
-    draw(drawn, sheet, f"Duplicates in the collection {target.name}{shown}", _LEGEND)
+    legend = _LEGEND + (_CHAINS if tally.chained else "")
+    draw(drawn, sheet, f"Duplicates in the collection {target.name}{shown}", legend)
 
 
 def _note(member: Member) -> str:

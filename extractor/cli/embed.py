@@ -12,6 +12,7 @@ import click
 
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.places import announce_folder
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
 from extractor.text import printable
@@ -58,6 +59,7 @@ def command(
     from extractor.vector_files import checked_suffix
 
     checked_suffix(out)
+    announce_folder(out)
     ids = list(find(paths))
     with open_source(data, backbone, server, provider, precision) as source:
         summary = _embed(ids, source, out)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor.cli.main import interruption
+from extractor.cli.places import announce_folder
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
 from extractor.text import printable
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from extractor.exploring.rows import Rows
     from extractor.sheets import Group, Tile
 
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended."""
-
 SHEET_GROUPS, SHEET_PICTURES = 30, 16
 """What a sheet of groups shows at most, and of each group."""
 
@@ -29,7 +28,9 @@ def _as_sheet(_ctx: click.Context, _param: click.Parameter, value: Path | None) 
     """Refuse another suffix before the work, not after it."""
     from extractor.sheets import checked_suffix
 
-    return checked_suffix(value) if value else None
+    if value:
+        announce_folder(checked_suffix(value))
+    return value
 
 
 def sheet_option(help: str) -> Callable[[Any], Any]:
@@ -51,11 +52,8 @@ def opened(data: DataFolder, name: str) -> Iterator[tuple[Collection, Rows]]:
 @contextmanager
 def only_read() -> Iterator[None]:
     """For a whole command, or as its decorator: Ctrl-C says that nothing was changed."""
-    try:
+    with interruption("The collection is as it was."):
         yield
-    except KeyboardInterrupt:  # nothing was embedded here that could be remembered
-        click.echo("Interrupted. The collection is as it was.", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def tile(target: Collection, id: str, note: str = "", label: str | None = None) -> Tile:

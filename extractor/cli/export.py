@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from extractor.cli.bundles import echo_bundle, note
+from extractor.cli.main import interruption
 from extractor.cli.options import data_option, json_option
 from extractor.cli.variants import variant_options
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
@@ -41,6 +42,7 @@ copied to machines without them.
 @click.option("--force", is_flag=True, help="Make it again even when it is there, whole or damaged.")
 @variant_options
 @json_option
+@interruption("No bundle was made or changed.")
 def command(
     name: str, data: DataFolder, variant: Variant, weights: Path | None, force: bool, as_json: bool
 ) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from extractor.errors import InvalidArgument
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections.metadata import Json
@@ -24,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PATH, LABEL = "path", "label"
 """The columns of a table that are no metadata."""
+
+_NAMED = 3
 
 
 def facts_options(command: F) -> F:
@@ -45,7 +49,20 @@ def facts_options(command: F) -> F:
     return command
 
 
-def facts_from(label: str | None, label_from_folder: bool, metadata: Sequence[str]) -> FactsOf:
+class Said(NamedTuple):
+    """What the options say of paths, and the tables that it was read from."""
+
+    of: FactsOf
+    tables: Sequence[_Table]
+
+    def say_unused(self) -> None:
+        """Name the rows of tables that no image was looked up in."""
+        for table in self.tables:
+            if unused := table.unused():
+                click.echo(unused, err=True)
+
+
+def facts_from(label: str | None, label_from_folder: bool, metadata: Sequence[str]) -> Said:
     """What the options say of a path; of several that say something, the last counts.
 
     Raises
@@ -70,10 +87,11 @@ def facts_from(label: str | None, label_from_folder: bool, metadata: Sequence[st
         said.append(lambda path: Facts(_folder(path) or KEEP))
     if fixed := dict(pair(text) for text in metadata if "=" in text):
         said.append(lambda _: Facts(metadata=fixed))
-    said += [_Table(Path(text)) for text in metadata if "=" not in text]
+    tables = [_Table(Path(text)) for text in metadata if "=" not in text]
+    said += tables
     if len(said) < 2:
-        return said[0] if said else no_facts
-    return lambda path: reduce(_joined, (facts(path) for facts in said))
+        return Said(said[0] if said else no_facts, tables)
+    return Said(lambda path: reduce(_joined, (facts(path) for facts in said)), tables)
 
 
 def pair(text: str) -> tuple[str, Json]:
@@ -85,11 +103,21 @@ def pair(text: str) -> tuple[str, Json]:
 
 
 def value(text: str) -> Json:
-    """A number, true, false or null where the text is one; else the text."""
+    """A number, true, false or null where the text is one; else the text.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is a number that cannot be stored.
+    """
     try:
         found = json.loads(text, parse_constant=lambda name: name)
     except ValueError:
         return text
+    if isinstance(found, int | float) and not (abs(found) < 2**63 or isinstance(found, float)):
+        raise InvalidArgument(f"the number {text} does not fit in 64 bits, so it cannot be stored")
+    if isinstance(found, float) and not math.isfinite(found):
+        raise InvalidArgument(f"the number {text} is too large to be stored")
     return found if isinstance(found, int | float | None) else text
 
 
@@ -109,12 +137,17 @@ class _Table:
     """A CSV of facts, one row a path; kept in a temporary file, since it may be long."""
 
     def __init__(self, file: Path) -> None:
-        self._lock = threading.Lock()
+        self._file, self._lock = file, threading.Lock()
         self._db = sqlite3.connect("", check_same_thread=False)
-        self._db.execute("CREATE TABLE facts (path TEXT PRIMARY KEY, facts TEXT)")
+        self._db.execute("CREATE TABLE facts (path TEXT PRIMARY KEY, facts TEXT, used INTEGER DEFAULT 0)")
         try:
             with file.open(newline="", errors="surrogateescape") as stream:
-                self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", _rows(stream, file))
+                insert = "INSERT OR REPLACE INTO facts (path, facts) VALUES (?, ?)"
+                self._db.executemany(insert, _rows(stream, file))
+        except FileNotFoundError:
+            raise InvalidArgument(
+                f"{str(file)!r} is neither KEY=VALUE, such as season=winter, nor a table that is there"
+            ) from None
         except (OSError, csv.Error, UnicodeError) as error:
             raise InvalidArgument(
                 f"the table {file} cannot be read: {error}; a single fact is written KEY=VALUE"
@@ -126,11 +159,23 @@ class _Table:
 
         with self._lock:
             key = os.fsencode(os.path.abspath(path))  # noqa: PTH100 - called for every file of a large job
-            row = self._db.execute("SELECT facts FROM facts WHERE path = ?", (key,)).fetchone()
+            query = "UPDATE facts SET used = 1 WHERE path = ? RETURNING facts"
+            row = self._db.execute(query, (key,)).fetchone()
         if not row:
             return NO_FACTS
         facts = json.loads(row[0])
         return Facts(facts.pop(LABEL, KEEP), {key: value(text) for key, text in facts.items()})
+
+    def unused(self) -> str:
+        """How many rows were about no image that was asked for, and some of them; empty for none."""
+        with self._lock:
+            (count,) = self._db.execute("SELECT count(*) FROM facts WHERE NOT used").fetchone()
+            some = self._db.execute("SELECT path FROM facts WHERE NOT used LIMIT ?", (_NAMED,)).fetchall()
+        if not count:
+            return ""
+        named = ", ".join(printable(os.fsdecode(path)) for (path,) in some)
+        more = ", ..." if count > _NAMED else ""
+        return f"{counted(count, 'row')} of {self._file} matched no image that was indexed: {named}{more}"
 
 
 def _rows(stream: Any, file: Path) -> Iterator[tuple[bytes, str]]:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extractor.cli.facts import facts_from, facts_options
+from extractor.cli.main import INTERRUPTED
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
 from extractor.cli.places import announce_folder
 from extractor.cli.progress import Steps, counting
 from extractor.errors import InvalidArgument, NotFound, PenultimateError
 from extractor.settings import DataFolder, checked_name
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection, Filed
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "exact", "exact-fp16", "ivf", "hnsw")
 MAX_THUMBNAIL = 512
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 @click.command(
@@ -105,7 +104,7 @@ def command(
     if report:
         checked_suffix(report)
     own = _backbone(data, checked_name("collection", collection))
-    facts_of = facts_from(label, label_from_folder, metadata)
+    facts = facts_from(label, label_from_folder, metadata)
     files = _files(paths, retry_failed, collection)
     if own is None and paths:
         _require_any(paths)
@@ -120,13 +119,15 @@ def command(
         with job.told(paths if not retry_failed else ()):
             from extractor.collections import add_files
 
-            add_files(target, embeds, files, job.take, facts_of)
+            add_files(target, embeds, files, job.take, facts.of)
         pruned = _prune(target, [path for path in paths if path not in job.barren]) if prune else 0
         if tally.new or tally.updated or pruned:
             _build(target)
         summary = _summary(tally, target, pruned, time.monotonic() - begun)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
+    if not retry_failed:
+        facts.say_unused()
     _say(summary, tally)
     return tally.exit_code
 
@@ -236,8 +237,8 @@ class _Job:
                 yield
         except BaseException as error:
             click.echo(
-                f"Stopped after {_images(self._tally.images)}; what was added is kept in the collection "
-                f"{self._target.name!r}. Run the same again to go on.",
+                f"Stopped after {counted(self._tally.images, 'image')}; what was added is kept in the "
+                f"collection {self._target.name!r}. Run the same again to go on.",
                 err=True,
             )
             if isinstance(error, KeyboardInterrupt):
@@ -296,7 +297,7 @@ def _summary(tally: Tally, target: Collection, pruned: int, seconds: float) -> d
 def _say(summary: dict[str, Any], tally: Tally) -> None:
     rate = summary["images"] / max(summary["seconds"], 1e-9)
     click.echo(
-        f"{_images(tally.images)}: {_ends(tally, summary['pruned'])}; {summary['seconds']:.1f} s "
+        f"{counted(tally.images, 'image')}: {_ends(tally, summary['pruned'])}; {summary['seconds']:.1f} s "
         f"({rate:.0f} images/s); the collection {summary['collection']!r} holds {summary['items']:,}, "
         f"index {summary['index']}",
         err=True,
@@ -316,7 +317,3 @@ def _ends(tally: Tally, pruned: int) -> str:
         "removed, whose files are gone": pruned,
     }
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image" if count == 1 else f"{count:,} images"

@@ -11,6 +11,8 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -20,6 +22,9 @@ from extractor.text import printable
 
 SOME_FAILED = 3
 """Exit code of a command that did its job but for some of its images."""
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
 
 _SUMMARIES = {
     "backbones": "List the backbones and whether they are on this machine.",
@@ -89,8 +94,18 @@ def run(command: click.Command, argv: list[str] | None = None) -> None:
         code = 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted. What was embedded is remembered: run the same again to go on.", err=True)
-        code = 130
+        code = INTERRUPTED
     _leave(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def interruption(left: str) -> Iterator[None]:
+    """For a whole command, or as its decorator: what Ctrl-C says of one that remembers no embeddings."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted. {left}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def _print_anything() -> None:

@@ -9,10 +9,11 @@ import click
 
 from extractor.cli.exploring import only_read, opened
 from extractor.cli.options import data_option
+from extractor.cli.places import announce_folder
 from extractor.cli.progress import progress
 from extractor.errors import InvalidArgument
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection
@@ -68,13 +69,15 @@ def command(collection: str, out: Path, method: Method, points: int, pictures: i
     if out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgument(f"a map is written as .html, not {out.name!r}")
     require_method(method)
+    announce_folder(out)
     with opened(data, collection) as (target, rows):
         layout = lay_out(rows, method, points, progress)
         html = page(collection, rows, layout, _pictures(target, rows, layout, pictures))
     with refusals(out, "OUT.html"), publishing(out) as draft:
         draft.write_text(html, "utf-8")
     click.echo(
-        f"wrote {printable(out)} ({len(layout.places)} images, {out.stat().st_size / 1e6:.1f} MB)", err=True
+        f"wrote {printable(out)} ({counted(len(layout.places), 'image')}, {out.stat().st_size / 1e6:.1f} MB)",
+        err=True,
     )
 
 

@@ -8,7 +8,7 @@ from extractor.collections.metadata import Json
 from extractor.collections.store import Reader, Store
 from extractor.errors import InvalidArgument
 from extractor.indexes.choice import Budget, Choice, choose
-from extractor.indexes.kinds import checked_kind
+from extractor.indexes.kinds import LEAST_APPROXIMATE, checked_kind, effective
 from extractor.indexes.segments import Kind
 
 AUTO = "auto"
@@ -52,7 +52,10 @@ class Choosing:
         kind = str(self._settings.get("kind", AUTO))
         if kind == AUTO:
             return choose(count, self._dim, _budget(self._settings))
-        return Choice(checked_kind(kind), f"{kind}: as it was set for this collection")
+        set_so = f"{kind}: as it was set for this collection"
+        if (now := effective(kind, count)) != kind:
+            set_so = f"{now}: so few vectors are compared one by one; from {LEAST_APPROXIMATE:,} on {set_so}"
+        return Choice(checked_kind(kind), set_so)
 
     def kind(self, count: int) -> Kind:
         """The kind for so many items."""

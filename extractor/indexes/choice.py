@@ -70,8 +70,8 @@ def choose(count: int, dim: int, budget: Budget | None = None) -> Choice:
         wanted = f"{budget.latency_ms:g} ms are wanted"
         return Choice("ivf", f"ivf: compared one by one {_takes(count, halved)}; {wanted}")
     if halved > budget.memory:
-        allowed = f"{_gib(budget.memory)} are allowed"
-        return Choice("ivf", f"ivf: {count:,} vectors take {_gib(halved)} in 16 bits a value; {allowed}")
+        allowed = f"{_size(budget.memory)} are allowed"
+        return Choice("ivf", f"ivf: {count:,} vectors take {_size(halved)} in 16 bits a value; {allowed}")
     return Choice("exact-fp16", f"exact-fp16: {_takes(count, halved)}")
 
 
@@ -80,5 +80,9 @@ def _takes(count: int, size: int) -> str:
     return f"{count:,} vectors take about {max(1, round(ms)):,} ms a query"
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"

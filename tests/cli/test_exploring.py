@@ -7,14 +7,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
+from extractor.cli.clusters import _said
+from extractor.cli.duplicates import _heading
 from extractor.cli.main import penultimate as commands
 from extractor.cli.main import run
 from extractor.collections import Collection
+from extractor.exploring.clusters import Cluster, Clusters
+from extractor.exploring.duplicates import Group, Member
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 Run = Callable[..., tuple[int, str, str]]
@@ -108,7 +114,7 @@ def test_one_image_is_checked(call: Run, photos: Path, tmp_path: Path) -> None:
     code, out, err = call("duplicates", "things", "--image", photos / "whole.jpg")
     assert re.search(r"1\.0000  same   .*whole\.jpg", out)
     code, out, err = call("duplicates", "things", "--image", photos / "coffee-0.png", "--threshold", 1)
-    assert err.startswith("1 duplicates of")
+    assert err.startswith("1 duplicate of")
 
 
 def test_no_duplicates_draw_nothing(call: Run, things: DataFolder, tmp_path: Path) -> None:
@@ -166,7 +172,7 @@ def test_clusters_finds_how_many(call: Run) -> None:
     assert code == 0
     assert out.splitlines()[0].split() == ["cluster", "images", "most", "typical"]
     assert len(out.splitlines()) == 4
-    assert "the best of 3 numbers that were tried" in err
+    assert "the best of 3 numbers tried" in err
 
 
 def test_map(call: Run, photos: Path, tmp_path: Path) -> None:
@@ -177,7 +183,8 @@ def test_map(call: Run, photos: Path, tmp_path: Path) -> None:
     assert code == 0
     assert set(data["ids"]) == {str(file) for file in photos.iterdir()}
     assert len(data["pictures"]) == 4
-    assert re.fullmatch(rf"wrote {out} \(18 images, 0\.\d MB\)\n", err)
+    said = rf"the folder {out.parent} is not there: it is made\nwrote {out} \(18 images, 0\.\d MB\)\n"
+    assert re.fullmatch(said, err)
 
 
 def test_a_map_of_some_points(call: Run, tmp_path: Path) -> None:
@@ -265,3 +272,41 @@ def test_ctrl_c_says_what_is_true(
         run(commands, [*command, "--data", str(things.root)])
     assert ended.value.code == 130
     assert capsys.readouterr().err.splitlines()[-1] == "Interrupted. The collection is as it was."
+
+
+def test_ctrl_c_of_an_export_promises_no_embeddings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It makes a bundle, whole or not at all."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "extractor.backbones.export", SimpleNamespace(export=interrupted))
+    with pytest.raises(SystemExit) as ended:
+        run(commands, ["export"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Interrupted. No bundle was made or changed.\n"
+
+
+def test_clusters_that_do_not_differ_are_fewer_and_said_to_overlap() -> None:
+    """Why there are not as many as were asked for, and what a low silhouette means."""
+    one = Cluster(np.arange(3), np.zeros(3, np.float32), [])
+    fewer, overlapping = _said(Clusters([one] * 2, 0.07, {}), 5)
+    assert fewer == "2 clusters instead of 5: the others would be empty, since no more images differ"
+    assert overlapping == "silhouette 0.07, so they overlap: there are no clusters to speak of"
+    assert list(_said(Clusters([one], 0.8, {2: 0.8}), None)) == [
+        "1 cluster, the best of 1 number tried",
+        "silhouette 0.80",
+    ]
+
+
+def test_a_group_that_is_a_chain_is_headed_as_one() -> None:
+    """Not as images that are alike."""
+    chain = Group([Member("a", 1.0, exact=True), Member("b", 0.72, exact=False)] * 10)
+    assert (
+        _heading(1, chain, 0.95)
+        == "1: 20 images, 16 shown, linked through others: down to 0.72 like the first"
+    )
+    twins = Group([Member("a", 1.0, exact=True), Member("b", 0.97, exact=False)])
+    assert _heading(2, twins, 0.95) == "2: 2 images, alike"

@@ -208,6 +208,18 @@ def test_a_label_comes_to_images_that_are_there(call: Run, photos: Path, data: D
     assert (changed.label, changed.metadata["width"]) == ("x", 60)
 
 
+def test_rows_of_a_table_that_match_no_image_are_named(call: Run, photos: Path, tmp_path: Path) -> None:
+    """Some of them, and how many; not when only what failed is tried again."""
+    table = tmp_path / "facts.csv"
+    rows = "".join(f"photos/{name},x\n" for name in ("0-a.png", "typo 1.png", "typo 2.png", "a", "b"))
+    table.write_text(f"path,label\n{rows}")
+    code, _, err = call("index", "things", photos, "--metadata", table)
+    some = ", ".join(str(tmp_path / "photos" / name) for name in ("typo 1.png", "typo 2.png", "a"))
+    assert (code, f"4 rows of {table} matched no image that was indexed: {some}, ...\n" in err) == (0, True)
+    table.write_text("path,label\nphotos/0-a.png,y\n")
+    assert "matched no image" not in call("index", "things", photos, "--metadata", table)[2]
+
+
 def test_what_is_gone_is_pruned_only_below_the_paths(call: Run, photos: Path, tmp_path: Path) -> None:
     """A file elsewhere stays, as does all below a folder that holds no image: its disk may not be there."""
     elsewhere = tmp_path / "photos-2"
@@ -271,7 +283,13 @@ def test_what_failed_is_tried_again_by_the_report(call: Run, photos: Path, tmp_p
         (["--thumbnails", "64", "{photos}"], "was made with --thumbnails 128"),
         (["--index", "hnsw", "{photos}"], "penultimate collections reindex things --kind hnsw"),
         (["--metadata", "{text}", "{photos}"], "needs a column `path`"),
-        (["--metadata", "none.csv", "{photos}"], "a single fact is written KEY=VALUE"),
+        (["--metadata", "n=1e400", "{photos}"], "the number 1e400 is too large to be stored"),
+        (["--metadata", f"n={2**64}", "{photos}"], f"the number {2**64} does not fit in 64 bits"),
+        (["--metadata", "nokey", "{photos}"], "'nokey' is neither KEY=VALUE, such as season=winter, nor a"),
+        (
+            ["--metadata", "none.csv", "{photos}"],
+            "'none.csv' is neither KEY=VALUE, such as season=winter, nor a",
+        ),
     ],
 )
 def test_options_that_cannot_be_followed_are_one_sentence(

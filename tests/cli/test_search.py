@@ -29,7 +29,8 @@ def test_a_sheet_is_written_on_request(call: Run, photos: Path, tmp_path: Path) 
     call("index", "things", photos)
     sheet = tmp_path / "out" / "sheet.png"
     code, _, err = call("search", "things", photos / "0-a.png", "-k", 3, "--sheet", sheet)
-    assert (code, err) == (0, f"wrote {sheet}\n")
+    made = f"the folder {sheet.parent} is not there: it is made\n"
+    assert (code, err) == (0, f"{made}wrote {sheet}\n")
     with Image.open(sheet) as image:
         assert image.width > 4 * 150
 

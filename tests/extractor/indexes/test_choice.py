@@ -28,7 +28,7 @@ def test_the_reason_is_one_line_with_the_figures() -> None:
         "ivf: compared one by one 1,000,000 vectors take about 171 ms a query; 50 ms are wanted"
     )
     assert choose(250_000, 1280, Budget(memory=GIB // 2)).reason == (
-        "ivf: 250,000 vectors take 0.6 GiB in 16 bits a value; 0.5 GiB are allowed"
+        "ivf: 250,000 vectors take 610.4 MiB in 16 bits a value; 512 MiB are allowed"
     )
 
 
