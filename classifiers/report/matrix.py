@@ -38,12 +38,14 @@ def matrix(judged: Judged, pictures: Pictures) -> str:
 def _drawn(judged: Judged, found: dict[Cell, list[int]]) -> str:
     labels = judged.classes
     head = tag(
-        "tr", words("th", "truth ↓ answer →") + "".join(words("th", each, scope="col") for each in labels)
+        "tr",
+        words("th", "truth ↓ answer →")
+        + "".join(words("th", each, scope="col", title=each) for each in labels),
     )
     rows = (
         tag(
             "tr",
-            words("th", label, scope="row")
+            words("th", label, scope="row", title=label)
             + "".join(_cell((at, answer), found, len(labels)) for answer in range(len(labels))),
         )
         for at, label in enumerate(labels)
@@ -63,7 +65,7 @@ def _by_label(judged: Judged, found: dict[Cell, list[int]]) -> str:
             links = [_link(cell, f"{n:,}") if n else "0" for cell, n in zip(kinds, counts, strict=True)]
             yield [escaped(label), *links, f"{tested - sum(counts):,}"]
 
-    return table(["label", "found", "missed", "wrongly answered", "rightly not"], rows())
+    return table(["label", "found", "missed", "wrongly", "rightly not"], rows(), class_="classes")
 
 
 def _cell(cell: Cell, found: dict[Cell, list[int]], classes: int) -> str:
@@ -86,7 +88,7 @@ def _listed(judged: Judged, found: dict[Cell, list[int]]) -> str:
         for cell, images in found.items():
             yield [_link(cell, f"{len(images):,}"), *(escaped(judged.classes[at]) for at in cell)]
 
-    return table(["images", "truth", "answer"], rows())
+    return table(["images", "truth", "answer"], rows(), class_="confused left")
 
 
 def _link(cell: Cell, text: str) -> str:

@@ -37,6 +37,28 @@ def test_the_intervals_of_means_over_classes_hold_the_truth_as_often_as_they_say
     assert (hits / rounds >= 0.9).all(), hits / rounds
 
 
+def test_the_interval_of_f1_over_many_small_classes_lies_about_it() -> None:
+    """F1 of few images is too low on average, so that of tables drawn again it would be too low twice."""
+    rng, classes, share = np.random.default_rng(0), 60, 0.6
+    names = [f"{at:02}" for at in range(classes)]
+    shares = np.full((classes, classes), (1 - share) / (classes - 1))
+    np.fill_diagonal(shares, share)
+    off = []
+    for _ in range(4):
+        answers = np.concatenate([rng.choice(names, 3, p=row) for row in shares])
+        metrics = evaluate(names, np.repeat(names, 3), answers, "00")
+        off.append(np.mean(metrics.macro_f1_interval) - metrics.macro_f1)
+    assert abs(np.mean(off)) < 0.01
+
+
+def test_classes_that_do_not_occur_change_no_interval() -> None:
+    truth, answers = list("aaabbbbb") * 4, list("aabbbbba") * 4
+    few, many = (evaluate(names, truth, answers, "a") for names in (["a", "b"], ["a", "b", "c", "d"]))
+    assert many.macro_f1_interval == few.macro_f1_interval
+    assert many.balanced_accuracy_interval == few.balanced_accuracy_interval
+    assert many.macro_f1 == few.macro_f1
+
+
 def test_the_interval_of_a_class_holds_its_f1_as_often_as_it_says() -> None:
     rng, rounds = np.random.default_rng(1), 500
     table = np.array([[0.15, 0.05], [0.1, 0.7]])

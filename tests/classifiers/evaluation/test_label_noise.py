@@ -65,3 +65,21 @@ def test_every_kind_has_answers_to_judge_by() -> None:
         choice = tune(rows, Recipe(kind=kind), kind)  # type: ignore[arg-type]
         found = {each.row for each in suspects(probabilities(choice.logits / choice.temperature), rows.y)}
         assert len(found & set(np.flatnonzero(changed).tolist())) / changed.sum() >= 0.7, kind
+
+
+def test_half_of_the_changed_labels_of_images_with_several_are_found_and_hardly_another() -> None:
+    """Each of four labels is on three of ten images, and many of these are near its border."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 32)).astype(np.float32)
+    scores = X @ rng.normal(size=(32, 4))
+    truth = scores > np.quantile(scores, 0.7, axis=0)
+    changed = rng.random(truth.shape) < 0.04
+    rows = Labelled.of(X, truth ^ changed)
+    choice = tune(rows, Recipe(), "logistic")
+    found = suspects(probabilities(choice.logits / choice.temperature, multi_label=True), rows.y)
+    named = {(each.row, each.label) for each in found}
+    planted = {(row, label) for row, label in np.argwhere(changed).tolist()}
+    assert len(named & planted) / len(planted) >= 0.5
+    assert len(named & planted) / len(named) >= 0.95
+    assert [each.margin for each in found] == sorted((each.margin for each in found), reverse=True)
+    assert all(rows.y[each.row, each.label] == each.given != each.likely for each in found)
