@@ -353,6 +353,7 @@ class Collection:
         k = checked_k(k)
         queries = unit(vectors, self.dim)
         with self._snapshots.reading() as (reader, snapshot):
+            self._choosing.refresh(reader)
             allowed = None if where is None else reader.numbers(where)
             found = search(snapshot, queries, k, partial(_units, reader, self.dim), allowed)
             matches = _matches(reader, found, k, min_score)

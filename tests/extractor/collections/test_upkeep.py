@@ -22,6 +22,7 @@ from extractor.indexes.float32 import Float32Segment
 from extractor.indexes.kinds import build
 from extractor.results import Vector
 from extractor.settings import DataFolder
+from tests.extractor.collections import making
 from tests.extractor.collections.making import ONE
 
 DIM = 4
@@ -394,3 +395,14 @@ def test_a_program_that_ends_without_closing_is_not_held_up(data: DataFolder) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, "leaving\n", "")
     with Collection.open(data, "cats") as collection:
         assert len(collection.search(np.ones((1, 64)), 10_000)[0]) == len(collection) == 3000
+
+
+def test_settings_of_another_process_hold_from_the_next_search_on(data: DataFolder) -> None:
+    """As of a server, while a command makes the index anew."""
+    with making.make(data) as ours, making.make(data) as theirs:
+        ours.add([making.item("a", 1, 0, 0, 0)])
+        assert making.ids(ours, 1, 0, 0, 0) == ["a"]
+        theirs.reindex({"kind": "exact-fp16"})
+        assert ours._choosing.kind(1) == "exact"
+        assert making.ids(ours, 1, 0, 0, 0) == ["a"]
+        assert ours._choosing.kind(1) == "exact-fp16"
