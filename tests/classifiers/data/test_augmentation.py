@@ -179,12 +179,12 @@ def noise(n: int, views: int) -> Features:
 
 def test_no_view_is_fitted_on_while_its_picture_is_held_out() -> None:
     """The nearest neighbour would give every label away."""
-    features = noise(200, 2)
+    features = noise(800, 2)
     rows = Labelled.of(features.X, features.y, views=features.views)
     told = choose(rows, Recipe("knn")).logits.argmax(axis=1) == rows.y
     training = train("h", features, backbone="b", recipe=Recipe("knn"))
-    assert 0.35 < told.mean() < 0.65
-    assert 0.3 < training.metrics.accuracy < 0.7
+    assert told.mean() < 0.6
+    assert training.metrics.accuracy < 0.65
 
 
 def test_figures_and_counts_are_of_the_pictures_alone() -> None:
