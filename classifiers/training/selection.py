@@ -11,7 +11,7 @@ from classifiers.data.targets import Labelled
 from classifiers.kinds import KINDS
 from classifiers.kinds.rbf_svm import MOST_ROWS
 from classifiers.training.recipes import Recipe
-from classifiers.training.tuning import Choice, tune
+from classifiers.training.tuning import Choice, answered, tune
 
 FEW_LABELS = 5
 """In the smallest class, below which the nearest class mean is tried, too."""
@@ -65,12 +65,8 @@ def _right(choice: Choice, labelled: Labelled) -> tuple[NDArray[np.float64], NDA
     if not choice.folds:
         return np.zeros(1), np.ones(1)
     held = ~np.isnan(choice.logits[:, 0])
-    logits, truth, weights = choice.logits[held], labelled.y[held], labelled.weights[held]
-    if truth.ndim == 2:
-        right: NDArray[np.float64] = ((logits > 0) == truth).mean(axis=1)
-    else:
-        right = (logits.argmax(axis=1) == truth).astype(np.float64)
-    return right, weights / weights.sum()
+    weights = labelled.weights[held]
+    return answered(choice.logits[held], labelled.y[held]), weights / weights.sum()
 
 
 def _better(gain: NDArray[np.float64], shares: NDArray[np.float64]) -> bool:

@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 from classifiers.data.splits import folds
 from classifiers.data.targets import Labelled
 from classifiers.evaluation.calibration import LEAST_ROWS, doubt, log_loss, temperature
-from classifiers.kinds import KINDS, Kind, Rows, Setting
+from classifiers.kinds import KINDS, Kind, Rows, Setting, Targets
 from classifiers.training.recipes import Recipe, quiet_single_threads
 from extractor.settings import cores
 
 HOLD_OUT_ABOVE = 5000
 """Rows above which one held-out fifth says as much as five folds, in a fifth of the time."""
+
+ALIKE = 1.02
+"""Times the smallest log loss says as much; then right answers decide."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +56,7 @@ class Choice:
 
 
 def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
-    """The setting of a kind with the smallest log loss on held-out rows.
+    """The setting of a kind with the most right answers on held-out rows, of those that are as likely as any.
 
     Five stratified folds, or one held-out fifth of more than `HOLD_OUT_ABOVE`
     rows. Every fold fits its rows with one setting after another, and keeps
@@ -77,6 +81,24 @@ def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
         search = _Search(labelled, held, parts, pool, family)
         family.search(search)
     return search.choice(len(parts))
+
+
+def answered(logits: NDArray[np.float64], truth: Targets) -> NDArray[np.float64]:
+    """Which rows are answered rightly; with several labels, which share of them: shape (n,)."""
+    right = ((logits > 0) == truth).mean(axis=1) if truth.ndim == 2 else logits.argmax(axis=1) == truth
+    return np.asarray(right, np.float64)
+
+
+class _Trial(NamedTuple):
+    """What a setting said of the held-out rows, its temperature, the log loss without and with it (where
+    the scores are no log probabilities, with it), and which share of the answers is right.
+    """
+
+    logits: NDArray[np.float64]
+    heat: float
+    loss: float
+    cooled: float
+    right: float
 
 
 class _Fold:
@@ -110,46 +132,66 @@ class _Search:
         self._places = np.concatenate([part.places for part in parts])
         self._truth, self._weights = labelled.y[self._places], labelled.weights[self._places]
         self._shape = len(held), len(labelled.classes)
-        self._trials: dict[Setting, float] = {}
-        self._logits = np.empty((0, 0))
+        self._trials: dict[Setting, _Trial] = {}
 
     def __call__(self, setting: Setting) -> float:
         if setting not in self._trials:
             logits = np.concatenate(list(self._pool.map(lambda part: part.logits(setting), self._parts)))
-            self._trials[setting] = self._loss(logits)
-            if setting == self._best():
-                self._logits = logits
-        return self._trials[setting]
+            self._trials[setting] = self._trial(logits)
+        return self._trials[setting].loss
 
     def choice(self, count: int) -> Choice:
         """What came out of it."""
         logits = np.full(self._shape, np.nan)
-        logits[self._places] = self._logits
-        best, heat = self._best(), self._temperature(self._logits)
-        return Choice(self._kind.name, best, heat, count, self._at_edge(), self._trials, logits)
+        best = self._best()
+        logits[self._places] = self._trials[best].logits
+        heat, losses = (
+            self._trials[best].heat,
+            {setting: trial.loss for setting, trial in self._trials.items()},
+        )
+        return Choice(self._kind.name, best, heat, count, self._at_edge(), losses, logits)
 
     def _best(self) -> Setting:
-        """By log loss; where that says nothing, as when all part the classes, by common use."""
-        return min(self._trials, key=lambda setting: (round(self._trials[setting], 3), self._oddity(setting)))
+        """Of those with nearly the smallest log loss at their temperature the one that is right most often.
+
+        Where labels are noise in part, the smallest loss itself is that of too strong a penalty for the
+        most right answers. Where all are right, by log loss; where that says nothing, by common use.
+        """
+        most = ALIKE * min(trial.cooled for trial in self._trials.values()) + 1e-3
+        near = {setting: trial for setting, trial in self._trials.items() if trial.cooled <= most}
+        return min(
+            near,
+            key=lambda setting: (-near[setting].right, round(near[setting].loss, 3), self._oddity(setting)),
+        )
 
     def _oddity(self, setting: Setting) -> float:
         default = self._kind.default.named()
         return sum(abs(math.log(value / default[name])) for name, value in setting.named().items())
 
     def _at_edge(self) -> bool:
+        """Of the losses, by which the search goes on or ends."""
         strengths = {setting.strength for setting in self._trials if setting.strength is not None}
-        return len(strengths) > 1 and self._best().strength in (min(strengths), max(strengths))
+        least = min(
+            self._trials,
+            key=lambda setting: (round(self._trials[setting].loss, 3), self._oddity(setting)),
+        )
+        return len(strengths) > 1 and least.strength in (min(strengths), max(strengths))
 
     def _loss(self, logits: NDArray[np.float64]) -> float:
-        heat = 1.0 if self._kind.calibrated else temperature(logits, self._truth, self._weights)
-        return log_loss(logits / heat, self._truth, self._weights)
+        """With some doubt, or the weakest penalty would be the best wherever all answers are right."""
+        return log_loss(logits, self._truth, self._weights, doubt(len(logits)))
+
+    def _trial(self, logits: NDArray[np.float64]) -> _Trial:
+        heat = self._temperature(logits)
+        plain, cooled = (self._loss(logits / each) for each in (1.0, heat))
+        loss = plain if self._kind.calibrated else cooled
+        right = float(np.average(answered(logits, self._truth), weights=self._weights))
+        return _Trial(logits, heat, loss, cooled, round(right, 6))
 
     def _temperature(self, logits: NDArray[np.float64]) -> float:
         """Of a kind whose scores are log probabilities only when there are rows to say so, and it helps."""
         heat = temperature(logits, self._truth, self._weights)
         if not self._kind.calibrated:
             return heat
-        before, after = (
-            log_loss(logits / each, self._truth, self._weights, doubt(len(logits))) for each in (1.0, heat)
-        )
+        before, after = (self._loss(logits / each) for each in (1.0, heat))
         return heat if len(logits) >= LEAST_ROWS and after < before - 1e-4 else 1.0

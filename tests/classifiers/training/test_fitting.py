@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -132,8 +135,34 @@ def test_the_chosen_penalty_does_as_well_as_a_grid_search() -> None:
     grid = GridSearchCV(pipeline, {"classify__C": np.logspace(-5, 3, 17)}, scoring="neg_log_loss", cv=5)
     best = -grid.fit(X, y).best_score_
     chosen = tune(Labelled.of(X, y), Recipe(), "logistic")
-    assert chosen.trials[chosen.setting] < best + 0.02
+    assert min(chosen.trials.values()) < best + 0.02
+    assert tuning.log_loss(chosen.logits / chosen.temperature, np.repeat(range(3), 100)) < best + 0.02
     assert not chosen.at_edge
+
+
+def test_the_setting_with_the_smallest_loss_is_taken_unless_it_is_less_often_right() -> None:
+    truth = np.arange(400) % 2
+    margin = np.where(np.arange(400) < 300, 1.0, -1.0) * np.where(truth, 1, -1)
+
+    def chosen(settings):
+        """Of logits by strength: the search of a kind that tries these."""
+        made = {Setting(strength=strength): logits for strength, logits in settings.items()}
+        part = SimpleNamespace(places=np.arange(400), logits=made.__getitem__)
+        labelled = Labelled.of(np.zeros((400, 1)), truth)
+        with ThreadPoolExecutor(1) as pool:
+            search = tuning._Search(labelled, np.zeros(400, int), [part], pool, KINDS["logistic"])
+            for setting in made:
+                search(setting)
+        return search.choice(1).setting.strength
+
+    def both(scores):
+        return np.column_stack([-scores, scores])
+
+    sure, unsure = both(2 * margin), both(0.5 * margin)
+    assert chosen({0.1: sure, 1.0: unsure}) == 1.0
+    more_right = both(2 * np.where(np.arange(400) < 340, np.abs(margin), -1) * np.where(truth, 1, -1))
+    assert tuning.log_loss(more_right, truth) > tuning.log_loss(unsure, truth)
+    assert chosen({0.1: more_right, 1.0: unsure}) == 0.1
 
 
 def test_strength_means_the_same_for_more_rows() -> None:
