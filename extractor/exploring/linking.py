@@ -14,6 +14,7 @@ from extractor.exploring.pairs import TILE, Tile, Tiled, tiles
 from extractor.exploring.rows import Places
 from extractor.exploring.watching import Watch, unwatched
 from extractor.indexes import SCORE_DECIMALS
+from extractor.indexes.products import products
 from extractor.results import Vector
 
 _AXES, _SAMPLE = 128, 2048
@@ -174,7 +175,7 @@ def _cosines(rows: Tiled, tile: Tile, left: Places, right: Places) -> Vector:
         return np.empty(0, np.float32)
     one, other = (rows.tile(int(side[0]), len(side)) for side in (tile.left, tile.right))
     if len(left) > tile.scores.size * _FEW:
-        whole: Vector = (one @ other.T)[left, right]
+        whole: Vector = products(one, other)[left, right]
         return whole
     spans = range(0, len(left), TILE)
     parts = [(one[left[at : at + TILE]] * other[right[at : at + TILE]]).sum(axis=1) for at in spans]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from extractor.exploring.rows import Places
 from extractor.exploring.watching import Watch, unwatched
+from extractor.indexes.products import products
 from extractor.results import Vector
 
 TILE = 1024
@@ -64,7 +65,7 @@ def tiles(rows: Tiled, watch: Watch = unwatched, size: int = TILE) -> Iterator[T
         if left != at:
             units, at = rows.tile(left, size), left
         others = units if right == left else rows.tile(right, size)
-        yield Tile(_span(left, units), _span(right, others), units @ others.T)
+        yield Tile(_span(left, units), _span(right, others), products(units, others))
 
 
 def nearest(rows: Tiled, k: int, watch: Watch = unwatched, size: int = TILE) -> NDArray[np.float32]:
