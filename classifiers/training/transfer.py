@@ -58,13 +58,12 @@ def transfer(
     embedded: Embedded,
     promote: bool = False,
     version: int | None = None,
-    report: Callable[[Training], Report | None] | None = None,
+    report: Callable[[Training], Report] | None = None,
 ) -> Transfer:
     """Fit a version of `name` again on the embeddings of another backbone.
 
-    The rows that were held out are held out again, and after the test fitted
-    on, too, where they were before; an image counts as still there when its
-    digest is the one that was labelled.
+    The rows that were held out are held out again, and after the test fitted on, too, where
+    they were before; an image counts as still there when its digest is the one that was labelled.
 
     Parameters
     ----------
@@ -94,10 +93,10 @@ def transfer(
     if facts["fingerprint"] == embeds.fingerprint:
         raise InvalidArgument(f"the head {name!r} is one of the backbone {backbone} already: nothing to do")
     features, gone = _features(name, facts, rows, partial(embedded, embeds))
-    known, unseen = _sides(features, facts["fitting"])
-    training = train(name, known, unseen, backbone=backbone, recipe=_recipe(facts["fitting"]))
-    made = report(training) if report else None
-    published = publish(training, data, promote=promote, files=made.files() if made else None)
+    sides, recipe = _sides(features, facts["fitting"]), _recipe(facts["fitting"])
+    training = train(name, *sides, backbone=backbone, recipe=recipe)
+    files = report(training).files() if report else None
+    published = publish(training, data, promote=promote, files=files)
     return Transfer(training, published, list(dict.fromkeys([*gone, *training.rejected])), facts["metrics"])
 
 
