@@ -38,9 +38,7 @@ class Hits(NamedTuple):
 
 def has_direction(vectors: ArrayLike) -> NDArray[np.bool_]:
     """Which of the vectors of shape (n, dim) are finite and not zero, so that an angle can be measured."""
-    lengths = _lengths(np.asarray(vectors, np.float32))
-    found: NDArray[np.bool_] = np.isfinite(lengths) & (lengths > 0)
-    return found
+    return _measurable(_lengths(np.asarray(vectors, np.float32)))
 
 
 def unit(vectors: ArrayLike, dim: int) -> Vector:
@@ -57,12 +55,14 @@ def unit(vectors: ArrayLike, dim: int) -> Vector:
         raise InvalidArgument(f"expected vectors of shape (n, {dim}): {error}") from None
     if given.ndim != 2 or given.shape[1] != dim:
         raise InvalidArgument(f"expected vectors of shape (n, {dim}), got {given.shape}")
-    if not (good := has_direction(given)).all():
+    lengths = _lengths(given)
+    if not (good := _measurable(lengths)).all():
         raise InvalidArgument(
             f"vector {int(np.argmin(good))} of {len(given)} is zero or holds values that are not finite: "
             "it has no direction to compare"
         )
-    return np.divide(given, _lengths(given)[:, None], dtype=np.float64).astype(np.float32)
+    units = np.empty(given.shape, np.float32)
+    return np.divide(given, lengths[:, None], out=units, dtype=np.float64, casting="same_kind")
 
 
 def checked_k(k: int) -> int:
@@ -83,6 +83,11 @@ def best(rows: Rows, scores: NDArray[np.float64], k: int) -> Hits:
     if k < len(order):
         order = order[scores[order] >= scores[order[k - 1]]]
     return Hits(rows[order], scores[order])
+
+
+def _measurable(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isfinite(lengths) & (lengths > 0)
+    return found
 
 
 def _lengths(vectors: Vector) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractor.indexes import SCORE_DECIMALS
-from extractor.indexes.products import Rows, products
+from extractor.indexes.products import Rows, products_here
+from extractor.indexes.threads import each
 from extractor.results import Vector
 
 Places: TypeAlias = NDArray[np.int64]
@@ -20,9 +22,6 @@ _SPARSE = 8
 
 BLOCK = 1024
 """Rows that several queries are compared with at a time: few enough to stay in the cache."""
-
-TOGETHER = 4
-"""Fewer queries are quicker one by one."""
 
 _ROOM = 1 << 19
 """So many scores are kept before it is looked which of them still matter."""
@@ -49,6 +48,8 @@ def slack(dim: int, rounding: float = 0.0) -> float:
 class Nearest:
     """Takes the scores of some queries block by block, and keeps what can be among their `k` best.
 
+    Safe to share between threads.
+
     Parameters
     ----------
     queries : int
@@ -64,6 +65,7 @@ class Nearest:
         self._floor = np.full(queries, _LOWEST)
         self._kept = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
         self._room = _ROOM
+        self._lock = threading.Lock()
 
     def add(self, scores: Vector, places: Places, allowed: Mask | None = None) -> None:
         """Take the scores, of shape (n, queries), of n places; those that are not allowed are passed over."""
@@ -72,10 +74,11 @@ class Nearest:
         self._raise_floor(scores)
         # much quicker in one dimension than in two
         where, who = np.divmod(np.flatnonzero(scores >= self._floor), len(self._floor))
-        self._kept.append((who, places[where], scores[where, who]))
-        self._room -= len(who)
-        if self._room < 0:
-            self._sift()
+        with self._lock:
+            self._kept.append((who, places[where], scores[where, who]))
+            self._room -= len(who)
+            if self._room < 0:
+                self._sift()
 
     def found(self) -> list[Places]:
         """For each query the places of the `k` highest scores and of all at most `slack` below them."""
@@ -88,6 +91,7 @@ class Nearest:
         whole = len(scores) // self._k * self._k
         if whole and self._k <= len(self._tops):
             highest = scores[:whole].reshape(whole // self._k, *self._tops.shape).max(axis=0)
+            # what another thread writes meanwhile may be lost: then the floor is a little lower
             np.maximum(self._tops, highest, out=self._tops)
             self._floor = np.maximum(self._floor, self._tops.min(axis=0) - np.float32(self._slack))
 
@@ -138,18 +142,23 @@ def compare(
     allowed : bool array of shape (n,), optional
     """
     nearest = Nearest(len(queries), k, slack)
-    if allowed is not None and is_sparse(allowed):
-        picked = np.flatnonzero(allowed)
-        for part in blocks(len(picked)):
-            nearest.add(products(rows[picked[part]], queries), picked[part])
-    elif 0 < len(queries) < TOGETHER:
-        # BLAS reads the rows for a single query at the memory's full speed
-        scores = np.stack([rows @ query for query in queries], axis=1)
-        nearest.add(scores, np.arange(len(rows)), allowed)
+    picked = np.flatnonzero(allowed) if allowed is not None and is_sparse(allowed) else None
+
+    def among(part: slice) -> None:
+        assert picked is not None
+        nearest.add(products_here(rows[picked[part]], queries), picked[part])
+
+    def together(part: slice) -> None:
+        mask = None if allowed is None else allowed[part]
+        nearest.add(products_here(rows[part], queries), np.arange(part.start, part.stop), mask)
+
+    if picked is not None:
+        each(among, blocks(len(picked)))
+    elif len(queries) == 1 and rows.dtype == np.float32:
+        # for a single query BLAS reads them at the memory's full speed
+        nearest.add((rows @ queries[0])[:, None], np.arange(len(rows)), allowed)
     else:
-        for part in blocks(len(rows)):
-            mask = None if allowed is None else allowed[part]
-            nearest.add(products(rows[part], queries), np.arange(part.start, part.stop), mask)
+        each(together, blocks(len(rows)))
     return nearest.found()
 
 

@@ -8,7 +8,6 @@ node (`Gemm`) and two (`Cast`, `Gemm`).
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,16 +15,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from extractor.indexes.threads import cores
+from extractor.indexes.threads import each, ranges
 from extractor.results import Vector
 
 Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
+
+_LEAST = 128
 
 GRAPHS = {np.dtype(np.float32): "products.onnx", np.dtype(np.float16): "products_fp16.onnx"}
 
 
 def products(rows: Rows, queries: Vector) -> Vector:
-    """The product of each row with each query, summed in float32.
+    """The product of each row with each query, summed in float32, on all cores.
 
     Parameters
     ----------
@@ -36,6 +37,12 @@ def products(rows: Rows, queries: Vector) -> Vector:
     -------
     float32 array of shape (n, q)
     """
+    parts = each(lambda part: products_here(rows[part], queries), ranges(len(rows), _LEAST))
+    return np.concatenate(parts)
+
+
+def products_here(rows: Rows, queries: Vector) -> Vector:
+    """The same, in the thread that calls."""
     (scores,) = _session(rows.dtype).run(None, {"rows": rows, "queries": queries})
     found: Vector = scores
     return found
@@ -46,11 +53,6 @@ def _session(dtype: np.dtype[Any]) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = cores()
-    # between two blocks, and beside other work, waiting threads must not burn a core
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1
     graph = Path(__file__).with_name(GRAPHS[dtype])
     return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-
-
-os.register_at_fork(after_in_child=_session.cache_clear)  # threads do not come along

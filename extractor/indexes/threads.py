@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar
@@ -18,13 +18,52 @@ from extractor import settings
 T = TypeVar("T")
 R = TypeVar("R")
 
+_FOR_EACH = 4
+
+_callers: list[Callable[[], None]] = []
+
 
 def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     """What `work` makes of each part, in order, computed on all cores.
 
-    `work` must not call this itself: it would wait for the thread it runs in.
+    Each core takes the next part when it is free, and after each part those
+    of other callers have their turn: what is asked of many queries does not
+    hold up who asks for one. `work` must not call this itself: it would wait
+    for the thread it runs in.
     """
-    return list(_threads().map(work, parts))
+    threads = _threads()
+    tasks = [(Future[R](), part) for part in parts]
+    waiting = iter(tasks)
+
+    def turn() -> None:
+        for future, part in waiting:  # the interpreter hands each out once
+            _settle(future, work, part)
+            if len(_callers) > 1 and _queued(threads, turn):
+                return
+
+    _callers.append(turn)
+    try:
+        for _ in range(min(cores(), len(tasks))):
+            threads.submit(turn)
+        return [future.result() for future, _ in tasks]
+    finally:
+        _callers.remove(turn)
+
+
+def _queued(threads: ThreadPoolExecutor, turn: Callable[[], None]) -> bool:
+    """Whether a turn will come; not at the interpreter's end."""
+    try:
+        threads.submit(turn)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _settle(future: Future[R], work: Callable[[T], R], part: T) -> None:
+    try:
+        future.set_result(work(part))
+    except BaseException as error:  # noqa: BLE001 - raised again where the result is awaited
+        future.set_exception(error)
 
 
 @cache
@@ -34,8 +73,11 @@ def cores() -> int:
 
 
 def ranges(count: int, least: int = 1) -> list[slice]:
-    """Cut `count` things into as many ranges as there are cores, of at least `least` things each."""
-    parts = max(1, min(cores(), count // least))
+    """Cut `count` things into ranges of at least `least` things, a few for each core.
+
+    A core that other work has a share of then takes fewer of them.
+    """
+    parts = max(1, min(_FOR_EACH * cores(), count // least))
     ends = [count * part // parts for part in range(parts + 1)]
     return [slice(*pair) for pair in pairwise(ends)]
 
