@@ -79,7 +79,8 @@ def _scores(
         for query, places, found in zip(wide, candidates, scores, strict=True):
             here = slice(*np.searchsorted(places, (block[0], block[-1] + 1)))
             chosen = np.searchsorted(block, places[here])
-            found[here] = (units if len(chosen) == len(block) else units[chosen]) @ query
+            # one product a row: BLAS would wake threads of its own, which searches then wait for
+            found[here] = np.vecdot(units if len(chosen) == len(block) else units[chosen], query)
     return scores
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from extractor.indexes import SCORE_DECIMALS
 from extractor.indexes.products import Rows, products_here
-from extractor.indexes.threads import each
+from extractor.indexes.threads import each, ranges
 from extractor.results import Vector
 
 Places: TypeAlias = NDArray[np.int64]
@@ -142,23 +142,23 @@ def compare(
     allowed : bool array of shape (n,), optional
     """
     nearest = Nearest(len(queries), k, slack)
+    # one product a row reads them at the memory's full speed, and without threads of BLAS's own
+    alone = len(queries) == 1 and rows.dtype == np.float32
     picked = np.flatnonzero(allowed) if allowed is not None and is_sparse(allowed) else None
 
     def among(part: slice) -> None:
         assert picked is not None
         nearest.add(products_here(rows[picked[part]], queries), picked[part])
 
-    def together(part: slice) -> None:
+    def all_of(part: slice) -> None:
         mask = None if allowed is None else allowed[part]
-        nearest.add(products_here(rows[part], queries), np.arange(part.start, part.stop), mask)
+        scores = np.vecdot(rows[part], queries)[:, None] if alone else products_here(rows[part], queries)
+        nearest.add(scores, np.arange(part.start, part.stop), mask)
 
     if picked is not None:
         each(among, blocks(len(picked)))
-    elif len(queries) == 1 and rows.dtype == np.float32:
-        # for a single query BLAS reads them at the memory's full speed
-        nearest.add((rows @ queries[0])[:, None], np.arange(len(rows)), allowed)
     else:
-        each(together, blocks(len(rows)))
+        each(all_of, ranges(len(rows), BLOCK) if alone else blocks(len(rows)))
     return nearest.found()
 
 

@@ -18,7 +18,7 @@ from extractor import settings
 T = TypeVar("T")
 R = TypeVar("R")
 
-_FOR_EACH = 4
+_FOR_EACH = 2
 
 _callers: list[Callable[[], None]] = []
 
