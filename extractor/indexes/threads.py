@@ -7,9 +7,9 @@ search is cut into parts instead, and the parts of all searches take turns.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -31,29 +31,28 @@ def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     hold up who asks for one. `work` must not call this itself: it would wait
     for the thread it runs in.
     """
-    threads = _threads()
     tasks = [(Future[R](), part) for part in parts]
-    waiting = iter(tasks)
-
-    def turn() -> None:
-        for future, part in waiting:  # the interpreter hands each out once
-            _settle(future, work, part)
-            if len(_callers) > 1 and _queued(threads, turn):
-                return
-
+    turn = partial(_turn, work, iter(tasks))
     _callers.append(turn)
     try:
         for _ in range(min(cores(), len(tasks))):
-            threads.submit(turn)
+            _threads().submit(turn)
         return [future.result() for future, _ in tasks]
     finally:
         _callers.remove(turn)
 
 
-def _queued(threads: ThreadPoolExecutor, turn: Callable[[], None]) -> bool:
-    """Whether a turn will come; not at the interpreter's end."""
+def _turn(work: Callable[[T], R], waiting: Iterator[tuple[Future[R], T]]) -> None:
+    for future, part in waiting:  # the interpreter hands each out once
+        _settle(future, work, part)
+        if len(_callers) > 1 and _queued(partial(_turn, work, waiting)):
+            return
+
+
+def _queued(turn: Callable[[], None]) -> bool:
+    """Whether it will come; not at the interpreter's end."""
     try:
-        threads.submit(turn)
+        _threads().submit(turn)
     except RuntimeError:
         return False
     return True
