@@ -3,7 +3,7 @@
 Both hold, in the order the images were given: `ids`, `digests` (hex, empty
 when the file could not be read), `ok`, `error` (empty when ok, cut when very
 long), `embeddings` (float32, a row of NaN where not ok), and the fingerprint
-of the backbone. Ids and errors are on one line, see `printable`.
+of the backbone, with the name that it goes by. Ids and errors are on one line, see `printable`.
 Rows go to disk as they come; the file appears under its name only when whole.
 """
 
@@ -48,7 +48,7 @@ class Writer(Protocol):
 
 
 @contextmanager
-def writing(path: Path, *, fingerprint: str, dim: int) -> Iterator[Writer]:
+def writing(path: Path, *, fingerprint: str, dim: int, backbone: str = "") -> Iterator[Writer]:
     """Open `path` for rows; it appears, whole, when the block ends without an error.
 
     Raises
@@ -59,7 +59,7 @@ def writing(path: Path, *, fingerprint: str, dim: int) -> Iterator[Writer]:
     """
     kind = _kind(path)
     with refusals(path, "--out"), publishing(path) as draft:
-        writer = kind(draft, fingerprint, dim)
+        writer = kind(draft, {"fingerprint": fingerprint, "backbone": backbone}, dim)
         try:
             yield writer
             writer.finish()
@@ -103,8 +103,8 @@ class _Columns:
 class _NpzWriter:
     """Vectors go to a plain file beside the draft, which the end turns into one array."""
 
-    def __init__(self, draft: Path, fingerprint: str, dim: int) -> None:
-        self._draft, self._fingerprint, self._dim = draft, fingerprint, dim
+    def __init__(self, draft: Path, facts: dict[str, str], dim: int) -> None:
+        self._draft, self._facts, self._dim = draft, facts, dim
         self._columns = _Columns()
         self._vectors = draft.with_suffix(".f32").open("w+b")
 
@@ -120,7 +120,8 @@ class _NpzWriter:
             self._draft,
             ok=np.array(self._columns.ok, bool),
             embeddings=embeddings,
-            fingerprint=np.array(self._fingerprint),
+            fingerprint=np.array(self._facts["fingerprint"]),
+            backbone=np.array(self._facts["backbone"]),
         )
         with ZipFile(self._draft, "a", ZIP_DEFLATED, compresslevel=1) as archive:
             for name, rows in self._columns.texts().items():
@@ -143,7 +144,7 @@ def _write_texts(archive: ZipFile, name: str, rows: list[str]) -> None:
 class _ParquetWriter:
     """Rows are written in groups, the vectors as lists of fixed length."""
 
-    def __init__(self, draft: Path, fingerprint: str, dim: int) -> None:
+    def __init__(self, draft: Path, facts: dict[str, str], dim: int) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -156,7 +157,7 @@ class _ParquetWriter:
                 ("error", pa.string()),
                 ("embeddings", pa.list_(pa.float32(), dim)),
             ],
-            metadata={"fingerprint": fingerprint},
+            metadata=facts,
         )
         self._file = pq.ParquetWriter(draft, self._schema)
         self._columns, self._vectors = _Columns(), list[Vector]()

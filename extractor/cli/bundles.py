@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extractor.errors import Unavailable
+from extractor.settings import DataFolder
 from extractor.text import printable
 
 if TYPE_CHECKING:
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
 def note(text: str) -> None:
     """Say what is being done."""
     click.echo(f"{text} …", err=True)
+
+
+def exported_as(fingerprint: str, data: DataFolder) -> str | None:
+    """The name of the exported backbone with that fingerprint; None when there is none."""
+    from extractor.backbones.bundle import MANIFEST
+    from extractor.backbones.variant import name_of
+
+    for file in sorted(data.backbones.glob(f"*/{MANIFEST}")):
+        with suppress(OSError, ValueError):  # a damaged one is said where it is used
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(facts, dict) and facts.get("fingerprint") == fingerprint:
+                return name_of(file.parent.name)
+    return None
 
 
 def echo_bundle(bundle: Bundle, made: str | None, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from extractor.cli.main import SOME_FAILED
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.places import announce_folder
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
@@ -78,7 +78,8 @@ def _embed(ids: list[str], source: Any, out: Path) -> dict[str, Any]:
 
     begun = time.perf_counter()
     cached, failed = 0, list[dict[str, str]]()
-    with suppress(_NothingEmbedded), writing(out, fingerprint=source.fingerprint, dim=source.dim) as file:
+    facts = {"fingerprint": source.fingerprint, "backbone": backbone_of(source)}
+    with suppress(_NothingEmbedded), writing(out, dim=source.dim, **facts) as file:
         results = progress(source.stream(ids), len(ids), "embed")
         for id, result in zip(ids, results, strict=True):
             file.add(id, result)

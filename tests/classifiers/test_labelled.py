@@ -329,3 +329,24 @@ def test_views_that_cannot_be_are_refused_before_anything_is_embedded(
 def test_the_help_names_every_augmentation(invoke) -> None:
     _, out, _ = invoke(fit_head, "--help")
     assert all(name in " ".join(out.split()) for name in AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_vectors_of_an_exported_backbone_make_a_head_of_it(
+    invoke, store: DataFolder, tmp_path: Path, named: bool
+) -> None:
+    """A file says the name; one that does not, the fingerprint of a backbone that is here."""
+    said = {"backbone": "pixels"} if named else {}
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(24, DIM)) + 5 * np.repeat([[0], [1]], 12, axis=0)
+    source = tmp_path / "lab.npz"
+    np.savez(source, embeddings=X, labels=["a"] * 12 + ["b"] * 12, fingerprint="f" * 64, **said)
+    if not named:
+        bundle = store.backbones / "pixels"
+        bundle.mkdir(parents=True)
+        (bundle / "manifest.json").write_text(json.dumps({"fingerprint": "f" * 64}))
+        (store.backbones / "broken").mkdir()
+        (store.backbones / "broken/manifest.json").write_text("{")
+    code, out, err = invoke(fit_head, source, "--name", "h", "--json", "--no-report")
+    assert code == 0, err
+    assert json.loads(out)["backbone"] == "pixels"

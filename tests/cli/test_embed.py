@@ -37,6 +37,7 @@ def test_a_folder_becomes_a_file(penultimate, photos: Path, tmp_path: Path) -> N
     assert file["embeddings"].dtype == np.float32
     assert file["ok"].all()
     assert len(str(file["fingerprint"])) == 64
+    assert str(file["backbone"]) == "efficientnet_lite0"
 
 
 def test_a_second_run_remembers(penultimate, photos: Path) -> None:
