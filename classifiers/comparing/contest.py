@@ -140,13 +140,18 @@ def against_serving(training: Training, data: DataFolder) -> Contest | str | Non
     -------
     Contest, str or None
         Why there is none, as a sentence; None for the first version.
+
+    Raises
+    ------
+    DamagedFile
+        When that version is not what was written.
     """
     manifest = training.head.manifest
     if not versions(manifest.name, data):
         return None
     number = serving_version(manifest.name, data)
     folder = folder_of(manifest.name, data, number)
-    if read_facts(folder)["fingerprint"] != manifest.fingerprint:
+    if load_head(manifest.name, data, version=number).manifest.fingerprint != manifest.fingerprint:
         return f"version {number}, which answers, takes the embeddings of another backbone: not compared"
     try:
         rows = unseen_by(training, Rows.read(folder))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from classifiers.heads import Head
 from classifiers.store.versions import facts_of, head_names, serving_version, versions
-from extractor.errors import PenultimateError
+from extractor.errors import DamagedFile, PenultimateError
 from extractor.heads_wire.values import HeadInfo, HeadVersion
 from extractor.settings import DataFolder
 
@@ -19,16 +19,29 @@ _OF_CLASSES = ("classes", "confusion")
 """Of the metrics."""
 
 
-def describe(name: str, data: DataFolder) -> HeadInfo:
-    """One head.
+def describe(name: str, data: DataFolder, version: int | None = None) -> HeadInfo:
+    """One head, without the versions of it that are damaged.
+
+    Parameters
+    ----------
+    name : str
+    data : DataFolder
+    version : int, optional
+        Which has to be whole, by default the one that answers.
 
     Raises
     ------
     NotFound, DamagedFile
-        As `serving_version` and `facts_of`.
+        As `serving_version`, and as `facts_of` of that version.
     """
-    found = [_version(name, number, data) for number in versions(name, data)]
-    return HeadInfo(name, serving_version(name, data), found)
+    serving, found = serving_version(name, data), []
+    for number in versions(name, data):
+        try:
+            found.append(_version(name, number, data))
+        except DamagedFile:
+            if number == (version or serving):
+                raise
+    return HeadInfo(name, serving, found)
 
 
 def describe_own(head: Head) -> HeadInfo:

@@ -223,7 +223,7 @@ def _report(training: Training, data: DataFolder, note: Callable[[str], None]) -
 def _fitted(training: Training, published: Published, made: Report | None, data: DataFolder) -> Fitted:
     folder = published.saved.path
     return Fitted(
-        head=describe(published.name, data),
+        head=describe(published.name, data, published.saved.version),
         version=published.saved.version,
         left_out=[LeftOut(each.image, each.reason) for each in training.rejected],
         against_serving="\n".join(published.lines()),

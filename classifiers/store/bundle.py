@@ -196,7 +196,11 @@ def _understood(folder: Path) -> Iterator[None]:
 
 def _damaged(folder: Path, reason: str) -> DamagedFile:
     name = folder.parent.parent.name
+    others = ", ".join(
+        each.name.lstrip("0") for each in sorted(folder.parent.glob("[0-9]*")) if each != folder
+    )
+    back = f", or let another version ({others}) answer: `penultimate heads promote {name} --version N`"
     return DamagedFile(
-        f"the head {folder} is damaged ({reason}): fit it again with `fit-head SOURCE --name {name}`, "
-        f"or go back to another version with `penultimate heads promote {name} --version N`"
+        f"the head {folder} is damaged ({reason}): fit it again with "
+        f"`fit-head SOURCE --name {name} --promote`" + (back if others else "")
     )

@@ -12,6 +12,7 @@ from classifiers.data.split_files import FILE as SPLIT
 from classifiers.data.split_files import write_split
 from classifiers.store.records import FILE, Rows
 from classifiers.store.versions import Content, Saved, save_head
+from extractor.errors import DamagedFile
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ class Published:
     saved : Saved
     contest : Contest, str or None
         Why there was none, as a sentence; None for a first version.
+    damaged : bool
+        Whether the version that answered till then is not what was written, and answers nothing.
     """
 
     name: str
     saved: Saved
     contest: Contest | str | None = None
+    damaged: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -48,8 +52,9 @@ class Published:
         if version == serving:
             state = f"version {version} answers from now on; back: `penultimate heads rollback {self.name}`"
         else:
+            stands = "answers nothing" if self.damaged else "still answers"
             state = (
-                f"version {serving} still answers; let version {version} answer: "
+                f"version {serving} {stands}; let version {version} answer: "
                 f"`penultimate heads promote {self.name}`"
             )
         return [*filter(None, compared), state]
@@ -64,8 +69,16 @@ def publish(
 ) -> Published:
     """Save what was fitted as a new version of its name; parameters as of `save_head`."""
     name = training.head.manifest.name
-    held = against_serving(training, data)
+    held, damaged = _against_serving(training, data)
     split: Content = partial(write_split, known=training.known, unseen=training.unseen)
     beside: dict[str, Content] = {FILE: Rows.of(training).write, SPLIT: split, **(files or {})}
     saved = save_head(training.head, data, tested=training.tested, files=beside, promote=promote)
-    return Published(name, saved, held)
+    return Published(name, saved, held, damaged)
+
+
+def _against_serving(training: Training, data: DataFolder) -> tuple[Contest | str | None, bool]:
+    """As `against_serving`, and whether that version is damaged: a new one is what mends the head."""
+    try:
+        return against_serving(training, data), False
+    except DamagedFile:
+        return "the version that should answer is damaged: not compared", True

@@ -103,6 +103,7 @@ def save_head(
     with refusals(path):
         path.mkdir(parents=True, exist_ok=True)
         with locked(path):
+            _history(path)  # one that cannot be read is said before anything is written
             version = max(versions(name, data), default=0) + 1
             publish_folder(version_path(name, version, data), write)
             if promote:
@@ -242,7 +243,8 @@ def rollback(name: str, data: DataFolder | None = None) -> int:
             history.pop()
         if not history:
             raise InvalidArgument(
-                f"the head {name!r} has answered with version {now} only: there is none to go back to"
+                f"the head {name!r} has no promotion left to go back on: version {now} answers, and another "
+                f"does after `penultimate heads promote {name} --version N`"
             )
         load_head(name, data, version=history[-1])
         _write_history(path, history)

@@ -75,6 +75,23 @@ def test_a_damaged_head_does_not_hide_the_others(run, fitted: Path, store: DataF
     assert "is damaged" in run(list_)[1]
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "head.safetensors"])
+def test_a_damaged_head_is_mended_by_the_command_that_the_error_names(
+    run, painted: Path, store: DataFolder, file: str
+) -> None:
+    run(fit_head, painted, "--name", "colours", "--no-report")
+    (store.heads / "colours/versions/0001" / file).write_text("{")
+    code, _, err = run(promote, "colours")
+    assert (code, "fit it again with `fit-head SOURCE --name colours --promote`" in err) == (1, True)
+    assert "another version" not in err
+    code, out, err = run(fit_head, painted, "--name", "colours", "--no-report")
+    assert code == 0, err
+    assert "the version that should answer is damaged: not compared" in out
+    assert "version 1 answers nothing; let version 2 answer: `penultimate heads promote colours`" in out
+    assert "let another version (2) answer" in run(promote, "colours", "--version", 1)[2]
+    assert run(promote, "colours")[0] == run(delete, "colours", "--version", 1)[0] == 0
+
+
 def test_the_versions_of_a_head_are_shown_and_all_that_one_says(run, fitted: Path) -> None:
     lines = run(show, "colours")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["version", "1", "2"]
@@ -92,7 +109,7 @@ def test_promotion_and_rollback_are_one_command_each(run, fitted: Path, store: D
     assert run(rollback, "colours")[1] == "colours: version 1 answers again\n"
     code, _, err = run(rollback, "colours")
     assert code == 1
-    assert "none to go back to" in err
+    assert "no promotion left to go back on: version 1 answers" in err
 
 
 def test_fit_head_promotes_when_it_is_told_to(run, fitted: Path, store: DataFolder) -> None:

@@ -100,6 +100,17 @@ async def test_near_copies_of_a_served_fit_are_never_parted(data: DataFolder, st
     assert {part for each in parts.values() for part in each} == {"train", "test"}
 
 
+async def test_a_damaged_head_is_mended_by_a_fit_and_a_promotion(data: DataFolder, stub: HeadsStub) -> None:
+    await fitted(stub, fitting_on(coloured(), no_report=True))
+    (data.heads / "colours/versions/0001/manifest.json").write_text("{")
+    await failing(stub.GetHead(pb.GetHeadRequest(name="colours")), grpc.StatusCode.DATA_LOSS)
+    second = await fitted(stub, fitting_on(coloured(), no_report=True))
+    assert (second.version, [each.version for each in second.head.versions]) == (2, [2])
+    assert "version 1 answers nothing; let version 2 answer" in second.against_serving
+    promoted = await stub.Promote(pb.PromoteRequest(name="colours"))
+    assert (promoted.serving, [each.version for each in promoted.versions]) == (2, [2])
+
+
 async def test_a_fit_for_which_the_disk_has_no_room_changes_nothing(
     data: DataFolder, stub: HeadsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

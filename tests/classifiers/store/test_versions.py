@@ -53,7 +53,7 @@ def test_rolling_back_goes_through_what_was_promoted(three: DataFolder) -> None:
     for version in (2, 3, 1):
         promote("trees", version, three)
     assert [rollback("trees", three) for _ in range(3)] == [3, 2, 1]
-    with pytest.raises(InvalidArgument, match="answered with version 1 only: there is none to go back to"):
+    with pytest.raises(InvalidArgument, match="no promotion left to go back on: version 1 answers"):
         rollback("trees", three)
 
 
