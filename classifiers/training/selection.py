@@ -22,29 +22,44 @@ Note = Callable[[str], None]
 def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None) -> Choice:
     """The setting of the recipe's kind; of "auto", also the kind.
 
-    Of two kinds the simpler is taken unless the other answers more held-out
-    rows rightly, as they are weighted, by more than one standard error of the
-    difference.
+    The simplest kind is taken that answers as many held-out rows rightly, as they
+    are weighted, as the kind with the most of them, but for one standard error of
+    the difference: the rule of L. Breiman, J. Friedman, R. Olshen and C. Stone,
+    "Classification and Regression Trees" (1984), of answers to the same rows.
 
     Parameters
     ----------
     labelled : Labelled
     recipe : Recipe
     note : callable, optional
-        Is told, in a line, how each kind did.
+        Is told, in a line each, how each kind did, and why one is taken.
     """
     if recipe.kind != "auto":
         return tune(labelled, recipe, recipe.kind)
-    best: Choice | None = None
+    tried = []
     for kind in _candidates(labelled):
         choice = tune(labelled, recipe, kind)
-        right, shares = _right(choice, labelled)
-        if note:
+        tried.append((choice, *_right(choice, labelled)))
+        if note and choice.folds:
+            _, right, shares = tried[-1]
             note(f"{KINDS[kind].title}: {shares @ right:.1%} of the held-out rows are answered rightly")
-        if best is None or _better(right - _right(best, labelled)[0], shares):
-            best = choice
-    assert best
-    return best
+    best, most, shares = max(tried, key=lambda each: round(float(each[2] @ each[1]), 9))
+    taken = next(choice for choice, right, _ in tried if not _better(most - right, shares))
+    if note:
+        note(_reason(taken, best))
+    return taken
+
+
+def _reason(taken: Choice, best: Choice) -> str:
+    title = KINDS[taken.kind].title
+    if not taken.folds:
+        return f"{title} is taken, the simplest: there are too few images to hold any out"
+    if taken is best:
+        return f"{title} is taken: the most, and no simpler kind comes within one standard error of it"
+    return (
+        f"{title} is taken: the simplest that is not worse than {KINDS[best.kind].title} by more than one "
+        "standard error of the difference"
+    )
 
 
 def _candidates(labelled: Labelled) -> Iterator[str]:

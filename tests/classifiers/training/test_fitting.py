@@ -21,7 +21,7 @@ from classifiers.data.targets import Labelled
 from classifiers.kinds import KINDS, Rows, Setting, logistic
 from classifiers.kinds.base import decades
 from classifiers.layers import Standardise
-from classifiers.training import tuning
+from classifiers.training import selection, tuning
 from classifiers.training.fitting import fit
 from classifiers.training.recipes import Recipe
 from classifiers.training.selection import choose
@@ -351,6 +351,44 @@ def test_auto_weighs_the_rows_as_the_fit_does() -> None:
 def test_auto_takes_the_simpler_where_there_is_no_difference() -> None:
     X, y = clouds(n=30, k=2, apart=5)
     assert choose(Labelled.of(X, y), Recipe("auto")).kind == "ridge"
+
+
+@pytest.mark.parametrize(
+    ("rights", "taken", "why"),
+    [
+        ({"ridge": (0, 60), "logistic": (0, 80), "linear-svm": (0, 78)}, "logistic", "is taken: the most"),
+        ({"ridge": (0, 77), "logistic": (0, 80), "linear-svm": (0, 79)}, "logistic", "is taken: the most"),
+        (
+            {"ridge": (0, 70), "logistic": (0, 80), "linear-svm": (10, 91)},
+            "logistic",
+            "is taken: the simplest that is not worse than linear support vector machine by more",
+        ),
+    ],
+)
+def test_auto_takes_the_simplest_within_one_standard_error_of_the_most_right(
+    monkeypatch: pytest.MonkeyPatch, rights: dict[str, tuple[int, int]], taken: str, why: str
+) -> None:
+    """Each is right in a span of 100 rows; of two spans, what only one has says how sure the difference is."""
+    X, y = np.zeros((100, 2), np.float32), np.arange(100) % 2
+
+    def answers(labelled: Labelled, _recipe: Recipe, kind: str) -> Choice:
+        first, last = rights.get(kind, (0, 10))
+        right = (np.arange(100) >= first) & (np.arange(100) < last)
+        said = np.where(right, labelled.y, 1 - labelled.y)
+        return Choice(kind, KINDS[kind].default, folds=5, logits=np.eye(2)[said])
+
+    monkeypatch.setattr(selection, "tune", answers)
+    notes: list[str] = []
+    assert choose(Labelled.of(X, y), Recipe("auto"), notes.append).kind == taken
+    assert f"{KINDS[taken].title} {why}" in notes[-1]
+
+
+def test_auto_says_nothing_of_held_out_rows_where_there_are_none() -> None:
+    X, y = np.eye(3, dtype=np.float32), np.array(["a", "b", "c"])
+    notes: list[str] = []
+    assert choose(Labelled.of(X, y), Recipe("auto"), notes.append).folds == 0
+    assert [line for line in notes if "held-out rows" in line] == []
+    assert "there are too few images to hold any out" in notes[-1]
 
 
 @pytest.mark.parametrize(
