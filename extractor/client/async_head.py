@@ -11,7 +11,7 @@ import grpc
 
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.client import failures
-from extractor.client.heading import Answered, HeadBase, Inquiry, Request, fit_requests
+from extractor.client.heading import Answered, FitRequests, HeadBase, Inquiry, Request
 from extractor.errors import FingerprintMismatch, Unavailable
 from extractor.heads_wire import messages
 from extractor.heads_wire.values import Classified, Drift, Example, Fitted, HeadInfo, LeftOut, Stage
@@ -64,11 +64,9 @@ class AsyncRemoteHead(HeadBase):
         info, access = await self._client._asked(), self._client._access
         left_out: list[LeftOut] = []
         taken = asyncio.Event()
-        requests = _drawn(
-            fit_requests(listed(examples, "examples"), self._fit_options(how), info, left_out), taken
-        )
+        requests = FitRequests(listed(examples, "examples"), self._fit_options(how), info, left_out)
         with self._client._peers.chosen() as peer:
-            call = peer.fit(requests, timeout=timeout, metadata=access.headers())
+            call = peer.fit(_drawn(requests, taken), timeout=timeout, metadata=access.headers())
             try:
                 async for message in call:
                     taken.set()
@@ -77,7 +75,11 @@ class AsyncRemoteHead(HeadBase):
                         return replace(said, left_out=[*left_out, *said.left_out])
                     if progress:
                         progress(said)
-            except grpc.RpcError as failure:
+            except (grpc.RpcError, asyncio.CancelledError) as failure:
+                if requests.error:  # gRPC cancels its call then
+                    raise requests.error from None
+                if isinstance(failure, asyncio.CancelledError):
+                    raise
                 raise failures.error_of(failure, peer.address, info.fingerprint) from failure
             finally:
                 call.cancel()

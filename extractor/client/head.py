@@ -11,7 +11,7 @@ import grpc
 
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.client import failures
-from extractor.client.heading import Answered, HeadBase, Inquiry, Request, fit_requests
+from extractor.client.heading import Answered, FitRequests, HeadBase, Inquiry, Request
 from extractor.client.threads import Calls, Here, Job, Workers
 from extractor.errors import FingerprintMismatch, Unavailable
 from extractor.heads_wire import messages
@@ -114,7 +114,7 @@ class RemoteHead(HeadBase):
         """
         info, access = self._client._known(), self._client._access
         left_out: list[LeftOut] = []
-        requests = fit_requests(listed(examples, "examples"), self._fit_options(how), info, left_out)
+        requests = FitRequests(listed(examples, "examples"), self._fit_options(how), info, left_out)
         with self._client._peers.chosen() as peer:
             with self._client._open_still():
                 call = peer.fit(requests, timeout=timeout, metadata=access.headers())
@@ -122,6 +122,8 @@ class RemoteHead(HeadBase):
                 fitted = last(map(messages.unpack_progress, call), progress)
                 return replace(fitted, left_out=[*left_out, *fitted.left_out])
             except grpc.RpcError as failure:
+                if requests.error:
+                    raise requests.error from None
                 raise failures.error_of(failure, peer.address, info.fingerprint) from failure
             finally:
                 call.cancel()

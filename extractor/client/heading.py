@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -161,6 +162,39 @@ class HeadBase:
         )
 
 
+class FitRequests(Iterator[bytes]):
+    """The requests of a fit, lazily; what cannot be sent is added to `left_out`.
+
+    gRPC draws them in a place of its own and loses what is raised there, so it is kept.
+
+    Parameters are those of `fit_requests`.
+
+    Attributes
+    ----------
+    error : Exception or None
+        What drawing them raised.
+    """
+
+    def __init__(
+        self,
+        examples: Iterable[tuple[Example, str]],
+        options: FitOptions,
+        info: Info,
+        left_out: list[LeftOut],
+    ) -> None:
+        self._requests = fit_requests(examples, options, info, left_out)
+        self.error: Exception | None = None
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._requests)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
 def fit_requests(
     examples: Iterable[tuple[Example, str]], options: FitOptions, info: Info, left_out: list[LeftOut]
 ) -> Iterator[bytes]:
@@ -174,10 +208,15 @@ def fit_requests(
     info : Info
         Says what the server takes.
     left_out : list of LeftOut
+
+    Raises
+    ------
+    InvalidArgument
+        When one of the examples is no input with its label.
     """
 
     def sendable() -> Iterator[tuple[str, pb.HeadInput]]:
-        for example, label in examples:
+        for example, label in itertools.starmap(_pair, enumerate(examples)):
             try:
                 yield label, pack_example(example, info)
             except PenultimateError as error:
@@ -187,6 +226,20 @@ def fit_requests(
     for some in _together(sendable(), info):
         inputs = [pb.LabelledInput(input=message, label=label) for label, message in some]
         yield pb.FitRequest(inputs=inputs).SerializeToString()
+
+
+def _pair(place: int, row: Any) -> tuple[Example, str]:
+    """An example as it has to be; raises InvalidArgument, naming the row."""
+    told = f"row {place} of the examples must be an input and its label, (image, label), and is"
+    if isinstance(row, str | bytes | os.PathLike) or not isinstance(row, Iterable):
+        raise InvalidArgument(f"{told} {printable(repr(row)[:80])}")
+    parts = list(row)
+    if len(parts) != 2:
+        raise InvalidArgument(f"{told} {len(parts)} things")
+    example, label = parts
+    if not isinstance(label, str):
+        raise InvalidArgument(f"{told} one with a label of {type(label).__name__}: labels are text")
+    return example, label
 
 
 def pack_example(example: Example, info: Info) -> pb.HeadInput:

@@ -121,6 +121,33 @@ def test_a_single_input_in_place_of_a_list_is_refused(ask: Ask, method: str, giv
         ask(method, given)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("labelled/brick/0.jpg", "row 80 .* and is 'labelled/brick/0.jpg'"),
+        ((b"x", "red", 0.5), "row 80 .* and is 3 things"),
+        ((b"x", 7), "row 80 .* a label of int: labels are text"),
+        (None, "row 80 .* and is None"),
+    ],
+)
+def test_a_row_that_is_no_input_with_its_label_is_named(
+    ask: Ask, data: DataFolder, row: Any, said: str
+) -> None:
+    """gRPC draws the rows elsewhere; nothing is fitted on those before it."""
+    with pytest.raises(errors.InvalidArgument, match=said):
+        ask("fit", [*examples(), row])
+    assert not list(data.heads.glob("colours"))
+
+
+def test_what_the_callers_own_rows_raise_reaches_the_caller(ask: Ask) -> None:
+    def rows() -> Iterator[tuple[Any, str]]:
+        yield from examples(2)
+        raise KeyError("no such label")
+
+    with pytest.raises(KeyError, match="no such label"):
+        ask("fit", rows())
+
+
 def test_many_inputs_are_answered_in_order_each_in_its_place(
     ask: Ask, data: DataFolder, tmp_path: Path
 ) -> None:
