@@ -368,7 +368,7 @@ def test_auto_takes_the_simpler_where_there_is_no_difference() -> None:
 def test_auto_takes_the_simplest_within_one_standard_error_of_the_most_right(
     monkeypatch: pytest.MonkeyPatch, rights: dict[str, tuple[int, int]], taken: str, why: str
 ) -> None:
-    """Each is right in a span of 100 rows; of two spans, what only one has says how sure the difference is."""
+    """Each is right in a span of 100 rows; what only one of two has says how sure their difference is."""
     X, y = np.zeros((100, 2), np.float32), np.arange(100) % 2
 
     def answers(labelled: Labelled, _recipe: Recipe, kind: str) -> Choice:
