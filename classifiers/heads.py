@@ -96,7 +96,7 @@ class Classification:
         Whether it is further from all that the head was fitted on than its
         threshold allows.
     score : float or None
-        That distance, about 1 for an image of a class; None when the head
+        That distance, about 1 for what it was fitted on and more for new images; None when the head
         cannot tell.
     """
 

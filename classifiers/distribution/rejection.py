@@ -129,7 +129,7 @@ class Rejection:
         return self.measured.threshold
 
     def distances(self, X: ArrayLike) -> NDArray[np.float64]:
-        """How far embeddings of shape (n, dim) are from the nearest class: about 1 for one of it."""
+        """How far embeddings of shape (n, dim) are from the nearest class: about 1 for rows fitted on."""
         return self.gaussian.distances(np.ascontiguousarray(X, np.float32))
 
     def unknown(self, X: ArrayLike) -> NDArray[np.bool_]:

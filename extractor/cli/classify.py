@@ -59,9 +59,10 @@ def command(
 
     HEAD is a name given to `fit-head`, or imagenet, the backbone's own 1,000
     classes. IMAGE is an image, a folder, a glob, or - for a list of paths on
-    standard input. The backbone is the head's own unless one is named. An image
-    that is further from all that the head was fitted on than its threshold is
-    called unknown, with its distance; images of the classes have about 1.
+    standard input. An image that is further from all that the head was fitted
+    on than its threshold is called unknown, with its distance and the
+    threshold; the head was fitted on images of about 1, and new ones of the
+    classes are further off, about 95 in 100 of them within the threshold.
     """
     from classifiers.store.versions import load_head
     from extractor.sources import find
@@ -76,20 +77,35 @@ def command(
 
 def _answers(head: Head, source: Any, paths: list[str], top: int, reject: bool) -> Iterator[dict[str, Any]]:
     """One plain dictionary for each image."""
-    results = progress(head.classify(source, paths, top, reject=reject), len(paths), "classify")
+    most = len(head.manifest.classes) if head.model.multi_label else top
+    limit = head.rejection.threshold if head.rejection and reject else None
+    results = progress(head.classify(source, paths, most, reject=reject), len(paths), "classify")
     for path, result in zip(paths, results, strict=True):
         if isinstance(result, PenultimateError):
             yield {"image": path, "error": str(result)}
         else:
-            yield {"image": path, **_found(result)}
+            yield {"image": path, **_found(result, top, limit)}
 
 
-def _found(result: Classification) -> dict[str, Any]:
-    """An unknown image has no class and no probability; the classes that it is least unlike come next."""
-    answers = [_plain(answer) for answer in result.answers]
-    judged = {"labels": result.labels, "unknown": result.unknown, "score": result.score}
+def _found(result: Classification, top: int, limit: float | None) -> dict[str, Any]:
+    """The `top` classes, and of several labels all that the image has.
+
+    An unknown image has no class and no probability; the classes that it is least unlike come next.
+    """
+    answers = [
+        _plain(answer)
+        for place, answer in enumerate(result.answers)
+        if place < top or answer.label in result.labels
+    ]
+    judged = {
+        "labels": result.labels,
+        "unknown": result.unknown,
+        "score": result.score,
+        "unknown_above": limit,
+    }
     if result.unknown:
-        return {"label": result.label, **judged, "next": answers}
+        nothing = {"label": result.label, "probability": None, "index": None}
+        return {**nothing, **judged, "next": answers}
     return {**answers[0], **judged, "next": answers[1:]}
 
 
@@ -116,13 +132,16 @@ def _print_lines(answers: Iterator[dict[str, Any]]) -> list[bool]:
 
 
 def _line(answer: dict[str, Any]) -> str:
-    others, sure = answer["next"], ""
+    """Each label that it has with its figure, then the most probable of the others."""
+    ranked = answer["next"] if answer["unknown"] else [answer, *answer["next"]]
+    given = [each for each in ranked if each["label"] in answer["labels"]]
+    others = [each for each in ranked if each["label"] not in answer["labels"]]
     if answer["unknown"]:
-        said, sure = answer["label"], f"distance {answer['score']:.1f}"
-    elif answer["label"] in answer["labels"]:
-        said, sure = ", ".join(answer["labels"]), _percent(answer)
+        said = answer["label"]
+        sure = f"distance {answer['score']:.1f}, over {answer['unknown_above']:.1f}"
     else:  # each label has a threshold of its own, which the most probable one may be under
-        said, others = ", ".join(answer["labels"]) or "no label", [answer, *others]
+        said = ", ".join(each["label"] for each in given) or "no label"
+        sure = ", ".join(map(_percent, given))
     cells = [printable(answer["image"]), printable(said), sure]
     following = ", ".join(map(_share, others))
     return "\t".join(cells + ([f"(next: {following})"] if following else []))

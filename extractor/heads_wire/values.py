@@ -64,7 +64,8 @@ class Verdict:
     unknown : bool
         It is further from all that the head was fitted on than its threshold allows.
     score : float or None
-        That distance, about 1 for an image of a class; None when the head cannot tell.
+        That distance, about 1 for what the head was fitted on and more for new images; None when
+        it cannot tell.
     answers : list of ClassProbability
         The most probable classes, best first.
     """

@@ -279,28 +279,30 @@ def test_an_image_of_no_class_is_unknown_unless_one_will_not_have_it(run, fitted
     code, out, _ = run(classify, "colours", stranger, "--json")
     (found,) = json.loads(out)
     assert (code, found["label"], found["labels"], found["unknown"]) == (0, "unknown", [], True)
-    assert found["score"] > 1
+    assert found["score"] > found["unknown_above"] > 0
+    assert (found["probability"], found["index"]) == (None, None)
     assert {each["label"] for each in found["next"]} == {"red", "blue"}
-    assert out.count("unknown") == 2
-    assert "\tunknown\tdistance " in run(classify, "colours", stranger)[1]
+    said = f"\tunknown\tdistance {found['score']:.1f}, over {found['unknown_above']:.1f}\t"
+    assert said in run(classify, "colours", stranger)[1]
     (forced,) = json.loads(run(classify, "colours", stranger, "--no-reject", "--json")[1])
     assert forced["label"] in {"red", "blue"}
-    assert (forced["unknown"], forced["score"]) == (False, None)
+    assert (forced["unknown"], forced["score"], forced["unknown_above"]) == (False, None, None)
 
 
 @pytest.mark.parametrize(
     ("labels", "line"),
     [
         (["cat"], "a.png\tcat\t60.0 %\t(next: dog 40.0 %)"),
-        (["cat", "dog"], "a.png\tcat, dog\t60.0 %\t(next: dog 40.0 %)"),
-        (["dog"], "a.png\tdog\t\t(next: cat 60.0 %, dog 40.0 %)"),
+        (["cat", "dog"], "a.png\tcat, dog\t60.0 %, 40.0 %"),
+        (["dog"], "a.png\tdog\t40.0 %\t(next: cat 60.0 %)"),
+        (["cat", "owl"], "a.png\tcat, owl\t60.0 %, 10.0 %\t(next: dog 40.0 %)"),
         ([], "a.png\tno label\t\t(next: cat 60.0 %, dog 40.0 %)"),
     ],
 )
 def test_a_line_names_the_labels_and_not_the_most_probable_class(labels: list[str], line: str) -> None:
-    """Where each label has its threshold, the most probable one may be under its own."""
-    found = Classification([Answer("cat", 0.6, 0), Answer("dog", 0.4, 1)], labels)
-    assert line_of({"image": "a.png", **found_of(found)}) == line
+    """Where each label has its threshold, the most probable one may be under its own, and the third over."""
+    found = Classification([Answer("cat", 0.6, 0), Answer("dog", 0.4, 1), Answer("owl", 0.1, 2)], labels)
+    assert line_of({"image": "a.png", **found_of(found, 2, None)}) == line
 
 
 @pytest.mark.parametrize("command", [show, promote, rollback, compare, transfer])
