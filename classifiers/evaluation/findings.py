@@ -78,6 +78,7 @@ class Findings:
     curves : list of Curves
         For each class that the test images have.
     suspects : list of Suspect
+        None where the answers say nothing of the classes, see `Judged.informed`.
     neighbourhood : Neighbourhood
     learning_curve : LearningCurve or None
     seconds : dict of float
@@ -113,7 +114,7 @@ def examine(training: Training, note: Note | None = None) -> Findings:
     with _timed(seconds, "examine", note):
         loss = _losses(training.logits, judged.labels[judged.held_out])
         curves = _curves(judged)
-        wrong = suspects(judged.probabilities, judged.labels)
+        wrong = suspects(judged.probabilities, judged.labels) if judged.informed else []
         calibration = _calibration(training, judged)
     with _timed(seconds, "neighbours", note), quiet_single_threads():
         around = neighbourhood(judged.X, training.known.alike or ALIKE)

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifiers.data.labels import joined
+from classifiers.evaluation.intervals import Z95
 from classifiers.kinds import Targets
 from classifiers.layers.model import probabilities
 from extractor.results import Vector
 
 if TYPE_CHECKING:
     from classifiers.training.train import Training
+
+_LEAST = 1e-9
+"""Of a probability, so that one answer that is surely wrong does not outweigh all others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +96,18 @@ class Judged:
             return self.labels
         found: NDArray[np.bool_] = self.labels[:, None] == np.arange(len(self.classes))
         return found
+
+    @property
+    def informed(self) -> bool:
+        """Whether the probability of what is true is higher in its own row than in others, beyond chance.
+
+        However the classes are weighted; by the mean of log probabilities, and 1.96 of its errors.
+        """
+        told = np.clip(self.probabilities[self.said], _LEAST, 1 - _LEAST)
+        truth = self.labels[self.said]
+        yes, no = (logs - logs.mean(axis=0) for logs in (np.log(told), np.log1p(-told)))
+        gain = np.where(truth, yes, no).mean(axis=1) if self.multi_label else yes[np.arange(len(told)), truth]
+        return bool(gain.mean() > Z95 * gain.std() / np.sqrt(len(gain)))
 
     def answers(self, probabilities: NDArray[np.float64]) -> Targets:
         """What probabilities of shape (n, classes) say, in the form of `labels`."""

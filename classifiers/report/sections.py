@@ -39,10 +39,7 @@ def summary(training: Training, findings: Findings) -> str:
     ]
     if findings.no_transfer:
         tiles.append(_tile(percent(findings.no_transfer.value), "colours alone, no backbone"))
-    points = [
-        sentences.baselines(findings, metrics),
-        *(_sentence(prefix, line) for prefix, line in _prefixed(findings, training)),
-    ]
+    points = [_sentence(prefix, line) for prefix, line in _prefixed(findings, training)]
     return tag("div", "".join(tiles), class_="tiles") + tag(
         "ul", "".join(words("li", point) for point in points), class_="points"
     )

@@ -43,12 +43,13 @@ def baselines(findings: Findings, metrics: Metrics) -> str:
     interval = f"95 % interval of the difference {points(gain.interval[0])} to {points(gain.interval[1])}"
     if gain.above:
         return (
-            f"Better by {100 * gain.share:.1f} points than the best baseline, {name} ({percent(best)}); "
-            f"{interval}."
+            f"better by {100 * gain.share:.1f} points than the best baseline, {name} ({percent(best)}); "
+            f"{interval}"
         )
+    verdict = "not surely better" if gain.share > 0 else "no better"
     return (
-        f"Not surely better than {name} ({percent(best)}): {interval}. More test images, or better ones to "
-        "learn from, would tell."
+        f"{verdict} than {name} ({percent(best)}): {interval}; more test images, or better ones to learn "
+        "from, would tell"
     )
 
 
@@ -82,20 +83,21 @@ def calibrated(calibration: Calibration) -> str:
 
 
 def noise(findings: Findings) -> str:
-    """How many labels look wrong."""
+    """How many labels may be wrong."""
     judged = findings.judged
     said = int(judged.said.sum())
     count = len({suspect.row for suspect in findings.suspects})
     if not said:
         return "not judged: there was no cross-validation"
+    if not judged.informed:
+        return "not judged: what the head says of images that it has not seen tells nothing of their labels"
     few = (
         "" if said == len(judged.labels) else f" (of {len(judged.labels):,}: the others were never held out)"
     )
     if not count:
         return f"none of {said:,} looks wrong{few}"
-    if judged.multi_label:
-        return f"{count:,} of {said:,} images have one that looks wrong{few}"
-    return f"{count:,} of {said:,} look{'s' if count == 1 else ''} wrong{few}"
+    what = "images have one that is" if judged.multi_label else "is" if count == 1 else "are"
+    return f"{count:,} of {said:,} {what} worth a look, hard images among them{few}"
 
 
 def resplit(curve: LearningCurve | None, judged: Judged) -> str | None:
@@ -123,6 +125,7 @@ def advice(curve: LearningCurve | None) -> str:
 
 def key_lines(findings: Findings, metrics: Metrics) -> Iterator[tuple[str, str]]:
     """The findings that a person wants first: what, and the sentence."""
+    yield "baseline", baselines(findings, metrics)
     yield "fit", gap(findings, metrics)
     if again := resplit(findings.learning_curve, findings.judged):
         yield "resplit", again

@@ -99,7 +99,7 @@ def test_the_page_says_what_was_found(training: Training) -> None:
     text = Page(report_on(training, weights={"source": "PyPI", "licence": "Apache-2.0"}).html).text
     for part in (
         "colours: report of a head",
-        "Not surely better than the pictures' colours alone",
+        "No better than the pictures' colours alone",
         "colours alone, no backbone",
         "Confusion matrix",
         "labelled red",
@@ -136,6 +136,17 @@ def test_a_planted_wrong_label_and_a_planted_copy_are_named(training: Training) 
     assert any({"1.png", "copy.png"} <= group for group in groups)
 
 
+def test_a_head_that_has_learnt_nothing_is_called_that_and_judges_no_label(painted: Path, pixels) -> None:
+    """Each class has as many red pictures as blue ones."""
+    known = Dataset.read(painted)
+    labels = [("one", "two")[at // 2 % 2] for at in range(len(known.labels))]
+    training = train("noise", embed(pixels, replace(known, labels=labels)), backbone="pixels")
+    facts = json.loads(report_on(training).json)
+    assert facts["summary"]["baseline"].startswith(("no better than", "not surely better than"))
+    assert facts["summary"]["labels"].startswith("not judged: ")
+    assert facts["suspected_labels"] == []
+
+
 def test_the_document_has_every_figure_with_its_interval(training: Training) -> None:
     facts = json.loads(report_on(training).json)
     metrics, curve = facts["metrics"], facts["learning_curve"]
@@ -147,7 +158,7 @@ def test_the_document_has_every_figure_with_its_interval(training: Training) -> 
     assert len(curve["accuracy"]) == len(curve["sizes"]) == len(curve["errors"][0])
     assert facts["accuracy"]["validation"] > 0.9
     assert facts["card"]["classes"] == {"blue": 41, "red": 41}
-    assert set(facts["summary"]) == {"fit", "resplit", "calibrated", "labels", "more"}
+    assert set(facts["summary"]) == {"baseline", "fit", "resplit", "calibrated", "labels", "more"}
 
 
 def test_names_and_labels_are_text_whatever_they_hold(pixels, paint, tmp_path: Path) -> None:
