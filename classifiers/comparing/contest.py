@@ -18,11 +18,12 @@ from classifiers.layers import Model
 from classifiers.store.bundle import read_facts, read_tested
 from classifiers.store.records import Rows, at_hand, unchanged
 from classifiers.store.versions import folder_of, load_head, serving_version, versions
-from extractor.errors import NotFound
+from extractor.errors import InvalidArgument, NotFound
 from extractor.results import Embeds, Vector
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
+    from classifiers.heads import Head
     from classifiers.training.train import Training
 
 Embedded: TypeAlias = "Callable[[Embeds, Dataset], Features]"
@@ -180,12 +181,17 @@ def between(
     ------
     NotFound
         When there is no such version, or no such image.
+    InvalidArgument
+        When they are of different backbones.
     FingerprintMismatch
-        When a version is of another backbone than `embeds`.
+        When they are of another backbone than `embeds`.
     """
     folders = [folder_of(name, data, number) for number in (version, other)]
-    for number in (version, other):
-        load_head(name, data, version=number).check(embeds)
+    heads = [load_head(name, data, version=number) for number in (version, other)]
+    if heads[0].manifest.fingerprint != heads[1].manifest.fingerprint:
+        raise InvalidArgument(_of_two_backbones(name, version, other, heads))
+    for head in heads:
+        head.check(embeds)
     rows = [Rows.read(folder) for folder in folders]
     held = rows[0].held_out(rows[1].trained_on())
     present, missing = at_hand(held)
@@ -197,3 +203,13 @@ def between(
         raise NotFound(f"no image that versions {version} and {other} of {name!r} have not seen is there")
     ours, theirs = map(Contender.of, folders)
     return contest(ours, theirs, features.X, features.texts), [*missing, *changed]
+
+
+def _of_two_backbones(name: str, version: int, other: int, heads: Sequence[Head]) -> str:
+    """Why there is no contest, and where to look; the same name may stand for two fingerprints."""
+    said = [f"{head.manifest.backbone}, {head.manifest.fingerprint[:12]}…" for head in heads]
+    return (
+        f"versions {version} and {other} of {name!r} are of different backbones ({said[0]}; {said[1]}), "
+        f"and no embedding is for both: `penultimate heads show {name}` has what each answered rightly of "
+        "the images that it was tested on"
+    )
