@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extractor.cli.main import SOME_FAILED
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import data_option, json_option, open_source, source_options_of
 from extractor.cli.progress import progress
 from extractor.errors import PenultimateError
 from extractor.settings import DataFolder
@@ -39,7 +39,7 @@ Exit codes: 0 all labelled, 3 some failed (listed), 1 none could be labelled.
 @click.option(
     "--version", type=click.IntRange(min=1), help="A version of the head. [default: the one promoted]"
 )
-@source_options
+@source_options_of("the head's own")
 @data_option
 @json_option
 def command(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from extractor.cli.exploring import SHEET_GROUPS, SHEET_PICTURES, draw, only_read, opened, sheet_option, tile
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import data_option, json_option, open_source, source_options_of
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
 from extractor.text import counted, printable
@@ -44,7 +44,7 @@ Examples:
 )
 @click.option("--image", help="Compare this one image file with the collection.")
 @sheet_option("Write a picture of the groups here")
-@source_options
+@source_options_of("the collection's own")
 @data_option
 @json_option
 def command(

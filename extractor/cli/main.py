@@ -103,7 +103,7 @@ def interruption(left: str) -> Iterator[None]:
     """For a whole command, or as its decorator: what Ctrl-C says of one that remembers no embeddings."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         click.echo(f"Interrupted. {left}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 

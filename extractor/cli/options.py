@@ -60,15 +60,20 @@ def processor_options(command: F) -> F:
     return command
 
 
-def provider_options(command: F) -> F:
-    """Add `--backbone`, `--provider` and `--precision`."""
+def provider_options(command: F, default: str | bool = True) -> F:
+    """Add `--backbone`, of which help says `default`, `--provider` and `--precision`."""
     backbone = click.option(
-        "--backbone", default=DEFAULT_BACKBONE, show_default=True, help="An exported backbone."
+        "--backbone", default=DEFAULT_BACKBONE, show_default=default, help="An exported backbone."
     )
     return backbone(processor_options(command))
 
 
-def source_options(command: F) -> F:
+def source_options_of(own: str) -> Callable[[F], F]:
+    """As `source_options`, where what is worked with has a backbone of its own; help says `own`."""
+    return lambda command: source_options(command, own)
+
+
+def source_options(command: F, default: str | bool = True) -> F:
     """Add what `open_source` takes: `--backbone`, `--provider`, `--precision`, `--server` and its own."""
     server = click.option(
         "--server",
@@ -78,7 +83,7 @@ def source_options(command: F) -> F:
     )
     for option in reversed(_ACCESS):
         command = option(command)
-    return provider_options(server(command))
+    return provider_options(server(command), default)
 
 
 def _note_access(ctx: click.Context, param: click.Parameter, value: Any) -> None:

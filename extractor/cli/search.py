@@ -12,7 +12,7 @@ import click
 from extractor.cli.collections.choosing import filter_option, item_id, warn_of_fields
 from extractor.cli.configuration import Number
 from extractor.cli.exploring import sheet_option
-from extractor.cli.options import data_option, json_option, open_source, source_options, source_was_named
+from extractor.cli.options import data_option, json_option, open_source, source_options_of, source_was_named
 from extractor.settings import DataFolder
 from extractor.text import printable
 
@@ -40,7 +40,7 @@ Examples:
 @filter_option
 @click.option("--min-score", type=Number(-1, 1), help="Leave out what is less alike.")
 @sheet_option("Write a picture of the query and its neighbours here")
-@source_options
+@source_options_of("the collection's own")
 @data_option
 @json_option
 def command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -146,10 +147,18 @@ def test_a_version_or_a_head_is_deleted(run, fitted: Path, store: DataFolder) ->
 
 
 def test_a_head_goes_only_after_a_yes(run, fitted: Path, store: DataFolder, monkeypatch) -> None:
-    import io
-
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    assert run(delete, "colours")[0] == 130
+    code, _, err = run(delete, "colours")
+    assert code == 1
+    assert "Nobody can be asked here: say so with --yes" in err
+    for typed, ends in (
+        ("n\n", (1, "Error: nothing was changed")),
+        ("", (130, "Interrupted. Nothing was changed.")),
+    ):
+        terminal = io.StringIO(typed)
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", terminal)
+        code, _, err = run(delete, "colours")
+        assert (code, err.splitlines()[-1].endswith(ends[1])) == (ends[0], True)
     assert versions("colours", store) == [1, 2]
 
 
@@ -172,6 +181,11 @@ def test_a_head_moves_to_another_backbone(run, fitted: Path, pixels, store: Data
     assert "version 1, which answers, takes the embeddings of another backbone: not compared" in out
     assert load_head("colours", store, version=3).manifest.fingerprint == "e" * 64
     assert load_head("colours", store).manifest.fingerprint == "f" * 64
+    code, _, err = run(compare, "colours")
+    assert code == 1
+    assert (
+        "versions 3 and 1 of 'colours' are of different backbones (pixels, eeeeeeeeeeee…; pixels, fff" in err
+    )
 
 
 def test_what_is_gone_or_changed_is_named_when_a_head_moves(run, fitted: Path, pixels, paint) -> None:

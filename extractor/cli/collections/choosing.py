@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from extractor.cli.main import SOME_FAILED
+from extractor.cli.main import SOME_FAILED, interruption
 from extractor.errors import InvalidArgument
 from extractor.text import printable
 
@@ -112,14 +112,14 @@ def confirm(question: str, *, yes: bool) -> None:
 
     Raises
     ------
-    click.Abort
-        When the answer is no.
     InvalidArgument
-        Without a terminal and without `yes`.
+        When the answer is no, or without a terminal and without `yes`.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise InvalidArgument(f"{question} Nobody can be asked here: say so with --yes")
-    if not click.confirm(question, err=True):
+    with interruption("Nothing was changed."):
+        sure = click.confirm(question, err=True)
+    if not sure:
         raise InvalidArgument("nothing was changed")

@@ -11,7 +11,7 @@ import click
 
 from extractor.cli.configuration import SIZE, Number
 from extractor.cli.main import SOME_FAILED
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import data_option, json_option, open_source, source_options_of
 from extractor.settings import DataFolder
 from extractor.text import printable
 
@@ -64,7 +64,7 @@ def _say_found(found: Verification, name: str) -> None:
 @click.option(
     "--drop", is_flag=True, help="Delete the items that cannot be mended, as when their file is gone."
 )
-@source_options
+@source_options_of("the collection's own")
 @data_option
 def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
     """Embed what is missing or damaged in COLLECTION again, from its file, and put flipped bits right."""

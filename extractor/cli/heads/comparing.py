@@ -7,7 +7,7 @@ import json
 import click
 
 from extractor.cli.fitting import echo_left_out, embedded
-from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.options import data_option, json_option, open_source, source_options_of
 from extractor.settings import DataFolder
 
 
@@ -17,7 +17,7 @@ from extractor.settings import DataFolder
 @click.argument("name")
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.argument("other", type=click.IntRange(min=1), required=False)
-@source_options
+@source_options_of("the head's own")
 @data_option
 @json_option
 def compare(

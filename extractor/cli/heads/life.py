@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from extractor.cli.collections.choosing import confirm
 from extractor.cli.options import data_option
 from extractor.settings import DataFolder
 
@@ -44,8 +45,8 @@ def delete(name: str, version: int | None, yes: bool, data: DataFolder) -> None:
     """Delete a version of the head NAME, or the head with all of them."""
     from classifiers.store import versions
 
-    if version is None and not yes:
+    if version is None:
         count = len(versions.versions(name, data))
-        click.confirm(f"Delete the head {name} with its {count} version(s)?", abort=True, err=True)
+        confirm(f"Delete the head {name} with its {count} version(s)?", yes=yes)
     versions.delete(name, version, data)
     click.echo(f"{name}: {'deleted' if version is None else f'version {version} deleted'}")
