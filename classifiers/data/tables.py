@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from classifiers.data.labels import cleaned
 from extractor.errors import InvalidArgument
@@ -40,7 +43,7 @@ def rows(source: Path) -> Iterator[Row]:
 
     The header has the columns `path` and `label`, and may have `split`,
     `group` and `weight`, in any order and in small letters or capitals;
-    further columns are passed over.
+    further columns are passed over, see `unused`.
 
     Raises
     ------
@@ -48,6 +51,26 @@ def rows(source: Path) -> Iterator[Row]:
         When it is no such table.
     """
     return _of_parquet(source) if source.suffix.lower() == ".parquet" else _of_csv(source)
+
+
+def unused(source: Path) -> list[str]:
+    """The columns of a table that `rows` passes over, each with what it may be meant for.
+
+    Raises
+    ------
+    InvalidArgument
+        As `rows` does.
+    """
+    names = _parquet_header(source) if source.suffix.lower() == ".parquet" else _csv_header(source)
+    wanted = places(source, names)
+    free = [name for name in OPTIONAL if name not in wanted]
+    others = [name.strip() for at, name in enumerate(names) if at not in wanted.values() and name.strip()]
+    return [name + _meant(name, free) for name in others]
+
+
+def _meant(name: str, free: Sequence[str]) -> str:
+    close = get_close_matches(name.lower(), free, 1)
+    return f" (is it {close[0]}?)" if close else ""
 
 
 def places(source: Path, header: Sequence[str]) -> dict[str, int]:
@@ -70,12 +93,23 @@ def places(source: Path, header: Sequence[str]) -> dict[str, int]:
     return {name: names.index(name) for name in (*NEEDED, *OPTIONAL) if name in names}
 
 
-def _of_csv(source: Path) -> Iterator[Row]:
+@contextmanager
+def _csv(source: Path) -> Iterator[TextIO]:
     try:
         with source.open(newline="", encoding="utf-8-sig") as stream:
-            yield from _csv_rows(source, stream)
+            yield stream
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidArgument(f"{source} cannot be read as a CSV file ({error}): {_ADVICE}") from error
+
+
+def _csv_header(source: Path) -> list[str]:
+    with _csv(source) as stream:
+        return next(csv.reader(stream), [])
+
+
+def _of_csv(source: Path) -> Iterator[Row]:
+    with _csv(source) as stream:
+        yield from _csv_rows(source, stream)
 
 
 def _csv_rows(source: Path, stream: Iterable[str]) -> Iterator[Row]:
@@ -87,19 +121,28 @@ def _csv_rows(source: Path, stream: Iterable[str]) -> Iterator[Row]:
             yield _row(f"{source}, line {table.line_num}", said)
 
 
+def _parquet_header(source: Path) -> list[str]:
+    with _parquet(source) as file:
+        return list(file.schema_arrow.names)
+
+
 def _of_parquet(source: Path) -> Iterator[Row]:
+    with _parquet(source) as file:
+        names = file.schema_arrow.names
+        wanted = {name: names[at] for name, at in places(source, names).items()}
+        batches = file.iter_batches(columns=list(wanted.values()))
+        for number, cells in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1):
+            yield _row(f"{source}, row {number}", {name: cells[own] for name, own in wanted.items()})
+
+
+@contextmanager
+def _parquet(source: Path) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(source) as file:
-            names = file.schema_arrow.names
-            wanted = {name: names[at] for name, at in places(source, names).items()}
-            number = 0
-            for batch in file.iter_batches(columns=list(wanted.values())):
-                for cells in batch.to_pylist():
-                    number += 1
-                    yield _row(f"{source}, row {number}", {name: cells[own] for name, own in wanted.items()})
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise InvalidArgument(f"{source} cannot be read as a Parquet file ({error}): make it anew") from error
 

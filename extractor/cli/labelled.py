@@ -201,7 +201,7 @@ def _sources(labelled: Source, data: DataFolder, note: Callable[[str], None]) ->
         raise click.UsageError("--filter is about the items of a --collection")
     if labelled.test and labelled.split:
         raise click.UsageError("--split says what is tested on: leave --test out")
-    of_path = partial(_of_path, data=data, multi_label=labelled.multi_label)
+    of_path = partial(_of_path, data=data, note=note, multi_label=labelled.multi_label)
     found = [of_path(labelled.source) if labelled.source else _of_collection(labelled, data, note)]
     if labelled.augment and labelled.source and isinstance(found[0], tuple):
         raise click.UsageError(f"--augment changes pictures, and {labelled.source} has vectors: leave it out")
@@ -229,13 +229,18 @@ def _of_collection(labelled: Source, data: DataFolder, note: Callable[[str], Non
         return features, target.backbone
 
 
-def _of_path(path: Path, *, data: DataFolder, multi_label: bool) -> tuple[Features, str] | Dataset:
+def _of_path(
+    path: Path, *, data: DataFolder, note: Callable[[str], None], multi_label: bool
+) -> tuple[Features, str] | Dataset:
     """Images to embed; or vectors, with the name that their backbone has here, if it has one."""
     from classifiers.data.dataset import Dataset
     from classifiers.data.matrices import is_matrix, read_matrix
+    from classifiers.data.tables import unused
     from extractor.cli.bundles import exported_as
 
     if not is_matrix(path):
+        if path.is_file() and (columns := unused(path)):
+            note(f"note: columns of {path} that are not used: {', '.join(columns)}")
         return Dataset.read(path, multi_label=multi_label)
     features, origin = read_matrix(path, multi_label=multi_label)
     return features, exported_as(features.fingerprint, data) or origin

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classifiers.cli import command as fit_head
@@ -350,3 +352,20 @@ def test_vectors_of_an_exported_backbone_make_a_head_of_it(
     code, out, err = invoke(fit_head, source, "--name", "h", "--json", "--no-report")
     assert code == 0, err
     assert json.loads(out)["backbone"] == "pixels"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_column_that_is_not_used_is_named(invoke, painted: Path, tmp_path: Path, suffix: str) -> None:
+    table = [
+        [f"{label}/{i}.png", label, "test" if i < 4 else "train", "x"]
+        for label in ("red", "blue")
+        for i in range(12)
+    ]
+    source, header = painted / f"t.{suffix}", ["path", "Label", "splt", "camera"]
+    if suffix == "csv":
+        source.write_text("\n".join(map(",".join, [header, *table])))
+    else:
+        pq.write_table(pa.table(dict(zip(header, zip(*table, strict=True), strict=True))), source)
+    code, _, err = invoke(fit_head, source, "--name", "h", "--no-report")
+    assert code == 0, err
+    assert f"note: columns of {source} that are not used: splt (is it split?), camera" in err
