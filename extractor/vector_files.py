@@ -73,6 +73,11 @@ def checked_suffix(path: Path) -> None:
         raise InvalidArgument(f"{path} must end in {' or '.join(SUFFIXES)}: that chooses the kind of file")
 
 
+def is_file_name(backbone: str) -> bool:
+    """Whether what made some vectors is known by their file alone: then no image can be made one."""
+    return Path(backbone).suffix.lower() in SUFFIXES
+
+
 def _kind(path: Path) -> type[_NpzWriter] | type[_ParquetWriter]:
     checked_suffix(path)
     return _NpzWriter if path.suffix == ".npz" else _ParquetWriter

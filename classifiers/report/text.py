@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from classifiers.evaluation.evaluate import Metrics
+from classifiers.heads import HeadManifest
 from classifiers.kinds import title
 from classifiers.report.files import DOCUMENT, PAGE, Report
 from classifiers.report.markup import span
 from classifiers.report.sentences import key_lines, shares
 from classifiers.training.train import Training
 from extractor.text import printable
+from extractor.vector_files import is_file_name
 
 WIDEST_MATRIX = 10
 """Classes up to which the confusion matrix is printed whole."""
@@ -70,9 +72,19 @@ def to_text(training: Training, path: Path, replaced: bool, report: Report | Non
         "",
         *_found_lines(training, path, report),
         f"saved to {path}" + (" (in place of the earlier head of this name)" if replaced else ""),
-        f"try it: penultimate classify {manifest.name} IMAGE...",
+        _next_step(manifest),
     ]
     return "\n".join(map(printable, lines))
+
+
+def _next_step(manifest: HeadManifest) -> str:
+    name = manifest.name
+    if is_file_name(manifest.backbone):
+        return (
+            f"it takes vectors like those of {manifest.backbone}, not images: load_head({name!r}).predict(X) "
+            f"in Python, or penultimate heads export {name} --onnx {name}.onnx"
+        )
+    return f"try it: penultimate classify {name} IMAGE..."
 
 
 def _split_line(fitting: dict[str, Any]) -> str:

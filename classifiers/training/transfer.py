@@ -21,6 +21,7 @@ from classifiers.training.train import Training, train
 from extractor.errors import InvalidArgument, NotFound
 from extractor.results import Embeds
 from extractor.settings import DataFolder
+from extractor.vector_files import is_file_name
 
 if TYPE_CHECKING:
     from classifiers.report import Report
@@ -106,7 +107,7 @@ def _features(
     """The images that are still what was labelled, each on the side where it was, and the others."""
     present, missing = at_hand(rows)
     if not present:
-        raise NotFound(f"none of the {len(rows.paths)} images of the head {name!r} is there any more")
+        raise NotFound(_nothing_there(name, facts["backbone"], len(rows.paths)))
     paths, labels, splits = (
         [column[at] for at in present] for column in (rows.paths, rows.labels, rows.splits)
     )
@@ -116,6 +117,15 @@ def _features(
     if facts["fitting"]["alike"] is not None:
         features = grouped(features)  # a cosine of one backbone means nothing to another
     return features, [*missing, *found.rejected, *changed]
+
+
+def _nothing_there(name: str, backbone: str, count: int) -> str:
+    if is_file_name(backbone):
+        return (
+            f"the head {name!r} was fitted on the vectors of {backbone}, and another backbone takes images: "
+            "fit one on these"
+        )
+    return f"none of the {count} images of the head {name!r} is there any more"
 
 
 def _sides(features: Features, fitting: dict[str, Any]) -> tuple[Features, Features | None]:

@@ -146,14 +146,21 @@ def open_source(
     click.UsageError
         When the user chose what a service chooses for itself.
     InvalidArgument
-        When the service runs another backbone than the one that was named.
+        When the service runs another backbone than the one that was named, or
+        the head is of vectors that no backbone is known for.
     """
     if server:
         return _open_client(server, backbone)
     _refuse_access()
     from extractor.embedder import Embedder
+    from extractor.vector_files import is_file_name
 
     wanted = backbone if own is None or _was_named("backbone") else own
+    if wanted == own and is_file_name(own):
+        raise InvalidArgument(
+            f"the vectors are of the file {own}, which names no backbone: images cannot be made such "
+            "vectors here; name a --backbone if one made them"
+        )
     return Embedder(wanted, data=data, provider=provider, precision=precision)
 
 

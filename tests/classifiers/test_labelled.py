@@ -16,6 +16,7 @@ import pytest
 from classifiers.cli import command as fit_head
 from classifiers.data.augmentation import AUGMENTATIONS
 from classifiers.data.labelled_items import from_collection
+from extractor.cli import options
 from extractor.cli.classify import command as classify
 from extractor.cli.heads.transfer import transfer
 from extractor.collections import Collection, Filter, Item
@@ -369,3 +370,23 @@ def test_a_column_that_is_not_used_is_named(invoke, painted: Path, tmp_path: Pat
     code, _, err = invoke(fit_head, source, "--name", "h", "--no-report")
     assert code == 0, err
     assert f"note: columns of {source} that are not used: splt (is it split?), camera" in err
+
+
+def test_a_head_on_vectors_of_ones_own_speaks_of_no_images(
+    invoke, pixels, painted: Path, store: DataFolder, tmp_path: Path, monkeypatch
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(24, DIM)) + 5 * np.repeat([[0], [1]], 12, axis=0)
+    np.savez(tmp_path / "own.npz", embeddings=X, labels=["a"] * 12 + ["b"] * 12)
+    code, out, err = invoke(fit_head, tmp_path / "own.npz", "--name", "h", "--no-report")
+    assert code == 0, err
+    assert "penultimate classify" not in out
+    assert "it takes vectors like those of own.npz, not images: load_head('h').predict(X)" in out
+    monkeypatch.setattr("extractor.cli.classify.open_source", options.open_source)
+    code, _, err = invoke(classify, "h", painted)
+    assert code == 1
+    assert "the vectors are of the file own.npz, which names no backbone" in err
+    monkeypatch.setattr("extractor.cli.heads.transfer.open_source", lambda *_, **__: pixels)
+    code, _, err = invoke(transfer, "h")
+    assert code == 1
+    assert "was fitted on the vectors of own.npz, and another backbone takes images" in err
