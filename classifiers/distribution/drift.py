@@ -26,10 +26,7 @@ from numpy.typing import NDArray
 from classifiers.distribution.live import Live, Sighting
 from classifiers.distribution.rejection import Rejection
 from classifiers.heads import Head
-from extractor.heads_wire.values import Drift, DriftTest, Unusual
-
-FEWEST = 30
-"""Live images, and held-out ones, below which nothing can be said."""
+from extractor.heads_wire.values import FEWEST, Drift, DriftTest, Unusual
 
 LEAST_EXPECTED = 5.0
 """Of a class among the answers, for Pearson's test; rarer classes are put together."""

@@ -14,6 +14,9 @@ from extractor.results import ImageLike, Vector
 FALSE_ALARMS = 0.01
 """How often a test of drift says that something has moved where nothing has."""
 
+FEWEST = 30
+"""Live images, and held-out ones, below which nothing can be said of drift."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadInput:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from classifiers import load_head
 from classifiers.cli import command as fit_head
+from classifiers.distribution.live import Live, Sighting, live_path
 from classifiers.heads import Answer, Classification
 from classifiers.store.records import Rows
 from classifiers.store.versions import facts_of, folder_of, serving_version, versions
@@ -21,6 +22,7 @@ from extractor.cli.classify import _line as line_of
 from extractor.cli.classify import command as classify
 from extractor.cli.heads import command as heads
 from extractor.cli.heads.comparing import compare
+from extractor.cli.heads.drift import drift
 from extractor.cli.heads.export import export
 from extractor.cli.heads.life import delete, promote, rollback
 from extractor.cli.heads.listing import list_, show
@@ -325,3 +327,20 @@ def test_a_head_that_is_not_there_is_named(run, fitted: Path, command, name: str
     code, _, err = run(command, name)
     assert code == 1
     assert repr(name) in err
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (0, "nothing to go by: what a server's heads are asked counts"),
+        (29, "too little to go by: it takes 30 live images"),
+        (40, "nothing to compare them with: the head was not tested, as after --add-class"),
+    ],
+)
+def test_drift_says_why_it_cannot_tell(run, fitted: Path, store: DataFolder, images: int, said: str) -> None:
+    run(fit_head, fitted / "red", "--name", "colours", "--add-class", "crimson", "--promote")
+    live = Live([Sighting(1.0, 0, bytes([at]), f"{at}.png") for at in range(images)], images)
+    live.write(live_path("colours", serving_version("colours", store), store))
+    code, out, err = run(drift, "colours")
+    assert (code, err) == (0, "")
+    assert said in out

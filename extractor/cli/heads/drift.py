@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from extractor.cli.options import data_option, json_option
-from extractor.heads_wire.values import FALSE_ALARMS, Drift, DriftTest
+from extractor.heads_wire.values import FALSE_ALARMS, FEWEST, Drift, DriftTest
 from extractor.settings import DataFolder
 from extractor.text import printable
 
@@ -34,7 +34,9 @@ Examples:
 def drift(name: str, server: str | None, data: DataFolder, as_json: bool) -> None:
     """Say how far the images that NAME was lately asked about are from those it was fitted on.
 
-    The server keeps a sample of the last 1,000 images of each version. Their
+    The server keeps a sample of the last 1,000 images that each version was
+    asked about through its Heads service (`Client.head(NAME).classify`); what
+    `penultimate classify` answers, also with --server, is not among them. Their
     distances to the classes, and how often each class is answered, are compared
     with the images that the head was tested on.
     """
@@ -91,13 +93,28 @@ def to_text(found: Drift) -> str:
     if found.unknown is not None and found.expected_unknown is not None:
         lines.append(f"  unknown: {found.unknown:.1%}, where {found.expected_unknown:.1%} are expected")
     if not (found.distance or found.classes):
-        lines.append("  too little to go by: it takes 30 live images, and 30 that the head was tested on")
+        lines.append(f"  {_missing(found)}")
     if found.unusual:
         lines.append("  the furthest from all classes:")
     for each in found.unusual[:SHOWN]:
         name = printable(each.id) or each.digest.hex()
         lines.append(f"    {each.distance:8.2f}  {printable(each.label)}  {name}")
     return "\n".join(lines)
+
+
+def _missing(found: Drift) -> str:
+    """Why nothing can be said."""
+    if not found.images:
+        return (
+            "nothing to go by: what a server's heads are asked counts (`Client.head(NAME).classify`), and "
+            "not `penultimate classify`, which answers by itself, also with --server"
+        )
+    if found.images < FEWEST:
+        return f"too little to go by: it takes {FEWEST} live images"
+    return (
+        f"nothing to compare them with: the head was not tested, as after --add-class, or on fewer than "
+        f"{FEWEST} images. Fit it again on all images to have it tested"
+    )
 
 
 def _verdict(what: str, test: DriftTest) -> str:
