@@ -139,12 +139,13 @@ def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Tra
     from classifiers.training.train import train
 
     features, test = loaded.features, loaded.test
-    echo_left_out(features.rejected)
+    fitted = features if test is None else features.without(test)
+    echo_left_out(fitted.rejected)
     views = f" and their augmented views ({features.views.shape[1]} each)" if features.augment else ""
-    _note(f"fitting on {len(features.y)} images{views}: settings by cross-validation …")
+    _note(f"fitting on {len(fitted.y)} images{views}: settings by cross-validation …")
     fit = partial(train, backbone=loaded.backbone, recipe=recipe, test_size=test_size, note=_note)
     training = fit(name, features, test)
-    echo_left_out(set(training.rejected) - set(features.rejected))
+    echo_left_out(set(training.rejected) - set(fitted.rejected))
     return replace(training, seconds=loaded.seconds | training.seconds)
 
 

@@ -145,10 +145,27 @@ class Features:
     def without(self, others: Features) -> Features:
         """Leave out every picture that `others` has too, so that no test picture is trained on."""
         same = np.isin(self.digests, others.digests)
-        alike = np.isin(self.groups, others.groups)
-        reasons = {True: "the same picture is among the test images"}
-        reasons[False] = "it is of one group with a test image, or nearly the same picture"
-        return self.leave_out(np.flatnonzero(same | alike), lambda row: reasons[bool(same[row])])
+        joined = np.flatnonzero(same | np.isin(self.groups, others.groups))
+        mates = defaultdict(list)
+        for row, group in enumerate(others.groups.tolist()):
+            mates[group].append(row)
+
+        def reason(row: int) -> str:
+            if same[row]:
+                return "the same picture is among the test images"
+            return self._beside(row, others.take(np.array(mates[str(self.groups[row])])))
+
+        return self.leave_out(joined, reason)
+
+    def _beside(self, row: int, mates: Features) -> str:
+        """What joins a row and the nearest of these, which are of its group."""
+        lengths = np.linalg.norm(mates.X, axis=1) * np.linalg.norm(self.X[row])
+        cosines = mates.X @ self.X[row] / np.where(lengths > 0, lengths, 1)
+        nearest = int(cosines.argmax())
+        cosine, image = float(cosines[nearest]), mates.images[nearest]
+        if self.alike is not None and cosine >= self.alike:
+            return f"nearly the same picture is among the test images: {image} (cosine {cosine:.3f})"
+        return f"it is of one group with the test image {image}"
 
     def tested_on(self, test: Features) -> Features:
         """These rows to train on and all rows of `test` to test on, as one.

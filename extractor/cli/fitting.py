@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 KINDS = ("logistic", "linear-svm", "rbf-svm", "knn", "nearest-mean", "ridge", "mlp", "auto")
 """As in `classifiers.training.recipes`, which would bring NumPy with it."""
 
+MOST_LISTED = 20
+"""Images that are left out, of which a line each is printed."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -66,6 +69,9 @@ def viewed(source: Embeds, features: Features, augment: Sequence[str]) -> Featur
 
 
 def echo_left_out(rejected: Iterable[Rejected]) -> None:
-    """Say on standard error which images were left out, and why."""
-    for each in sorted(rejected, key=attrgetter("image")):
+    """Say on standard error which images were left out, and why; of many how many more."""
+    listed = sorted(rejected, key=attrgetter("image"))
+    for each in listed[:MOST_LISTED]:
         click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
+    if (more := len(listed) - MOST_LISTED) > 0:
+        click.echo(f"left out: {more:,} images more, {len(listed):,} in all; --json lists them", err=True)

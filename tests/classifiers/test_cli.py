@@ -200,9 +200,9 @@ def test_copies_of_test_images_are_not_fitted_on(invoke, painted: Path, tmp_path
     assert code == 3
     assert (facts["fitting"]["train"], len(facts["rejected"])) == (22, 2)
     assert err.splitlines() == [
-        f"left out: {painted}/red/1.png: not a picture",
-        "fitting on 23 images: settings by cross-validation …",
         f"left out: {painted}/red/0.png: the same picture is among the test images",
+        f"left out: {painted}/red/1.png: not a picture",
+        "fitting on 22 images: settings by cross-validation …",
     ]
     shutil.copytree(painted, tmp_path / "copies")
     code, _, err = invoke(fit_head, painted, "--name", "c", "--test", tmp_path / "copies")

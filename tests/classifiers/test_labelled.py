@@ -15,9 +15,11 @@ import pytest
 
 from classifiers.cli import command as fit_head
 from classifiers.data.augmentation import AUGMENTATIONS
+from classifiers.data.dataset import Rejected
 from classifiers.data.labelled_items import from_collection
 from extractor.cli import options
 from extractor.cli.classify import command as classify
+from extractor.cli.fitting import echo_left_out
 from extractor.cli.heads.transfer import transfer
 from extractor.collections import Collection, Filter, Item
 from extractor.collections.item import FileStamp
@@ -390,3 +392,11 @@ def test_a_head_on_vectors_of_ones_own_speaks_of_no_images(
     code, _, err = invoke(transfer, "h")
     assert code == 1
     assert "was fitted on the vectors of own.npz, and another backbone takes images" in err
+
+
+def test_of_many_that_are_left_out_the_first_are_listed_and_all_counted(capsys) -> None:
+    echo_left_out(Rejected(f"{at:03}.png", "not a picture") for at in range(170))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "left out: 000.png: not a picture"
+    assert lines[-1] == "left out: 150 images more, 170 in all; --json lists them"
+    assert len(lines) == 21

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -104,6 +104,16 @@ def test_near_copies_of_test_images_are_not_fitted_on(photos) -> None:
     assert test is not None
     kept = train.without(test)
     assert kept.images == [f"{row:03}" for row in range(4, 40)]
-    assert {each.reason for each in kept.rejected} == {
-        "it is of one group with a test image, or nearly the same picture"
-    }
+    for row, each in enumerate(kept.rejected):
+        said = f"nearly the same picture is among the test images: {40 + row:03} (cosine 0.9"
+        assert each.reason.startswith(said)
+
+
+def test_what_the_user_has_joined_with_a_test_image_is_said_to_be_of_its_group(photos) -> None:
+    given = features(photos, ["a", "b"] * 20)
+    given = replace(given, groups=np.where(np.arange(40) % 39 == 0, "module", given.groups))
+    train, test = replace(given, parts=np.repeat(["train", "test"], [30, 10])).parted()
+    assert test is not None
+    assert [astuple(each) for each in train.without(test).rejected] == [
+        ("000", "it is of one group with the test image 039")
+    ]
