@@ -245,5 +245,7 @@ def _checked(first: pb.FitRequest | None, data: DataFolder) -> tuple[FitOptions,
             raise InvalidArgument(
                 f"{value!r} is no {what} of a head: choose {' or '.join(get_args(allowed))}"
             )
-    weights = "balanced" if options.balanced else None
+    if options.balanced and options.class_weight:
+        raise InvalidArgument("`balanced` says what each class counts, and so does `class_weight`: give one")
+    weights = "balanced" if options.balanced else dict(options.class_weight) or None
     return options, Recipe(options.kind, options.scale, options.seed, weights)  # type: ignore[arg-type]

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from classifiers.data.dataset import Dataset
 from classifiers.data.features import Features, embed
+from classifiers.data.labels import joined, parted
 from classifiers.service.inputs import LONGEST_NAME, Input, Inputs, needs_embedder
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.calls import Call
@@ -45,6 +47,7 @@ class Gathering:
 
     def __init__(self, options: FitOptions, embedder: Submits, call: Call) -> None:
         self._embedder, self._call = embedder, call
+        self._several = options.multi_label
         self.fingerprint = options.fingerprint or embedder.fingerprint
         self.backbone = embedder.bundle.manifest.backbone
         self.dim = embedder.dim
@@ -110,14 +113,16 @@ class Gathering:
         """
         if not self._names:
             raise InvalidArgument("the call has no labelled images: send some, or name a collection")
-        dataset = Dataset([str(place) for place in range(len(self))], list(self._labels))
+        labels = [joined(parted(label)) for label in self._labels] if self._several else self._labels
+        places = [str(place) for place in range(len(self))]
+        dataset = Dataset(places, list(labels), multi_label=self._several)
         features = embed(self, dataset)
         names = [self._names[int(image)] for image in features.images]
         rejected = [
             type(each)(self._names[int(each.image)] if each.image.isdecimal() else each.image, each.reason)
             for each in features.rejected
         ]
-        return Features(features.X, features.y, features.digests, names, features.fingerprint, rejected)
+        return replace(features, images=names, rejected=rejected)
 
     def stream(self, images: Iterable[ImageLike]) -> Iterator[Result]:
         """What was gathered under these places."""

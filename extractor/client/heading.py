@@ -149,6 +149,12 @@ class HeadBase:
         return pb.PromoteRequest(name=self.name, version=version or 0)
 
     def _fit_options(self, how: dict[str, Any]) -> FitOptions:
+        known = FitOptions.__dataclass_fields__
+        if unknown := [name for name in how if name not in known]:
+            raise TypeError(
+                f"a fit on the server takes no {', '.join(unknown)}; it takes {', '.join(known)}. Groups, "
+                "splits, weights of single images and views are for `fit-head`, where the images are"
+            )
         return FitOptions(self.name, fingerprint=self._fingerprint, **how)
 
     def _explained(self, error: FingerprintMismatch, info: HeadInfo) -> FingerprintMismatch:

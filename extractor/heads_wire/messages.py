@@ -155,7 +155,7 @@ def pack_options(options: FitOptions) -> pb.FitOptions:
 def unpack_options(message: pb.FitOptions) -> FitOptions:
     """What `pack_options` packed, or another caller; what it leaves out has its default."""
     given = {field.name: value for field, value in message.ListFields()}
-    return FitOptions(**{"name": "", **given})
+    return FitOptions(**{"name": "", **given, "class_weight": dict(message.class_weight)})
 
 
 def pack_stage(stage: Stage) -> pb.FitProgress:

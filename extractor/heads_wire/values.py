@@ -197,6 +197,10 @@ class FitOptions:
         Fit also on its items that have a label; empty for none.
     no_report : bool
         Write no `report.html` and `report.json` beside the version.
+    multi_label : bool
+        An input may have several labels: `cat|dog`; `|` alone is none of them.
+    class_weight : mapping of str to float
+        What an input of each class counts; those that are left out count 1.
     """
 
     name: str
@@ -209,6 +213,8 @@ class FitOptions:
     fingerprint: str = ""
     collection: str = ""
     no_report: bool = False
+    multi_label: bool = False
+    class_weight: Mapping[str, float] = field(default_factory=dict)
 
 
 class Stage(NamedTuple):

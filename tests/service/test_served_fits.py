@@ -100,6 +100,35 @@ async def test_near_copies_of_a_served_fit_are_never_parted(data: DataFolder, st
     assert {part for each in parts.values() for part in each} == {"train", "test"}
 
 
+async def test_a_served_fit_takes_several_labels_an_image(data: DataFolder, stub: HeadsStub) -> None:
+    """Named as in a table, in any order; the report is of several labels, too."""
+    rows = np.random.default_rng(4).normal(size=(80, 3))
+    inputs = [
+        (
+            by_vector(*row, id=f"{at}"),
+            "|".join(["up"] * bool(row[1] > 0) + ["right"] * bool(row[0] > 0)) or "|",
+        )
+        for at, row in enumerate(rows)
+    ]
+    last = await fitted(stub, fitting_on(inputs, multi_label=True))
+    assert list(last.head.versions[0].classes) == ["right", "up"]
+    report = json.loads((data.heads.parent / last.folder / "report.json").read_text())
+    assert report["multi_label"]
+    asked = asking(by_vector(3, 3, 0), by_vector(-3, -3, 0), no_reject=True)
+    answer = await stub.Classify(asked)
+    assert [list(each.classifications[0].labels) for each in answer.results] == [["right", "up"], []]
+
+
+async def test_a_served_fit_takes_what_each_class_counts(data: DataFolder, stub: HeadsStub) -> None:
+    fit = fitting_on(coloured(), no_report=True, class_weight={"red": 3})
+    assert (await fitted(stub, fit)).version == 1
+    facts = bundle.read_facts(data.heads / "colours/versions/0001")
+    assert facts["fitting"]["class_weight"] == {"red": 3.0}
+    both = fitting_on(coloured(), balanced=True, class_weight={"red": 3})
+    error = await failing(said(stub, both), grpc.StatusCode.INVALID_ARGUMENT)
+    assert "`balanced` says what each class counts, and so does `class_weight`" in error.details()
+
+
 async def test_a_damaged_head_is_mended_by_a_fit_and_a_promotion(data: DataFolder, stub: HeadsStub) -> None:
     await fitted(stub, fitting_on(coloured(), no_report=True))
     (data.heads / "colours/versions/0001/manifest.json").write_text("{")

@@ -139,6 +139,11 @@ def test_a_row_that_is_no_input_with_its_label_is_named(
     assert not list(data.heads.glob("colours"))
 
 
+def test_what_a_fit_on_the_server_does_not_take_is_said(ask: Ask) -> None:
+    with pytest.raises(TypeError, match=r"takes no weights, groups; it takes name, kind, .*multi_label"):
+        ask("fit", examples(2), weights=[1], groups=[2])
+
+
 def test_what_the_callers_own_rows_raise_reaches_the_caller(ask: Ask) -> None:
     def rows() -> Iterator[tuple[Any, str]]:
         yield from examples(2)

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(extractor/_pb/penultimate/v1/heads.proto\x12\x0epenultimate.v1\"W\n\tHeadInput\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06\x64igest\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06vector\x18\x03 \x01(\x0cH\x00\x12\n\n\x02id\x18\x04 \x01(\tB\t\n\x07\x63ontent\"\x80\x01\n\x0f\x43lassifyRequest\x12\r\n\x05heads\x18\x01 \x03(\t\x12)\n\x06inputs\x18\x02 \x03(\x0b\x32\x19.penultimate.v1.HeadInput\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0b\n\x03top\x18\x04 \x01(\r\x12\x11\n\tno_reject\x18\x05 \x01(\x08\"q\n\x10\x43lassifyResponse\x12,\n\x05heads\x18\x01 \x03(\x0b\x32\x1d.penultimate.v1.AnsweringHead\x12/\n\x07results\x18\x02 \x03(\x0b\x32\x1e.penultimate.v1.ClassifyResult\".\n\rAnsweringHead\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x93\x01\n\x0e\x43lassifyResult\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61\x63hed\x18\x02 \x01(\x08\x12\x37\n\x0f\x63lassifications\x18\x03 \x03(\x0b\x32\x1e.penultimate.v1.Classification\x12(\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x19.penultimate.v1.HeadError\"\x82\x01\n\x0e\x43lassification\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x0f\n\x07unknown\x18\x02 \x01(\x08\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x31\n\x07\x61nswers\x18\x04 \x03(\x0b\x32 .penultimate.v1.ClassProbabilityB\x08\n\x06_score\"F\n\x10\x43lassProbability\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0e\n\x06synset\x18\x03 \x01(\t\"\xf2\x01\n\tHeadError\x12,\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.penultimate.v1.HeadError.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xa6\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_IMAGE\x10\x01\x12\x13\n\x0fIMAGE_TOO_LARGE\x10\x02\x12\x16\n\x12UNSUPPORTED_FORMAT\x10\x03\x12\x0c\n\x08INTERNAL\x10\x04\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x05\x12\x14\n\x10INVALID_ARGUMENT\x10\x06\x12\r\n\tNOT_FOUND\x10\x07\"h\n\nFitRequest\x12+\n\x07options\x18\x01 \x01(\x0b\x32\x1a.penultimate.v1.FitOptions\x12-\n\x06inputs\x18\x02 \x03(\x0b\x32\x1d.penultimate.v1.LabelledInput\"\xca\x01\n\nFitOptions\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05scale\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12\x16\n\ttest_size\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x62\x61lanced\x18\x06 \x01(\x08\x12\x0f\n\x07promote\x18\x07 \x01(\x08\x12\x13\n\x0b\x66ingerprint\x18\x08 \x01(\t\x12\x12\n\ncollection\x18\t \x01(\t\x12\x11\n\tno_report\x18\n \x01(\x08\x42\x0c\n\n_test_size\"H\n\rLabelledInput\x12(\n\x05input\x18\x01 \x01(\x0b\x32\x19.penultimate.v1.HeadInput\x12\r\n\x05label\x18\x02 \x01(\t\"g\n\x0b\x46itProgress\x12&\n\x05stage\x18\x01 \x01(\x0b\x32\x15.penultimate.v1.StageH\x00\x12(\n\x06\x66itted\x18\x02 \x01(\x0b\x32\x16.penultimate.v1.FittedH\x00\x42\x06\n\x04what\"6\n\x05Stage\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x01(\x04\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\"\x8a\x02\n\x06\x46itted\x12&\n\x04head\x18\x01 \x01(\x0b\x32\x18.penultimate.v1.HeadInfo\x12\x0f\n\x07version\x18\x02 \x01(\r\x12)\n\x08left_out\x18\x03 \x03(\x0b\x32\x17.penultimate.v1.LeftOut\x12\x17\n\x0f\x61gainst_serving\x18\x04 \x01(\t\x12\x34\n\x07seconds\x18\x05 \x03(\x0b\x32#.penultimate.v1.Fitted.SecondsEntry\x12\x0e\n\x06\x66older\x18\x06 \x01(\t\x12\r\n\x05\x66iles\x18\x07 \x03(\t\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"(\n\x07LeftOut\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x12\n\x10ListHeadsRequest\"<\n\x11ListHeadsResponse\x12\'\n\x05heads\x18\x01 \x03(\x0b\x32\x18.penultimate.v1.HeadInfo\"\x1e\n\x0eGetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x08HeadInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\r\x12-\n\x08versions\x18\x03 \x03(\x0b\x32\x1b.penultimate.v1.HeadVersion\"\x93\x01\n\x0bHeadVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x03 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x05 \x01(\t\x12\x0b\n\x03\x64im\x18\x06 \x01(\r\x12\x0f\n\x07\x63reated\x18\x07 \x01(\t\x12\x0f\n\x07metrics\x18\x08 \x01(\t\"/\n\x0ePromoteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x1f\n\x0fGetDriftRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xbb\x02\n\x05\x44rift\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x0c\n\x04seen\x18\x04 \x01(\x04\x12+\n\x08\x64istance\x18\x05 \x01(\x0b\x32\x19.penultimate.v1.DriftTest\x12*\n\x07\x63lasses\x18\x06 \x01(\x0b\x32\x19.penultimate.v1.DriftTest\x12\x12\n\x05ratio\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07unknown\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10\x65xpected_unknown\x18\t \x01(\x01H\x02\x88\x01\x01\x12(\n\x07unusual\x18\n \x03(\x0b\x32\x17.penultimate.v1.UnusualB\x08\n\x06_ratioB\n\n\x08_unknownB\x13\n\x11_expected_unknown\"?\n\tDriftTest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tstatistic\x18\x02 \x01(\x01\x12\x0f\n\x07p_value\x18\x03 \x01(\x01\"F\n\x07Unusual\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x10\n\x08\x64istance\x18\x03 \x01(\x01\x12\r\n\x05label\x18\x04 \x01(\t2\xba\x03\n\x05Heads\x12M\n\x08\x43lassify\x12\x1f.penultimate.v1.ClassifyRequest\x1a .penultimate.v1.ClassifyResponse\x12\x42\n\x03\x46it\x12\x1a.penultimate.v1.FitRequest\x1a\x1b.penultimate.v1.FitProgress(\x01\x30\x01\x12P\n\tListHeads\x12 .penultimate.v1.ListHeadsRequest\x1a!.penultimate.v1.ListHeadsResponse\x12\x43\n\x07GetHead\x12\x1e.penultimate.v1.GetHeadRequest\x1a\x18.penultimate.v1.HeadInfo\x12\x43\n\x07Promote\x12\x1e.penultimate.v1.PromoteRequest\x1a\x18.penultimate.v1.HeadInfo\x12\x42\n\x08GetDrift\x12\x1f.penultimate.v1.GetDriftRequest\x1a\x15.penultimate.v1.Driftb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(extractor/_pb/penultimate/v1/heads.proto\x12\x0epenultimate.v1\"W\n\tHeadInput\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06\x64igest\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06vector\x18\x03 \x01(\x0cH\x00\x12\n\n\x02id\x18\x04 \x01(\tB\t\n\x07\x63ontent\"\x80\x01\n\x0f\x43lassifyRequest\x12\r\n\x05heads\x18\x01 \x03(\t\x12)\n\x06inputs\x18\x02 \x03(\x0b\x32\x19.penultimate.v1.HeadInput\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0b\n\x03top\x18\x04 \x01(\r\x12\x11\n\tno_reject\x18\x05 \x01(\x08\"q\n\x10\x43lassifyResponse\x12,\n\x05heads\x18\x01 \x03(\x0b\x32\x1d.penultimate.v1.AnsweringHead\x12/\n\x07results\x18\x02 \x03(\x0b\x32\x1e.penultimate.v1.ClassifyResult\".\n\rAnsweringHead\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x93\x01\n\x0e\x43lassifyResult\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61\x63hed\x18\x02 \x01(\x08\x12\x37\n\x0f\x63lassifications\x18\x03 \x03(\x0b\x32\x1e.penultimate.v1.Classification\x12(\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x19.penultimate.v1.HeadError\"\x82\x01\n\x0e\x43lassification\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x0f\n\x07unknown\x18\x02 \x01(\x08\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x31\n\x07\x61nswers\x18\x04 \x03(\x0b\x32 .penultimate.v1.ClassProbabilityB\x08\n\x06_score\"F\n\x10\x43lassProbability\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0e\n\x06synset\x18\x03 \x01(\t\"\xf2\x01\n\tHeadError\x12,\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.penultimate.v1.HeadError.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xa6\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_IMAGE\x10\x01\x12\x13\n\x0fIMAGE_TOO_LARGE\x10\x02\x12\x16\n\x12UNSUPPORTED_FORMAT\x10\x03\x12\x0c\n\x08INTERNAL\x10\x04\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x05\x12\x14\n\x10INVALID_ARGUMENT\x10\x06\x12\r\n\tNOT_FOUND\x10\x07\"h\n\nFitRequest\x12+\n\x07options\x18\x01 \x01(\x0b\x32\x1a.penultimate.v1.FitOptions\x12-\n\x06inputs\x18\x02 \x03(\x0b\x32\x1d.penultimate.v1.LabelledInput\"\xd6\x02\n\nFitOptions\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05scale\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12\x16\n\ttest_size\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x62\x61lanced\x18\x06 \x01(\x08\x12\x0f\n\x07promote\x18\x07 \x01(\x08\x12\x13\n\x0b\x66ingerprint\x18\x08 \x01(\t\x12\x12\n\ncollection\x18\t \x01(\t\x12\x11\n\tno_report\x18\n \x01(\x08\x12\x13\n\x0bmulti_label\x18\x0b \x01(\x08\x12\x41\n\x0c\x63lass_weight\x18\x0c \x03(\x0b\x32+.penultimate.v1.FitOptions.ClassWeightEntry\x1a\x32\n\x10\x43lassWeightEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_test_size\"H\n\rLabelledInput\x12(\n\x05input\x18\x01 \x01(\x0b\x32\x19.penultimate.v1.HeadInput\x12\r\n\x05label\x18\x02 \x01(\t\"g\n\x0b\x46itProgress\x12&\n\x05stage\x18\x01 \x01(\x0b\x32\x15.penultimate.v1.StageH\x00\x12(\n\x06\x66itted\x18\x02 \x01(\x0b\x32\x16.penultimate.v1.FittedH\x00\x42\x06\n\x04what\"6\n\x05Stage\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x01(\x04\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\"\x8a\x02\n\x06\x46itted\x12&\n\x04head\x18\x01 \x01(\x0b\x32\x18.penultimate.v1.HeadInfo\x12\x0f\n\x07version\x18\x02 \x01(\r\x12)\n\x08left_out\x18\x03 \x03(\x0b\x32\x17.penultimate.v1.LeftOut\x12\x17\n\x0f\x61gainst_serving\x18\x04 \x01(\t\x12\x34\n\x07seconds\x18\x05 \x03(\x0b\x32#.penultimate.v1.Fitted.SecondsEntry\x12\x0e\n\x06\x66older\x18\x06 \x01(\t\x12\r\n\x05\x66iles\x18\x07 \x03(\t\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"(\n\x07LeftOut\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x12\n\x10ListHeadsRequest\"<\n\x11ListHeadsResponse\x12\'\n\x05heads\x18\x01 \x03(\x0b\x32\x18.penultimate.v1.HeadInfo\"\x1e\n\x0eGetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x08HeadInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\r\x12-\n\x08versions\x18\x03 \x03(\x0b\x32\x1b.penultimate.v1.HeadVersion\"\x93\x01\n\x0bHeadVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x03 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x05 \x01(\t\x12\x0b\n\x03\x64im\x18\x06 \x01(\r\x12\x0f\n\x07\x63reated\x18\x07 \x01(\t\x12\x0f\n\x07metrics\x18\x08 \x01(\t\"/\n\x0ePromoteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x1f\n\x0fGetDriftRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xbb\x02\n\x05\x44rift\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x0c\n\x04seen\x18\x04 \x01(\x04\x12+\n\x08\x64istance\x18\x05 \x01(\x0b\x32\x19.penultimate.v1.DriftTest\x12*\n\x07\x63lasses\x18\x06 \x01(\x0b\x32\x19.penultimate.v1.DriftTest\x12\x12\n\x05ratio\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07unknown\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10\x65xpected_unknown\x18\t \x01(\x01H\x02\x88\x01\x01\x12(\n\x07unusual\x18\n \x03(\x0b\x32\x17.penultimate.v1.UnusualB\x08\n\x06_ratioB\n\n\x08_unknownB\x13\n\x11_expected_unknown\"?\n\tDriftTest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tstatistic\x18\x02 \x01(\x01\x12\x0f\n\x07p_value\x18\x03 \x01(\x01\"F\n\x07Unusual\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x10\n\x08\x64istance\x18\x03 \x01(\x01\x12\r\n\x05label\x18\x04 \x01(\t2\xba\x03\n\x05Heads\x12M\n\x08\x43lassify\x12\x1f.penultimate.v1.ClassifyRequest\x1a .penultimate.v1.ClassifyResponse\x12\x42\n\x03\x46it\x12\x1a.penultimate.v1.FitRequest\x1a\x1b.penultimate.v1.FitProgress(\x01\x30\x01\x12P\n\tListHeads\x12 .penultimate.v1.ListHeadsRequest\x1a!.penultimate.v1.ListHeadsResponse\x12\x43\n\x07GetHead\x12\x1e.penultimate.v1.GetHeadRequest\x1a\x18.penultimate.v1.HeadInfo\x12\x43\n\x07Promote\x12\x1e.penultimate.v1.PromoteRequest\x1a\x18.penultimate.v1.HeadInfo\x12\x42\n\x08GetDrift\x12\x1f.penultimate.v1.GetDriftRequest\x1a\x15.penultimate.v1.Driftb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extractor._pb.penultimate.v1.heads_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FITOPTIONS_CLASSWEIGHTENTRY']._loaded_options = None
+  _globals['_FITOPTIONS_CLASSWEIGHTENTRY']._serialized_options = b'8\001'
   _globals['_FITTED_SECONDSENTRY']._loaded_options = None
   _globals['_FITTED_SECONDSENTRY']._serialized_options = b'8\001'
   _globals['_HEADINPUT']._serialized_start=60
@@ -54,39 +56,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FITREQUEST']._serialized_start=1043
   _globals['_FITREQUEST']._serialized_end=1147
   _globals['_FITOPTIONS']._serialized_start=1150
-  _globals['_FITOPTIONS']._serialized_end=1352
-  _globals['_LABELLEDINPUT']._serialized_start=1354
-  _globals['_LABELLEDINPUT']._serialized_end=1426
-  _globals['_FITPROGRESS']._serialized_start=1428
-  _globals['_FITPROGRESS']._serialized_end=1531
-  _globals['_STAGE']._serialized_start=1533
-  _globals['_STAGE']._serialized_end=1587
-  _globals['_FITTED']._serialized_start=1590
-  _globals['_FITTED']._serialized_end=1856
-  _globals['_FITTED_SECONDSENTRY']._serialized_start=1810
-  _globals['_FITTED_SECONDSENTRY']._serialized_end=1856
-  _globals['_LEFTOUT']._serialized_start=1858
-  _globals['_LEFTOUT']._serialized_end=1898
-  _globals['_LISTHEADSREQUEST']._serialized_start=1900
-  _globals['_LISTHEADSREQUEST']._serialized_end=1918
-  _globals['_LISTHEADSRESPONSE']._serialized_start=1920
-  _globals['_LISTHEADSRESPONSE']._serialized_end=1980
-  _globals['_GETHEADREQUEST']._serialized_start=1982
-  _globals['_GETHEADREQUEST']._serialized_end=2012
-  _globals['_HEADINFO']._serialized_start=2014
-  _globals['_HEADINFO']._serialized_end=2102
-  _globals['_HEADVERSION']._serialized_start=2105
-  _globals['_HEADVERSION']._serialized_end=2252
-  _globals['_PROMOTEREQUEST']._serialized_start=2254
-  _globals['_PROMOTEREQUEST']._serialized_end=2301
-  _globals['_GETDRIFTREQUEST']._serialized_start=2303
-  _globals['_GETDRIFTREQUEST']._serialized_end=2334
-  _globals['_DRIFT']._serialized_start=2337
-  _globals['_DRIFT']._serialized_end=2652
-  _globals['_DRIFTTEST']._serialized_start=2654
-  _globals['_DRIFTTEST']._serialized_end=2717
-  _globals['_UNUSUAL']._serialized_start=2719
-  _globals['_UNUSUAL']._serialized_end=2789
-  _globals['_HEADS']._serialized_start=2792
-  _globals['_HEADS']._serialized_end=3234
+  _globals['_FITOPTIONS']._serialized_end=1492
+  _globals['_FITOPTIONS_CLASSWEIGHTENTRY']._serialized_start=1428
+  _globals['_FITOPTIONS_CLASSWEIGHTENTRY']._serialized_end=1478
+  _globals['_LABELLEDINPUT']._serialized_start=1494
+  _globals['_LABELLEDINPUT']._serialized_end=1566
+  _globals['_FITPROGRESS']._serialized_start=1568
+  _globals['_FITPROGRESS']._serialized_end=1671
+  _globals['_STAGE']._serialized_start=1673
+  _globals['_STAGE']._serialized_end=1727
+  _globals['_FITTED']._serialized_start=1730
+  _globals['_FITTED']._serialized_end=1996
+  _globals['_FITTED_SECONDSENTRY']._serialized_start=1950
+  _globals['_FITTED_SECONDSENTRY']._serialized_end=1996
+  _globals['_LEFTOUT']._serialized_start=1998
+  _globals['_LEFTOUT']._serialized_end=2038
+  _globals['_LISTHEADSREQUEST']._serialized_start=2040
+  _globals['_LISTHEADSREQUEST']._serialized_end=2058
+  _globals['_LISTHEADSRESPONSE']._serialized_start=2060
+  _globals['_LISTHEADSRESPONSE']._serialized_end=2120
+  _globals['_GETHEADREQUEST']._serialized_start=2122
+  _globals['_GETHEADREQUEST']._serialized_end=2152
+  _globals['_HEADINFO']._serialized_start=2154
+  _globals['_HEADINFO']._serialized_end=2242
+  _globals['_HEADVERSION']._serialized_start=2245
+  _globals['_HEADVERSION']._serialized_end=2392
+  _globals['_PROMOTEREQUEST']._serialized_start=2394
+  _globals['_PROMOTEREQUEST']._serialized_end=2441
+  _globals['_GETDRIFTREQUEST']._serialized_start=2443
+  _globals['_GETDRIFTREQUEST']._serialized_end=2474
+  _globals['_DRIFT']._serialized_start=2477
+  _globals['_DRIFT']._serialized_end=2792
+  _globals['_DRIFTTEST']._serialized_start=2794
+  _globals['_DRIFTTEST']._serialized_end=2857
+  _globals['_UNUSUAL']._serialized_start=2859
+  _globals['_UNUSUAL']._serialized_end=2929
+  _globals['_HEADS']._serialized_start=2932
+  _globals['_HEADS']._serialized_end=3374
 # @@protoc_insertion_point(module_scope)

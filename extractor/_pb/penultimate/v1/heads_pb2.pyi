@@ -118,7 +118,14 @@ class FitRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[FitOptions, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[LabelledInput, _Mapping]]] = ...) -> None: ...
 
 class FitOptions(_message.Message):
-    __slots__ = ("name", "kind", "scale", "seed", "test_size", "balanced", "promote", "fingerprint", "collection", "no_report")
+    __slots__ = ("name", "kind", "scale", "seed", "test_size", "balanced", "promote", "fingerprint", "collection", "no_report", "multi_label", "class_weight")
+    class ClassWeightEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +136,8 @@ class FitOptions(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     NO_REPORT_FIELD_NUMBER: _ClassVar[int]
+    MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
+    CLASS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     scale: str
@@ -139,7 +148,9 @@ class FitOptions(_message.Message):
     fingerprint: str
     collection: str
     no_report: bool
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., scale: _Optional[str] = ..., seed: _Optional[int] = ..., test_size: _Optional[float] = ..., balanced: bool = ..., promote: bool = ..., fingerprint: _Optional[str] = ..., collection: _Optional[str] = ..., no_report: bool = ...) -> None: ...
+    multi_label: bool
+    class_weight: _containers.ScalarMap[str, float]
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., scale: _Optional[str] = ..., seed: _Optional[int] = ..., test_size: _Optional[float] = ..., balanced: bool = ..., promote: bool = ..., fingerprint: _Optional[str] = ..., collection: _Optional[str] = ..., no_report: bool = ..., multi_label: bool = ..., class_weight: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class LabelledInput(_message.Message):
     __slots__ = ("input", "label")
