@@ -19,6 +19,9 @@ from extractor.results import Embeds
 from extractor.settings import DataFolder
 from extractor.sources import find
 
+FOUND = 0.5
+"""The share of a new class's own images that a head has to find, without a warning."""
+
 Embedded: TypeAlias = "Callable[[Embeds, Dataset], Features]"
 
 
@@ -63,8 +66,19 @@ class Extension:
             + how,
             f"{did.found:,} of these {did.rows:,} are taken for {self.label!r} now, and {did.taken:,} of "
             f"{did.kept:,} images of the earlier classes; no held-out figures: fit again for those",
+            *self._doubts(),
             f"saved to {self.published.saved.path}",
             *self.published.lines(),
+        ]
+
+    def _doubts(self) -> list[str]:
+        """A class that the head does not find among its own images is hardly learnt."""
+        did = self.extended
+        if did.found >= FOUND * did.rows:
+            return []
+        return [
+            f"warning: the head takes most images of {self.label!r} for other classes. Are all images in "
+            "SOURCE and its sub-folders of this one class? If so, fit again on all images"
         ]
 
 

@@ -155,6 +155,7 @@ def test_a_class_is_added_by_the_command_and_the_earlier_version_stays(invoke, p
     code, out, _ = invoke(fit_head, painted.parent / "green", *arguments, "--promote")
     assert code == 0
     assert "colours: 'green' added from 8 images" in out
+    assert "warning" not in out
     assert "version 3 answers from now on" in out
 
 
@@ -172,3 +173,11 @@ def test_what_cannot_be_added_is_one_sentence(invoke, painted: Path, store, sour
     assert (code, out) == (1, "")
     assert says in err
     assert len(list((store.heads / "colours/versions").glob("0*"))) == 1
+
+
+def test_a_class_that_is_not_found_among_its_own_images_is_warned_of(invoke, painted: Path) -> None:
+    """A folder of other classes, all of whose sub-folders are taken for one."""
+    invoke(fit_head, painted, "--name", "colours", "--head", "nearest-mean", "--no-report")
+    code, out, _ = invoke(fit_head, painted, "--name", "colours", "--add-class", "both")
+    assert code == 0
+    assert "warning: the head takes most images of 'both' for other classes." in out
