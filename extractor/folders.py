@@ -129,9 +129,11 @@ def refusals(path: Path, option: str = "--data") -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error  # pyarrow's own text is longer
+        folder = path.absolute().parent
+        absent = isinstance(error, FileNotFoundError) and not folder.is_dir()
+        way = f"Make the folder {folder}" if absent else "Free some space or make the folder writable"
         raise InvalidArgument(
-            f"cannot write {path}: {reason}; nothing was changed. Free some space or make "
-            f"the folder writable, or choose another with {option}"
+            f"cannot write {path}: {reason}; nothing was changed. {way}, or choose another with {option}"
         ) from error
 
 

@@ -48,7 +48,8 @@ def wilson_interval(right: float, n: float) -> Interval:
     share = right / n
     middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # at the ends the sum is 0 or 1 but for rounding
+    return max(middle - half, 0.0) if right else 0.0, min(middle + half, 1.0) if right < n else 1.0
 
 
 def f1_interval(right: int, in_truth: int, in_answers: int) -> Interval | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def export_onnx(head: Head, file: Path, bundle: Bundle | None = None) -> Exporte
     ):
         draft = Path(place) / file.name
         write_model(model, draft)
-        _describe(draft, _facts(head))
+        _describe(draft, _facts(head, bundle))
         rows, apart = prove_head(head, draft) if bundle is None else prove_whole(head, draft, bundle)
         if not apart <= AGREEMENT:
             raise InternalError(
@@ -124,7 +124,7 @@ def head_graph(head: Head, opset: int = OPSET) -> Any:
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def _facts(head: Head) -> dict[str, str]:
+def _facts(head: Head, bundle: Bundle | None) -> dict[str, str]:
     manifest = head.manifest
     facts = {"name": manifest.name, "fingerprint": manifest.fingerprint, "backbone": manifest.backbone}
     facts["classes"] = json.dumps(manifest.classes, ensure_ascii=False)
@@ -132,6 +132,8 @@ def _facts(head: Head) -> dict[str, str]:
         facts["thresholds"] = json.dumps(manifest.thresholds)
     if head.rejection is not None:
         facts["unknown_above"] = repr(head.rejection.threshold)
+    if bundle is not None:
+        facts["preprocessing"] = json.dumps(asdict(bundle.manifest.preprocessing))
     return facts
 
 

@@ -129,7 +129,10 @@ def test_a_graph_that_answers_otherwise_is_not_written(tmp_path: Path, monkeypat
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match=r"cannot write .*nowhere/head.onnx.*--onnx"):
+    with pytest.raises(
+        InvalidArgument,
+        match=r"cannot write .*nowhere/head.onnx.*Make the folder .*nowhere, or choose another with --onnx",
+    ):
         export_onnx(head_of("ridge"), tmp_path / "nowhere/head.onnx")
 
 
@@ -154,6 +157,10 @@ def test_the_backbone_and_the_head_are_one_graph_from_pixels_to_labels(
         manifest, fit_head(X, y, kind="ridge").model_, Statistics.of(labelled), Rejection.fit(labelled)
     )
     exported = export_onnx(head, tmp_path / "whole.onnx", bundle)
+    import onnx
+
+    told = {each.key: each.value for each in onnx.load(exported.file).metadata_props}
+    assert json.loads(told["preprocessing"])["resize_shorter"] == 256
     from extractor.images import decode
 
     pixels = np.stack([decode(each.image, bundle.manifest.preprocessing) for each in golden])

@@ -7,7 +7,12 @@ import pytest
 from sklearn.metrics import f1_score
 
 from classifiers.evaluation.evaluate import evaluate
-from classifiers.evaluation.intervals import f1_interval, mean_interval, resampled_interval
+from classifiers.evaluation.intervals import (
+    f1_interval,
+    mean_interval,
+    resampled_interval,
+    wilson_interval,
+)
 
 
 def covered(interval: tuple[float, float] | None, truth: float) -> bool:
@@ -109,3 +114,9 @@ def test_overlapping_splits_count_less_than_independent_ones() -> None:
     alone = resampled_interval(values, 0.0)
     assert (low + high) / 2 == pytest.approx(0.83)
     assert (high - low) / (alone[1] - alone[0]) == pytest.approx((1 + 4 / 3) ** 0.5)
+
+
+def test_the_interval_of_a_share_of_all_or_none_ends_there() -> None:
+    for n in range(1, 200):
+        assert wilson_interval(n, n)[1] == 1
+        assert wilson_interval(0, n)[0] == 0
