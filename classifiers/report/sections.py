@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from classifiers.training.train import Training
 
 
+HARDLY_TOLD = 0.7
+"""AUROC under which it is said that unknown images of such a kind would hardly be found."""
+
+
 def about(training: Training, findings: Findings, pictures: Pictures) -> str:  # noqa: ARG001
     """One line under the title."""
     manifest = training.head.manifest
@@ -138,14 +142,22 @@ def unknown(training: Training) -> str:
     told = rejection.measured
     line = (
         f"An image is answered 'unknown' from a distance of {told.threshold:.3f} on "
-        f"({told.method.capitalize()}); measured on {told.rows:,} held-out images so that "
-        f"{percent(told.false_rejects, 0)} of known are."
+        f"({told.method.capitalize()}); measured on {told.rows:,} images that cross-validation held out, so "
+        f"that {percent(told.false_rejects, 0)} of known are."
     )
     if told.rejected is not None:
         line += f" Of the test images {percent(told.rejected)} are."
     if told.auroc is None:
         return words("p", line)
-    line += f" With one class left out in turn, its images are told from the rest: AUROC {told.auroc:.3f}."
+    line += (
+        f" With one class left out in turn, its images are told from the rest with AUROC {told.auroc:.3f} "
+    )
+    line += "(0.5 is by chance)."
+    if missed := [label for label, value in told.left_out.items() if value < HARDLY_TOLD]:
+        line += (
+            f" Images like those of {', '.join(missed)} would hardly be found, were they of no class: most "
+            "would be answered as one of the others."
+        )
     rows = [[escaped(label), f"{value:.3f}"] for label, value in told.left_out.items()]
     return words("p", line) + table(["class left out", "AUROC"], rows)
 
@@ -159,9 +171,19 @@ def copies(findings: Findings, pictures: Pictures) -> str:
     images = sum(map(len, around.groups))
     line = (
         f"{images:,} of {around.compared:,} images are in {groups:,} groups of near copies (cosine "
-        f"{around.alike:g} and more). Copies on both sides of a split make test figures too good."
+        f"{around.alike:g} and more). {_across(findings)}"
     )
     return words("p", line) + galleries.copies_gallery(findings, pictures)
+
+
+def _across(findings: Findings) -> str:
+    """Whether near copies are on both sides of the split, which makes figures too good."""
+    held_out = findings.judged.held_out
+    across = sum(len({bool(held_out[row]) for row in group}) > 1 for group in findings.neighbourhood.groups)
+    if not across:
+        return "None of these groups is on both sides of the split."
+    some = "One is" if across == 1 else f"{across:,} are"
+    return f"{some} on both sides of the split, which makes the test figures too good."
 
 
 def unusual(findings: Findings, pictures: Pictures) -> str:

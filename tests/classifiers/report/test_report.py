@@ -18,7 +18,7 @@ from classifiers.data.features import embed
 from classifiers.evaluation.findings import examine
 from classifiers.evaluation.labelling import Suggested, Worth
 from classifiers.report import pictures as pictures_module
-from classifiers.report import report_on, to_text
+from classifiers.report import report_on, sections, to_text
 from classifiers.report.markup import escaped, tag
 from classifiers.report.matrix import WIDEST
 from classifiers.report.pictures import Pictures
@@ -145,6 +145,29 @@ def test_a_head_that_has_learnt_nothing_is_called_that_and_judges_no_label(paint
     assert facts["summary"]["baseline"].startswith(("no better than", "not surely better than"))
     assert facts["summary"]["labels"].startswith("not judged: ")
     assert facts["suspected_labels"] == []
+
+
+def test_near_copies_on_both_sides_of_the_split_are_said_to_be(training: Training) -> None:
+    """The first rows were fitted on, the last are tested on."""
+    findings = examine(training)
+    last = len(findings.judged.images) - 1
+    for group, says in (
+        ([0, 1], "None of these groups is on both sides of the split."),
+        ([0, last], "One is on both sides of the split, which makes the test figures too good."),
+    ):
+        around = replace(findings.neighbourhood, groups=[group])
+        assert says in sections.copies(replace(findings, neighbourhood=around), Pictures([]))
+
+
+def test_kinds_of_images_that_rejection_would_not_find_are_named(training: Training) -> None:
+    rejection = training.head.rejection
+    assert rejection is not None
+    for blue, said in ((0.162, True), (0.95, False)):
+        measured = replace(rejection.measured, left_out={"red": 0.99, "blue": blue})
+        head = replace(training.head, rejection=replace(rejection, measured=measured))
+        text = Page(sections.unknown(replace(training, head=head))).text
+        assert ("Images like those of blue would hardly be found" in text) == said
+        assert f"measured on {measured.rows} images that cross-validation held out" in text
 
 
 def test_the_document_has_every_figure_with_its_interval(training: Training) -> None:
