@@ -213,7 +213,7 @@ def test_views_teach_what_the_pictures_alone_do_not() -> None:
     test = rows_of(mirrored, labels, "t")
     blind = rows_of(X, labels, "k")
     seen = replace(blind, augment=("hflip",), views=mirrored[:, None])
-    assert train("h", blind, test, backbone="b").metrics.accuracy < 0.1
+    assert train("h", blind, test, backbone="b").metrics.accuracy < 0.3
     assert train("h", seen, test, backbone="b").metrics.accuracy > 0.95
 
 
