@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extractor.cli.facts import facts_from, facts_options
+from extractor.cli.facts import Said, facts_from, facts_options
 from extractor.cli.main import INTERRUPTED
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
-from extractor.cli.places import announce_folder
 from extractor.cli.progress import Steps, counting
 from extractor.errors import InvalidArgument, NotFound, PenultimateError
 from extractor.settings import DataFolder, checked_name
@@ -108,8 +107,6 @@ def command(
     files = _files(paths, retry_failed, collection)
     if own is None and paths:
         _require_any(paths)
-    if report:
-        announce_folder(report)
     tally, begun = Tally(keep=as_json), time.monotonic()
     with (
         _opened(data, collection, source, own, thumbnails, kind) as (target, embeds),
@@ -117,9 +114,7 @@ def command(
     ):
         job = _Job(target, tally, row)
         with job.told(paths if not retry_failed else ()):
-            from extractor.collections import add_files
-
-            add_files(target, embeds, files, job.take, facts.of)
+            _add(target, embeds, files, job, facts)
         pruned = _prune(target, [path for path in paths if path not in job.barren]) if prune else 0
         if tally.new or tally.updated or pruned:
             _build(target)
@@ -130,6 +125,12 @@ def command(
         facts.say_unused()
     _say(summary, tally)
     return tally.exit_code
+
+
+def _add(target: Collection, embeds: Embeds, files: Iterable[str], job: _Job, facts: Said) -> None:
+    from extractor.collections import add_files
+
+    add_files(target, embeds, files, job.take, facts.of)
 
 
 def _files(paths: tuple[str, ...], retry_failed: Path | None, collection: str) -> Iterable[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from extractor.cli.main import SOME_FAILED
+from extractor.cli.places import announce_folder
 from extractor.errors import InvalidArgument
 from extractor.folders import publishing, refusals
 from extractor.text import printable
@@ -83,6 +84,7 @@ def reporting(path: Path | None, collection: str) -> Iterator[Callable[[Filed], 
     if path is None:
         yield lambda _: None
         return
+    announce_folder(path)
     with ExitStack() as stack:
         with refusals(path, "--report"):
             draft = stack.enter_context(publishing(path))
