@@ -200,6 +200,12 @@ def serving_version(name: str, data: DataFolder | None = None) -> int:
     return promoted[-1] if promoted else found[0]
 
 
+def lost_promotion(name: str, data: DataFolder) -> int | None:
+    """The version that should answer but is not there; errors as of `promote`."""
+    history = _history(head_path(name, data))
+    return history[-1] if history and history[-1] not in versions(name, data) else None
+
+
 def promote(name: str, version: int | None = None, data: DataFolder | None = None) -> int:
     """Let a version answer, by default the newest; the one that did can be rolled back to.
 
@@ -278,9 +284,10 @@ def delete(name: str, version: int | None = None, data: DataFolder | None = None
 
 
 def _let_answer(name: str, version: int, data: DataFolder | None) -> None:
-    path, before = head_path(name, data), serving_version(name, data)
-    if version != before:
-        _write_history(path, [*(_history(path) or [before]), version])
+    path = head_path(name, data)
+    history = _history(path) or [serving_version(name, data)]
+    if version != history[-1]:
+        _write_history(path, [*history, version])
 
 
 def _history(path: Path) -> list[int]:

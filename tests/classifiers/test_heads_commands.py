@@ -95,6 +95,19 @@ def test_a_damaged_head_is_mended_by_the_command_that_the_error_names(
     assert run(promote, "colours")[0] == run(delete, "colours", "--version", 1)[0] == 0
 
 
+@pytest.mark.parametrize("arguments", [(list_,), (show, "colours")])
+def test_a_version_that_was_promoted_and_is_gone_is_missed(
+    run, fitted: Path, store: DataFolder, arguments
+) -> None:
+    run(promote, "colours")
+    shutil.rmtree(store.heads / "colours/versions/0002")
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "version 2 of the head 'colours' was promoted and is not there: version 1 answers" in out
+    run(promote, "colours", "--version", 1)
+    assert "not there" not in run(*arguments)[1]
+
+
 def test_the_versions_of_a_head_are_shown_and_all_that_one_says(run, fitted: Path) -> None:
     lines = run(show, "colours")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["version", "1", "2"]

@@ -68,9 +68,14 @@ def _answering(name: str, data: DataFolder) -> dict[str, Any]:
 
 
 def _row(name: str, number: int, answers: bool, data: DataFolder) -> dict[str, Any]:
-    from classifiers.store.versions import facts_of
+    from classifiers.store.versions import facts_of, lost_promotion
 
     row: dict[str, Any] = {"name": name, "version": number, "answers": answers}
+    if answers and (lost := lost_promotion(name, data)):
+        row["damage"] = (
+            f"version {lost} of the head {name!r} was promoted and is not there: version {number} answers; "
+            f"if it is to, say so with `penultimate heads promote {name} --version {number}`"
+        )
     try:
         facts: dict[str, Any] = dict(facts_of(name, data, number))
     except PenultimateError as error:
