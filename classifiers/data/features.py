@@ -142,10 +142,13 @@ class Features:
         listed = [Rejected(self.images[row], reason(row)) for row in rows.tolist()]
         return self.take(kept, listed) if len(rows) else self
 
+    def beside(self, others: Features) -> NDArray[np.bool_]:
+        """Which rows are copies of one of `others`, or of its group."""
+        return np.isin(self.digests, others.digests) | np.isin(self.groups, others.groups)
+
     def without(self, others: Features) -> Features:
         """Leave out every picture that `others` has too, so that no test picture is trained on."""
         same = np.isin(self.digests, others.digests)
-        joined = np.flatnonzero(same | np.isin(self.groups, others.groups))
         mates = defaultdict(list)
         for row, group in enumerate(others.groups.tolist()):
             mates[group].append(row)
@@ -153,11 +156,11 @@ class Features:
         def reason(row: int) -> str:
             if same[row]:
                 return "the same picture is among the test images"
-            return self._beside(row, others.take(np.array(mates[str(self.groups[row])])))
+            return self._joint(row, others.take(np.array(mates[str(self.groups[row])])))
 
-        return self.leave_out(joined, reason)
+        return self.leave_out(np.flatnonzero(self.beside(others)), reason)
 
-    def _beside(self, row: int, mates: Features) -> str:
+    def _joint(self, row: int, mates: Features) -> str:
         """What joins a row and the nearest of these, which are of its group."""
         lengths = np.linalg.norm(mates.X, axis=1) * np.linalg.norm(self.X[row])
         cosines = mates.X @ self.X[row] / np.where(lengths > 0, lengths, 1)

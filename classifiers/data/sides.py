@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifiers.data.dataset import check_known, check_test, lone_classes
 from classifiers.data.duplicates import groups_of
 from classifiers.data.features import Features
 from classifiers.data.labels import check_not_ids
+from classifiers.data.parts import TRAIN
 from classifiers.data.splits import split
 from extractor.errors import FingerprintMismatch, InvalidArgument
 
@@ -24,11 +27,14 @@ class Sides(NamedTuple):
     refit : Features or None
         What the head that is saved is fitted on: every row. None when the
         user has chosen what to test on; that stays unseen.
+    aside : Features or None
+        The rows of `refit` alone: too near to a test image to be tested with.
     """
 
     known: Features
     unseen: Features
     refit: Features | None
+    aside: Features | None = None
 
 
 def sides(features: Features, test: Features | None, test_size: float, seed: int) -> Sides:
@@ -58,7 +64,7 @@ def sides(features: Features, test: Features | None, test_size: float, seed: int
     if features.parts.any():
         train, unseen = features.parted()
         assert unseen is not None
-        return _given(train, unseen)._replace(refit=features)
+        return _fitted_on_all(_given(train, unseen), features, features.beside(unseen))
     train_rows, test_rows = split(features.y, features.groups, test_size, seed)
     return Sides(features.take(train_rows), features.take(test_rows), features)
 
@@ -76,6 +82,17 @@ def _given(features: Features, test: Features) -> Sides:
     if not test.images:
         raise InvalidArgument("no test image has a class that the head is fitted on: give other test images")
     return Sides(known, test, None)
+
+
+def _fitted_on_all(given: Sides, features: Features, near: NDArray[np.bool_]) -> Sides:
+    """After the test all rows of the classes that were tested are fitted on: none is lost for it."""
+    classes = given.known.classes or np.unique(given.known.y)
+    kept = np.full(len(near), True) if features.multi_label else np.isin(features.y, classes)
+    aside = features.take(np.flatnonzero(kept & near & (features.parts == TRAIN)))
+    fitted = set(aside.images)
+    rejected = [each for each in given.known.rejected if each.image not in fitted]
+    known = replace(given.known, rejected=rejected)
+    return Sides(known, given.unseen, features.take(np.flatnonzero(kept)), aside)
 
 
 def _usable(features: Features) -> Features:

@@ -18,12 +18,12 @@ FILE = "split.csv"
 COLUMNS = ("path", "digest", "label", "part")
 
 
-def write_split(file: Path, known: Features, unseen: Features) -> None:
+def write_split(file: Path, known: Features, unseen: Features, aside: Features | None = None) -> None:
     """Write a CSV with a header, and the path, digest, label and part of each row."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(COLUMNS)
-        for features, part in ((known, TRAIN), (unseen, TEST)):
+        for features, part in ((known, TRAIN), *([(aside, TRAIN)] if aside else []), (unseen, TEST)):
             columns = (map(printable, features.images), features.digests.tolist(), features.texts)
             table.writerows((*row, part) for row in zip(*columns, strict=True))
 

@@ -176,9 +176,12 @@ def _fit_lines(training: Training, report: Report | None) -> Iterator[str]:
     if not fitting["converged"]:
         yield "note      the fit was stopped before it converged; the figures hold for the head as it is"
     if fitting["refitted_on_all"]:
-        known, total = fitting["train"], fitting["train"] + fitting["test"]
+        aside = fitting.get("aside", 0)
+        known, total = fitting["train"], fitting["train"] + fitting["test"] + aside
         yield f"note      the figures are of a head fitted on {known:,} images; the one that is saved was"
         yield f"          then fitted on all {total:,} with the same setting"
+        if aside:
+            yield f"          ({aside:,} are too near to a test image to be fitted on before the test)"
 
 
 def _chosen(folds: int) -> str:

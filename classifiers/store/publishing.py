@@ -70,7 +70,8 @@ def publish(
     """Save what was fitted as a new version of its name; parameters as of `save_head`."""
     name = training.head.manifest.name
     held, damaged = _against_serving(training, data)
-    split: Content = partial(write_split, known=training.known, unseen=training.unseen)
+    known, unseen, aside = training.known, training.unseen, training.aside
+    split: Content = partial(write_split, known=known, unseen=unseen, aside=aside)
     beside: dict[str, Content] = {FILE: Rows.of(training).write, SPLIT: split, **(files or {})}
     saved = save_head(training.head, data, tested=training.tested, files=beside, promote=promote)
     return Published(name, saved, held, damaged)

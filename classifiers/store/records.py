@@ -36,10 +36,11 @@ class Rows:
 
     @classmethod
     def of(cls, training: Training) -> Rows:
-        """Those of a training."""
+        """Those of a training; what only the saved head was fitted on is on the side of the others."""
         rows = cls([], [], [], [])
-        for features, split in ((training.known, TRAIN), (training.unseen, TEST)):
-            rows._extend(features, split)
+        for features, split in ((training.known, TRAIN), (training.aside, TRAIN), (training.unseen, TEST)):
+            if features is not None:
+                rows._extend(features, split)
         return rows
 
     def with_class(self, features: Features) -> Rows:

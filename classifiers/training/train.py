@@ -58,6 +58,9 @@ class Training:
         Images that were left out of training or test.
     seconds : dict of float
         By stage.
+    aside : Features or None
+        What the saved head was fitted on as well, and the tested one was not: rows
+        too near to one that was held out.
     """
 
     head: Head
@@ -69,6 +72,7 @@ class Training:
     choice: Choice
     rejected: list[Rejected]
     seconds: dict[str, float]
+    aside: Features | None = None
 
 
 def train(
@@ -123,7 +127,7 @@ def train(
     head = Head(_manifest(name, backbone, features, trial, facts), model, statistics, rejection)
     rejected = list(dict.fromkeys(parted.known.rejected + parted.unseen.rejected))
     outcome = trial.model, trial.logits, trial.metrics, trial.choice
-    return Training(head, parted.known, parted.unseen, *outcome, rejected, seconds)
+    return Training(head, parted.known, parted.unseen, *outcome, rejected, seconds, parted.aside)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,6 +204,7 @@ def _counts(parted: Sides, features: Features) -> dict[str, float | bool | None]
         "copies": features.copies,
         "alike": features.alike,
         "refitted_on_all": parted.refit is not None,
+        **({"aside": len(parted.aside.y)} if parted.aside and len(parted.aside.y) else {}),
     }
 
 

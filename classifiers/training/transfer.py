@@ -38,8 +38,8 @@ class Transfer:
     training : Training
     published : Published
     gone : list of Rejected
-        Images that are not there any more, are others now, cannot be read, or
-        are nearly the same as one that was held out.
+        Images that are not there any more, are others now, cannot be read, or are nearly the same
+        as one that the user has chosen to test on.
     before : dict
         The figures of the version that it came from.
     """

@@ -27,7 +27,7 @@ def gather(labels: list[str], *, multi_label: bool = False, **columns: list) -> 
 
 
 def test_a_class_of_one_image_is_left_out_and_listed() -> None:
-    known, unseen, everything = sides(gather(["a"] * 8 + ["b"] * 8 + ["c"]), None, 0.25, 0)
+    known, unseen, everything, _ = sides(gather(["a"] * 8 + ["b"] * 8 + ["c"]), None, 0.25, 0)
     assert everything is not None
     assert set(known.y) == set(unseen.y) == set(everything.y) == {"a", "b"}
     (left_out,) = known.rejected
@@ -39,7 +39,7 @@ def test_a_class_of_one_image_is_left_out_and_listed() -> None:
 
 def test_a_class_that_is_one_group_is_left_out_and_listed() -> None:
     features = gather(["a"] * 8 + ["b"] * 8 + ["c"] * 3, groups=[""] * 16 + ["one"] * 3)
-    known, _, _ = sides(features, None, 0.25, 0)
+    known, _, _, _ = sides(features, None, 0.25, 0)
     assert [each.reason for each in known.rejected] == [
         "its class 'c' has only one group of images: none could be held out"
     ] * 3
@@ -53,7 +53,7 @@ def test_two_classes_of_one_group_each_are_refused() -> None:
 
 def test_groups_are_never_parted() -> None:
     groups = [str(row % 13) for row in range(80)]
-    known, unseen, _ = sides(gather(["a", "b"] * 40, groups=groups), None, 0.25, 0)
+    known, unseen, _, _ = sides(gather(["a", "b"] * 40, groups=groups), None, 0.25, 0)
     assert not set(known.groups) & set(unseen.groups)
     assert {groups[int(image[:-4])] for image in known.images}.isdisjoint(
         groups[int(image[:-4])] for image in unseen.images
@@ -108,3 +108,32 @@ def test_weights_of_rows_and_of_classes_move_the_head() -> None:
     assert share(heavy) > share(plain) + 0.2
     assert share(plain, class_weight={"a": 20.0}) == pytest.approx(share(heavy), abs=0.05)
     assert share(plain, class_weight={"b": 20.0}) < share(plain) - 0.2
+
+
+def test_what_is_too_near_to_a_test_image_is_fitted_on_after_the_test() -> None:
+    """It is no loss, and the version's rows have it."""
+    groups = [f"{row}" for row in range(40)]
+    groups[3] = groups[35]
+    features = gather(["a", "b"] * 20, groups=groups, parts=["train"] * 30 + ["test"] * 10)
+    training = train("h", features, backbone="none")
+    assert "3.png" not in training.known.images
+    assert training.aside is not None
+    assert training.aside.images == ["3.png"]
+    assert training.rejected == []
+    assert training.head.manifest.fitting["aside"] == 1
+    assert training.head.statistics is not None
+    assert training.head.statistics.counts.sum() == 40
+    rows = Rows.of(training)
+    assert dict(zip(rows.paths, rows.splits, strict=True))["3.png"] == "train"
+    assert len(rows.paths) == 40
+
+
+def test_a_class_that_could_not_be_tested_is_not_fitted_on_afterwards() -> None:
+    """All of `c` to train on is of one group with a test image of it."""
+    groups = ["" if row < 40 else "c" for row in range(46)] + [""]
+    parts = (["train"] * 30 + ["test"] * 10) + ["train"] * 5 + ["test"] * 2
+    features = gather(["a", "b"] * 20 + ["c"] * 7, groups=groups, parts=parts)
+    known, unseen, everything, _ = sides(features, None, 0.25, 0)
+    assert everything is not None
+    assert set(known.y) == set(unseen.y) == set(everything.y) == {"a", "b"}
+    assert train("h", features, backbone="none").tested.probabilities(features.X).shape == (47, 2)

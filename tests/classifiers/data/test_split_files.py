@@ -22,7 +22,7 @@ def features() -> Features:
 
 
 def test_a_split_is_taken_again_whatever_the_order(features, tmp_path: Path) -> None:
-    known, unseen, _ = sides(features, None, 0.25, 3)
+    known, unseen, _, _ = sides(features, None, 0.25, 3)
     write_split(tmp_path / "split.csv", known, unseen)
     assert (tmp_path / "split.csv").read_text().splitlines()[0] == "path,digest,label,part"
     shuffled = features.take(np.random.default_rng(1).permutation(40))
@@ -36,7 +36,7 @@ def test_a_split_is_taken_again_whatever_the_order(features, tmp_path: Path) -> 
 def test_images_that_it_does_not_name_are_fitted_on_unless_they_are_like_a_test_image(
     features, tmp_path: Path
 ) -> None:
-    known, unseen, _ = sides(features, None, 0.25, 3)
+    known, unseen, _, _ = sides(features, None, 0.25, 3)
     write_split(tmp_path / "split.csv", known.take(np.arange(20)), unseen)
     new = known.digests[20:]
     groups = features.groups.copy()
