@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from extractor.results import Embeds
 
 
+UNWEIGHTED = ("knn", "nearest-mean")
+"""Kinds whose answers no weight of a class changes."""
+
+
 @click.command(
     name="fit-head",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -126,6 +130,10 @@ def command(
     check_test_size(test_size)
     _check_suggested(suggest, reported, data)
     loaded = load(labelled, data, open_embeds, _note)
+    if class_weight and kind in UNWEIGHTED:
+        _note(
+            f"note: {kind} counts all classes alike: --class-weight has a say only in its setting and in how sure it is"
+        )
     training = _trained(name, loaded, Recipe(kind, scale, seed, class_weight), test_size)
     made = make_report(training, data, suggest, _note) if reported else None
     published = publish(training, data, promote=promote, files=made.files() if made else None)

@@ -42,8 +42,9 @@ def from_collection(
     Raises
     ------
     InvalidArgument
-        When none has a label.
+        When none has a label, or the filter compares a field that no item has.
     """
+    collection.require_fields(where)
     labelled = Filter.parse(f"({where.text}) and label is not null" if where else "label is not null")
     rows, images, labels, digests = [], [], [], []
     seen = sum(1 for _ in collection.items(where))

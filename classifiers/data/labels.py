@@ -79,12 +79,12 @@ def doubts(labels: Sequence[str], *, multi_label: bool) -> list[str]:
     several = sorted(label for label in distinct if BETWEEN in label)
     if several and not multi_label:
         found.append(
-            f"labels such as {several[0]!r} are taken as one class each: with --multi-label, "
+            f"labels such as '{several[0]}' are taken as one class each: with --multi-label, "
             f"what stands between the {BETWEEN} are several labels of one image"
         )
     folded: dict[str, str] = {}
     found += [
-        f"the classes {other!r} and {label!r} differ only in capitals"
+        f"the classes '{other}' and '{label}' differ only in capitals"
         for label in sorted(distinct)
         if (other := folded.setdefault(label.casefold(), label)) != label
     ]

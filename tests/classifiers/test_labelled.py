@@ -87,6 +87,23 @@ def test_a_collection_without_labels_says_how_to_give_them(shelf) -> None:
         from_collection(target)
 
 
+def test_a_filter_on_a_field_that_no_item_has_says_so(shelf) -> None:
+    with (
+        shelf(["a", "b"] * 12) as target,
+        pytest.raises(InvalidArgument, match="no item has a field 'labl'"),
+    ):
+        from_collection(target, Filter.parse("labl = 1"))
+
+
+def test_weights_of_classes_that_change_no_answer_are_said_to(invoke, painted: Path) -> None:
+    said = "counts all classes alike: --class-weight has a say only in its setting and in how sure it is"
+    for kind, noted in (("knn", True), ("ridge", False)):
+        weighted = ("--class-weight", '{"red": 3}', "--head", kind)
+        code, _, err = invoke(fit_head, painted, "--name", "h", *weighted, "--no-report")
+        assert code == 0, err
+        assert (said in err) == noted
+
+
 def test_test_images_of_another_backbone_than_the_collections_are_refused(
     invoke, shelf, painted: Path, pixels
 ) -> None:

@@ -57,3 +57,8 @@ def test_measurements_capitals_and_unparted_labels_are_doubted() -> None:
     ]
     assert "--multi-label" in doubts(["a|b", "c"], multi_label=False)[0]
     assert doubts(["a|b", "1", "2", "0.5"], multi_label=True) == []
+
+
+def test_what_looks_odd_is_escaped_once() -> None:
+    (doubt,) = doubts([cleaned("a\x1b"), cleaned("A\x1b")], multi_label=False)
+    assert doubt == r"the classes 'A\x1b' and 'a\x1b' differ only in capitals"
