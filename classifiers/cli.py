@@ -131,9 +131,8 @@ def command(
     _check_suggested(suggest, reported, data)
     loaded = load(labelled, data, open_embeds, _note)
     if class_weight and kind in UNWEIGHTED:
-        _note(
-            f"note: {kind} counts all classes alike: --class-weight has a say only in its setting and in how sure it is"
-        )
+        what = "--class-weight has a say only in its setting and in how sure it is"
+        _note(f"note: {kind} counts all classes alike: {what}")
     training = _trained(name, loaded, Recipe(kind, scale, seed, class_weight), test_size)
     made = make_report(training, data, suggest, _note) if reported else None
     published = publish(training, data, promote=promote, files=made.files() if made else None)
