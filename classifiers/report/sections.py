@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from classifiers.evaluation.findings import Findings
+from classifiers.evaluation.findings import Calibration, Findings
 from classifiers.evaluation.multi_label import SeveralMetrics
 from classifiers.evaluation.no_transfer import MOST_KNOWN, MOST_UNSEEN
 from classifiers.kinds import title
@@ -88,11 +88,16 @@ def suspected(findings: Findings, pictures: Pictures) -> str:
 def calibration(findings: Findings) -> str:
     """The reliability diagram."""
     told = findings.calibration
-    plot = tag("div", plots.reliability(told) + plots.legend(["with the temperature", "without"]))
+    plot = tag("div", plots.reliability(told) + plots.legend(_drawn(told)))
     each = " Each label of an image counts as an answer." if findings.judged.multi_label else ""
     return words("p", f"Expected calibration error {sentences.calibrated(told)}.{each}") + tag(
         "div", plot, class_="plots"
     )
+
+
+def _drawn(told: Calibration) -> list[str]:
+    """What the lines of the reliability diagram are; of no temperature both are one."""
+    return ["as they are"] if told.temperature == 1 else ["with the temperature", "without"]
 
 
 def curves(findings: Findings) -> str:

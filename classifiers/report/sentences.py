@@ -120,7 +120,8 @@ def advice(curve: LearningCurve | None) -> str:
     if told.verdict == "unclear" or told.interval is None:
         return "the learning curve cannot tell how many more labels one more point takes"
     low, high = told.interval
-    return f"about {told.more:,} more give one point more (probably between {low:,} and {high:,})"
+    likely = f"probably between {low:,} and {high:,}"
+    return f"about {told.more:,} more labelled images give one point more ({likely})"
 
 
 def key_lines(findings: Findings, metrics: Metrics) -> Iterator[tuple[str, str]]:

@@ -67,7 +67,6 @@ def to_text(training: Training, path: Path, replaced: bool, report: Report | Non
         *_class_table(training.metrics),
         "",
         *_confusions(training.metrics),
-        "",
         *_fit_lines(training, report),
         "",
         *_found_lines(training, path, report),
@@ -89,8 +88,12 @@ def _next_step(manifest: HeadManifest) -> str:
 
 def _split_line(fitting: dict[str, Any]) -> str:
     how = "given" if fitting["test_size"] is None else f"held out, stratified, seed {fitting['seed']}"
-    copies = f"; {fitting['copies']} exact copies, kept on one side" if fitting["copies"] else ""
-    return f"{fitting['train']:,} images to train on, {fitting['test']:,} to test on ({how}{copies})"
+    images, copies, groups = fitting["train"] + fitting["test"], fitting["copies"], fitting["groups"]
+    if copies:
+        how += f"; {copies} exact {'copy' if copies == 1 else 'copies'}, kept on one side"
+    if groups + copies < images:
+        how += f"; near copies and given groups, kept on one side, make {groups:,} groups of them"
+    return f"{fitting['train']:,} images to train on, {fitting['test']:,} to test on ({how})"
 
 
 def _views_lines(fitting: dict[str, Any]) -> Iterator[str]:
@@ -142,6 +145,7 @@ def _confusions(metrics: Metrics) -> Iterator[str]:
         return  # images may have several labels
     if len(labels) > WIDEST_MATRIX:
         yield from _worst_confusions(labels, metrics.confusion)
+        yield ""
         return
     widths = [max(len(label), 5) for label in labels]
     first = max(map(len, (*labels, "truth")))
@@ -151,6 +155,7 @@ def _confusions(metrics: Metrics) -> Iterator[str]:
     )
     for label, row in zip(labels, metrics.confusion, strict=True):
         yield "  ".join([f"{label:{first}}", *(f"{n:{width}}" for n, width in zip(row, widths, strict=True))])
+    yield ""
 
 
 def _worst_confusions(labels: list[str], confusion: list[list[int]], most: int = 10) -> Iterator[str]:
@@ -168,7 +173,7 @@ def _worst_confusions(labels: list[str], confusion: list[list[int]], most: int =
 def _fit_lines(training: Training, report: Report | None) -> Iterator[str]:
     choice, fitting = training.choice, training.head.manifest.fitting
     setting = ", ".join(f"{name} {value:.3g}" for name, value in choice.setting.named().items())
-    yield f"setting   {setting or 'none to choose'}, {_chosen(choice.folds)}"
+    yield f"setting   {setting}, {_chosen(choice.folds)}" if setting else "setting   none to choose"
     if choice.at_edge:
         yield "          (the strongest or weakest of those tried: a better one may lie beyond)"
     seconds = training.seconds | ({"report": report.seconds} if report else {})

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,25 @@ def test_kinds_of_images_that_rejection_would_not_find_are_named(training: Train
         text = Page(sections.unknown(replace(training, head=head))).text
         assert ("Images like those of blue would hardly be found" in text) == said
         assert f"measured on {measured.rows} images that cross-validation held out" in text
+
+
+def test_the_terminal_counts_copies_and_groups_and_leaves_one_line_between_parts(
+    training: Training, both: Training, tmp_path: Path
+) -> None:
+    lines = to_text(training, tmp_path, False).splitlines()
+    assert "; 1 exact copy, kept on one side)" in lines[1]
+    assert not any(one == other == "" for one, other in pairwise(to_text(both, tmp_path, False).splitlines()))
+    fitting = training.head.manifest.fitting
+    manifest = replace(training.head.manifest, fitting=fitting | {"groups": 60})
+    grouped = replace(training, head=replace(training.head, manifest=manifest))
+    assert "make 60 groups of them" in to_text(grouped, tmp_path, False).splitlines()[1]
+
+
+def test_the_legend_names_a_temperature_only_where_there_is_one(training: Training) -> None:
+    findings = examine(training)
+    for heat, without in ((1.0, False), (2.0, True)):
+        told = replace(findings, calibration=findings.calibration._replace(temperature=heat))
+        assert ("<span>without</span>" in sections.calibration(told)) == without
 
 
 def test_the_document_has_every_figure_with_its_interval(training: Training) -> None:
