@@ -69,7 +69,8 @@ def _suggested(training: Training, data: DataFolder, name: str) -> Suggested:
     head = training.head
     with Collection.open(data, name) as collection:
         collection.require(head.manifest.fingerprint)
-        return worth_labelling(head.model, head.manifest.classes, collection, labelled, SUGGESTED)
+        classes, rejection = head.manifest.classes, head.rejection
+        return worth_labelling(head.model, classes, collection, labelled, SUGGESTED, rejection)
 
 
 def _weights(backbone: str, data: DataFolder) -> Mapping[str, Any] | None:

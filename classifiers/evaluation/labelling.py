@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from classifiers.distribution.rejection import Rejection
 from classifiers.evaluation.suggestions import CANDIDATES, margins, suggest
 from classifiers.layers import Model
 from extractor.exploring.pictures import Album, picture_of
@@ -42,6 +43,8 @@ class Worth:
         See `classifiers.evaluation.suggestions.Suggestion`.
     picture : bytes, str or None
         A JPEG, or a path.
+    unknown : bool
+        Whether it is further from all classes than the head's threshold.
     """
 
     id: str
@@ -50,6 +53,7 @@ class Worth:
     margin: float
     entropy: float
     picture: bytes | str | None = None
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,12 @@ class Suggested:
 
 
 def worth_labelling(
-    model: Model, classes: Sequence[str], shelf: Shelf, labelled: Sized[str], count: int
+    model: Model,
+    classes: Sequence[str],
+    shelf: Shelf,
+    labelled: Sized[str],
+    count: int,
+    rejection: Rejection | None = None,
 ) -> Suggested:
     """The images of a collection that are worth a label most; see `classifiers.evaluation.suggestions`.
 
@@ -77,6 +86,8 @@ def worth_labelling(
     labelled : collection of str
         Digests, in hex, of images that have a label; they are passed over.
     count : int
+    rejection : Rejection, optional
+        Says which of them are like no class.
     """
     ids: list[str] = []
     seen, rows = 0, np.empty((0, 0), np.float32)
@@ -86,9 +97,12 @@ def worth_labelling(
         order = np.argsort(margins(model.probabilities(rows), model.multi_label), kind="stable")
         kept = np.sort(order[: CANDIDATES * count])
         ids, rows = [ids[at] for at in kept.tolist()], rows[kept]
+    chosen = suggest(model, rows, count)
+    places = [each.row for each in chosen]
+    unknown = rejection.unknown(rows[places]).tolist() if rejection and places else [False] * len(places)
     found = [
-        Worth(ids[each.row], classes[each.likely], *each[2:], picture_of(shelf, ids[each.row]))
-        for each in suggest(model, rows, count)
+        Worth(ids[each.row], classes[each.likely], *each[2:], picture_of(shelf, ids[each.row]), far)
+        for each, far in zip(chosen, unknown, strict=True)
     ]
     return Suggested(shelf.name, seen, found)
 

@@ -32,12 +32,15 @@ class Report:
         The page and the document.
     seconds : float
         That making it took.
+    suggested : Suggested or None
+        Images that are worth a label, where they were asked for.
     """
 
     findings: Findings
     html: str
     json: str
     seconds: float
+    suggested: Suggested | None = None
 
     def files(self) -> dict[str, Callable[[Path], None]]:
         """By name, what writes the file at the path it is given."""
@@ -70,7 +73,7 @@ def report_on(
     facts = document(training, findings, card, suggested)
     html = page(training, findings, card, suggested)
     seconds = round(time.perf_counter() - begun, 3)
-    return Report(findings, html, json.dumps(facts, indent=1, allow_nan=False), seconds)
+    return Report(findings, html, json.dumps(facts, indent=1, allow_nan=False), seconds, suggested)
 
 
 def _writer(content: str) -> Callable[[Path], None]:

@@ -19,7 +19,7 @@ def suggestion_gallery(suggested: Suggested, pictures: Pictures) -> str:
         pictures.figure(
             ("next", each.id),
             each.id,
-            f"{percent(each.probability, 0)} {each.likely}",
+            "unknown: like no class" if each.unknown else f"{percent(each.probability, 0)} {each.likely}",
             f"margin {each.margin:.2f}",
         )
         for each in suggested.images

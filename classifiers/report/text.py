@@ -17,6 +17,9 @@ from classifiers.training.train import Training
 from extractor.text import printable
 from extractor.vector_files import is_file_name
 
+MOST_SUGGESTED = 5
+"""Images worth a label that are named; the report has more."""
+
 WIDEST_MATRIX = 10
 """Classes up to which the confusion matrix is printed whole."""
 
@@ -124,6 +127,9 @@ def _found_lines(training: Training, path: Path, report: Report | None) -> Itera
         return
     for what, sentence in key_lines(report.findings, training.metrics):
         yield f"{what:10}  {sentence}"
+    if report.suggested:
+        first = ", ".join(each.id for each in report.suggested.images[:MOST_SUGGESTED])
+        yield f"label next  {first or 'none: all images of the collection have a label'}"
     yield ""
     yield f"report in {path / PAGE}"
 

@@ -270,7 +270,14 @@ def test_suggestions_stand_in_the_page_and_the_document(training: Training, pain
     assert "Of 7 images of the collection 'shelf'" in page.text
     assert "<b>.png" in page.text
     (only,) = json.loads(report.json)["label_next"]["images"]
-    assert only == {"id": "<b>.png", "likely": "red", "probability": 0.51, "margin": 0.02, "entropy": 1.0}
+    assert only == {
+        "id": "<b>.png",
+        "likely": "red",
+        "probability": 0.51,
+        "margin": 0.02,
+        "entropy": 1.0,
+        "unknown": False,
+    }
 
 
 @pytest.fixture

@@ -72,11 +72,15 @@ def test_unlabelled_pictures_of_a_collection_are_suggested(invoke, painted, pain
     hard = [paint(f"more/{at}.png", (120, 60, 120), 300 + at) for at in range(4)]
     easy = [paint(f"more/red{at}.png", (200, 40, 40), 400 + at) for at in range(4)]
     shelve(store, pixels, [*hard, *easy, painted / "red/7.png"])
-    code, _, err = invoke(fit_head, painted, "--name", "colours", "--suggest", "shelf")
+    code, out, err = invoke(fit_head, painted, "--name", "colours", "--suggest", "shelf")
     assert code == 0, err
     facts = json.loads(next(store.heads.rglob("report.json")).read_text())["label_next"]
     assert (facts["collection"], facts["unlabelled"]) == ("shelf", 8)
-    assert facts["images"][0]["id"] in {file.name for file in hard}
+    first = facts["images"][0]
+    assert first["id"] in {file.name for file in hard}
+    assert first["unknown"]
+    assert "unknown: like no class" in next(store.heads.rglob("report.html")).read_text()
+    assert f"\nlabel next  {first['id']}, " in out
 
 
 @pytest.mark.parametrize(
