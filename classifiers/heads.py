@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from classifiers.alone import Alone
 from classifiers.distribution.rejection import Rejection
 from classifiers.distribution.statistics import Statistics
 from classifiers.layers import Linear, Model, Plain
@@ -139,6 +140,11 @@ class Head:
     model: Model
     statistics: Statistics | None = None
     rejection: Rejection | None = None
+    _alone: Alone | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.rejection:
+            object.__setattr__(self, "_alone", Alone.of(self.model, self.rejection.gaussian))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The label of each row of `X`, of shape (n, dim)."""
@@ -191,6 +197,9 @@ class Head:
     def judge(self, X: Vector, top: int = 5, *, reject: bool = True) -> list[Classification]:
         """What each row of `X`, embeddings of shape (n, dim), is; parameters as in `classify`."""
         rejection = self.rejection if reject else None
+        if self._alone and len(X) == 1:
+            probabilities, distance = self._alone(X[0])
+            return [self._classification(probabilities, top, distance if rejection else None)]
         scores = rejection.distances(X).tolist() if rejection else [None] * len(X)
         return [
             self._classification(row, top, score)
@@ -208,19 +217,21 @@ class Head:
 
     def _classification(self, probabilities: list[float], top: int, score: float | None) -> Classification:
         """In plain Python: for a single image, NumPy takes longer to begin than this does."""
-        best = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)[:top]
-        answers = [self._answer(at, probabilities[at]) for at in best]
+        best = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)
+        answers = [self._answer(at, probabilities[at]) for at in best[:top]]
         unknown = score is not None and self.rejection is not None and score > self.rejection.threshold
-        return Classification(answers, [] if unknown else self._labels(probabilities), unknown, score)
+        return Classification(
+            answers, [] if unknown else self._labels(probabilities, best[0]), unknown, score
+        )
 
     def _answer(self, at: int, probability: float) -> Answer:
         synsets = self.manifest.synsets
         return Answer(self.manifest.classes[at], probability, at, synsets[at] if synsets else None)
 
-    def _labels(self, probabilities: list[float]) -> list[str]:
+    def _labels(self, probabilities: list[float], best: int) -> list[str]:
         classes = self.manifest.classes
         if not self.model.multi_label:
-            return [classes[probabilities.index(max(probabilities))]]
+            return [classes[best]]
         thresholds = self.manifest.thresholds or [0.5] * len(classes)
         judged = zip(classes, probabilities, thresholds, strict=True)
         return [label for label, probability, threshold in judged if probability >= threshold]

@@ -30,14 +30,18 @@ class Gaussian:
         The leading directions, each as long as it is to be taken back by.
     noise : float
         The variance in all other directions.
+    products : float32 array of shape (rank + centres, dim)
+        What rows without the origin are multiplied by: the basis, and a row for each centre.
+    squares : float64 array of shape (centres,)
+        What is added for each centre.
     """
 
     origin: Vector
     centres: Vector
     basis: Vector
     noise: float
-    _products: Vector = field(init=False, repr=False)
-    _squares: NDArray[np.float64] = field(init=False, repr=False)
+    products: Vector = field(init=False, repr=False)
+    squares: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """What is the same for all rows: one matrix has all that they are multiplied by.
@@ -48,8 +52,8 @@ class Gaussian:
         centres, basis = self.centres.astype(np.float64), self.basis.astype(np.float64)
         turned = centres / self.noise - centres @ basis.T @ basis
         products = np.concatenate([self.basis, -2 * turned]).astype(np.float32)
-        object.__setattr__(self, "_products", products)
-        object.__setattr__(self, "_squares", np.vecdot(centres, turned))
+        object.__setattr__(self, "products", products)
+        object.__setattr__(self, "squares", np.vecdot(centres, turned))
 
     @classmethod
     def fit(cls, X: Vector, about: NDArray[np.int64], weights: NDArray[np.float64]) -> Gaussian:
@@ -76,10 +80,10 @@ class Gaussian:
     def distances(self, X: Vector) -> NDArray[np.float64]:
         """The mean squared deviation of rows from the nearest centre, in standard deviations: shape (n,)."""
         rows: Vector = X - self.origin
-        products: Vector = rows @ self._products.T
+        products: Vector = rows @ self.products.T
         along, towards = products[:, : len(self.basis)], products[:, len(self.basis) :]
         own = _squared(rows) / self.noise - _squared(along)
-        found: NDArray[np.float64] = np.maximum(own + (towards + self._squares).min(axis=1), 0)
+        found: NDArray[np.float64] = np.maximum(own + (towards + self.squares).min(axis=1), 0)
         found /= X.shape[1]
         return found
 

@@ -48,7 +48,7 @@ def log_loss(
 
 
 def doubt(rows: int) -> float:
-    """Of rows that were all answered rightly, the probability that the next is not: the rule of succession."""
+    """Of rows all answered rightly, the probability that the next is not: the rule of succession."""
     return 1 / (rows + 2)
 
 
