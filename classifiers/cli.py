@@ -66,7 +66,7 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
     type=float,
     default=0.25,
     show_default=True,
-    help="Otherwise: the share of each class that is held out to test on.",
+    help="The share of each class that is held out to test on, where neither SOURCE nor --test names one.",
 )
 @click.option(
     "--promote", is_flag=True, help="Let the new version answer from now on; the first does anyway."

@@ -123,7 +123,6 @@ def train(
         rejection = _unknowns(trial.rows, parted.unseen, recipe.seed)
     share = None if test or features.parts.any() else test_size
     facts = {**asdict(recipe), **_counts(parted, features), "test_size": share, "converged": converged}
-    facts |= _views(features)
     head = Head(_manifest(name, backbone, features, trial, facts), model, statistics, rejection)
     rejected = list(dict.fromkeys(parted.known.rejected + parted.unseen.rejected))
     outcome = trial.model, trial.logits, trial.metrics, trial.choice
@@ -194,7 +193,7 @@ def _labelled(features: Features, recipe: Recipe) -> Labelled:
     )
 
 
-def _counts(parted: Sides, features: Features) -> dict[str, float | bool | None]:
+def _counts(parted: Sides, features: Features) -> dict[str, Any]:
     """Rows of each side, and what is known of rows that belong together."""
     known, unseen = parted.known, parted.unseen
     return {
@@ -205,6 +204,7 @@ def _counts(parted: Sides, features: Features) -> dict[str, float | bool | None]
         "alike": features.alike,
         "refitted_on_all": parted.refit is not None,
         **({"aside": len(parted.aside.y)} if parted.aside and len(parted.aside.y) else {}),
+        **_views(features),
     }
 
 
