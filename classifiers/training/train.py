@@ -108,8 +108,7 @@ def train(
     Raises
     ------
     InvalidArgument
-        When there is one class only, a class has one distinct image, or the
-        test images have a class of their own.
+        When there is one class only, a class has one distinct image, or the test images have another.
     FingerprintMismatch
         When `features` and `test` were made by two backbones.
     """
@@ -124,9 +123,13 @@ def train(
     share = None if test or features.parts.any() else test_size
     facts = {**asdict(recipe), **_counts(parted, features), "test_size": share, "converged": converged}
     head = Head(_manifest(name, backbone, features, trial, facts), model, statistics, rejection)
-    rejected = list(dict.fromkeys(parted.known.rejected + parted.unseen.rejected))
     outcome = trial.model, trial.logits, trial.metrics, trial.choice
-    return Training(head, parted.known, parted.unseen, *outcome, rejected, seconds, parted.aside)
+    return Training(head, parted.known, parted.unseen, *outcome, _rejected(parted), seconds, parted.aside)
+
+
+def _rejected(parted: Sides) -> list[Rejected]:
+    """Of both sides, each once."""
+    return list(dict.fromkeys(parted.known.rejected + parted.unseen.rejected))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
