@@ -130,8 +130,9 @@ class _Environment:
             return [row or read for row, read in zip(found, file.read(keys), strict=True)]
         except _DAMAGE as error:
             self._begin_anew(file, error)
-        except lmdb.Error as error:
-            self._complain("read", error)
+        except (lmdb.Error, ValueError) as error:
+            if not self._closing:  # whoever still asks has been interrupted, and wants no answer
+                self._complain("read", error)
         return found
 
     def put_many(self, rows: Mapping[bytes, Row]) -> None:

@@ -212,6 +212,16 @@ def test_closing_twice_leaves_others_alone(tmp_path: Path) -> None:
     second.close()
 
 
+def test_who_reads_on_while_it_closes_finds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As threads of a command do that was interrupted: no failure of the cache, and nothing to be told of."""
+    cache = LmdbCache(tmp_path / "cache")
+    cache.put_many({key(FINGERPRINT, digest(1)): row(1)})
+    cache.close()
+
+    assert cache.get_many([key(FINGERPRINT, digest(1))]) == [None]
+    assert (cache.failures, caplog.text) == (0, "")
+
+
 def test_a_full_disk_is_an_error_not_a_bus_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock file's room is taken before LMDB maps it."""
 
