@@ -18,8 +18,7 @@ from classifiers.kinds import KINDS, Rows
 from classifiers.layers import Model
 from classifiers.training.recipes import Kind, Recipe, Scale, quiet_single_threads
 from classifiers.training.selection import choose
-from classifiers.training.tuning import HOLD_OUT_ABOVE, Choice
-from extractor.settings import cores
+from classifiers.training.tuning import Choice
 
 
 def fit(labelled: Labelled, recipe: Recipe, choice: Choice) -> tuple[Model, bool]:
@@ -34,7 +33,7 @@ def fit(labelled: Labelled, recipe: Recipe, choice: Choice) -> tuple[Model, bool
     labelled = labelled.augmented()
     scaling = recipe.scaling(labelled.X, labelled.weights)
     rows = Rows(scaling(labelled.X), labelled.y, labelled.weights, len(labelled.classes), recipe.seed)
-    with quiet_single_threads(blas=cores() if len(rows.X) > HOLD_OUT_ABOVE else 1):
+    with quiet_single_threads():
         fitter = KINDS[choice.kind].fitter(rows, True)
         layer = fitter(choice.setting)
     return Model(scaling, layer, choice.temperature, labelled.multi_label), fitter.converged

@@ -55,12 +55,16 @@ class Recipe:
 
 
 @contextmanager
-def quiet_single_threads(blas: int = 1) -> Iterator[None]:
-    """One BLAS thread per fit, since the folds share the cores; convergence is returned, not warned of."""
+def quiet_single_threads() -> Iterator[None]:
+    """One BLAS thread per fit, since the folds share the cores, and convergence is returned, not warned of.
+
+    Also where one fit is alone: with rows so narrow beside their number, two threads take three times
+    the processor and no less time.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    with warnings.catch_warnings(), threadpool_limits(blas):
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FutureWarning)
         yield

@@ -75,7 +75,7 @@ def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
     if not numbers:
         return Choice(kind, family.default)
     with ExitStack() as stack:
-        stack.enter_context(quiet_single_threads(blas=1 if len(numbers) > 1 else cores()))
+        stack.enter_context(quiet_single_threads())
         pool = stack.enter_context(ThreadPoolExecutor(min(cores(), len(numbers))))
         parts = list(pool.map(lambda number: _Fold(labelled, held == number, recipe, family), numbers))
         search = _Search(labelled, held, parts, pool, family)
