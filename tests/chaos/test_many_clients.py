@@ -35,7 +35,7 @@ async def until_answered(address: str, request: pb.EmbedRequest) -> tuple[pb.Emb
 
 
 async def test_two_hundred_callers_are_answered_or_told_to_come_again(serve: Serve, album: Album) -> None:
-    """Each on a connection of its own, with 6 MB that it does not announce: there is room for four at once."""
+    """Each on a connection of its own, with 6 MB that it does not announce; there is room for four."""
     server = serve("--no-cache", "--bytes-at-once", "64 MiB")
     before = peak_mb(server)
     padding = bytes(6 * 2**20)  # behind the picture's end, so that it is received and costs no computing
