@@ -69,10 +69,8 @@ class Alone:
         products = self.products @ centred
         along, rest = products[: self.rank], products[self.rank :].tolist()
         own = float(centred @ centred) / self.noise - float(along @ along)
-        nearest = min(map(add, rest, self.squares))
-        return _softmax(list(map(add, rest[len(self.squares) :], self.bias))), max(own + nearest, 0.0) / len(
-            row
-        )
+        distance = max(own + min(map(add, rest, self.squares)), 0.0) / len(row)
+        return _softmax(list(map(add, rest[len(self.squares) :], self.bias))), distance
 
 
 def _softmax(logits: list[float]) -> list[float]:

@@ -130,15 +130,19 @@ def command(
     check_test_size(test_size)
     _check_suggested(suggest, reported, data)
     loaded = load(labelled, data, open_embeds, _note)
-    if class_weight and kind in UNWEIGHTED:
-        what = "--class-weight has a say only in its setting and in how sure it is"
-        _note(f"note: {kind} counts all classes alike: {what}")
+    _note_unweighted(kind, class_weight)
     training = _trained(name, loaded, Recipe(kind, scale, seed, class_weight), test_size)
     made = make_report(training, data, suggest, _note) if reported else None
     published = publish(training, data, promote=promote, files=made.files() if made else None)
     facts, lines = _told(training, published, made)
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
     return SOME_FAILED if training.rejected else 0
+
+
+def _note_unweighted(kind: str, class_weight: object) -> None:
+    if class_weight and kind in UNWEIGHTED:
+        what = "--class-weight has a say only in its setting and in how sure it is"
+        _note(f"note: {kind} counts all classes alike: {what}")
 
 
 def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Training:

@@ -92,9 +92,8 @@ def command(
     """Add images to COLLECTION, which is made when it is not there.
 
     PATH is an image, a folder, a glob, or - for a list of paths on standard
-    input. Each image becomes an item under its absolute path.
-
-    The backbone is the collection's own when none is named.
+    input. Each image becomes an item under its absolute path. The backbone is
+    the collection's own when none is named.
 
     Run it again to go on after an interruption, or to take in what is new:
     files of the same path, size and time are passed over unread, changed ones

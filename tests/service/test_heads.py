@@ -444,6 +444,7 @@ async def test_nothing_is_answered_before_the_network_is_proved(
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub = HeadsStub(channel)
         stub.address = server.address
-        await failing(stub.Classify(asking()), grpc.StatusCode.UNAVAILABLE)
-        await failing(said(stub, fitting_on(coloured())), grpc.StatusCode.UNAVAILABLE)
+        calls = stub.Classify(asking()), said(stub, fitting_on(coloured()))
+        refused = [await failing(call, grpc.StatusCode.UNAVAILABLE) for call in calls]
+    assert [each.code() for each in refused] == [grpc.StatusCode.UNAVAILABLE] * 2
     await server.stop(grace=0)
