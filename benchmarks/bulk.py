@@ -1,6 +1,6 @@
 """Indexing files whose vectors are remembered, beside plain synced appends of the same vectors.
 
-    python -m benchmarks.bulk [--items 20000] [--data DIR] [--thumbnails 0] [--json FILE]
+    python -m benchmarks.bulk [--items 20000] [--data DIR] [--thumbnails 0] [--width 500] [--json FILE]
 
 Each file is a JPEG with other bytes behind its end, which no decoder reads,
 so that it is a file of its own; its vector is in the cache before the clock starts. Memory is
@@ -39,9 +39,9 @@ FOLDER = 1000
 """Files in one folder."""
 
 
-def write_files(folder: Path, count: int) -> Iterator[bytes]:
+def write_files(folder: Path, count: int, width: int) -> Iterator[bytes]:
     """Make the files; their digests."""
-    photos = jpegs(64)
+    photos = jpegs(64, width)
     for number in range(count):
         place = folder / f"{number // FOLDER:04}" / f"{number % FOLDER:03}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -50,24 +50,24 @@ def write_files(folder: Path, count: int) -> Iterator[bytes]:
         yield hashlib.sha256(content).digest()
 
 
-def vectors(count: int, dim: int) -> Iterator[Vector]:
+def vectors(dim: int) -> Iterator[Vector]:
+    """Without end."""
     rng = np.random.default_rng(0)
-    for _ in range(count):
+    while True:
         yield rng.standard_normal(dim, np.float32)
 
 
 def remember(data: DataFolder, fingerprint: str, dim: int, digests: Iterator[bytes]) -> None:
     """Put vectors into the cache, as if the files had been embedded."""
-    cache = LmdbCache(data.cache)
-    for digest in digests:
-        rows = {caches.key(fingerprint, digest): Row("cpu/fp32", next(vectors(1, dim)))}
-        cache.put_many(rows)
+    cache, made = LmdbCache(data.cache), vectors(dim)
+    while batch := list(islice(digests, BATCH_ITEMS)):
+        cache.put_many({caches.key(fingerprint, digest): Row("cpu/fp32", next(made)) for digest in batch})
     cache.close()
 
 
 def plain_seconds(file: Path, count: int, dim: int) -> float:
     """The limit: as many vectors appended to a file, and synced as often as is committed."""
-    source = vectors(count, dim)
+    source = islice(vectors(dim), count)
     batches = iter(lambda: b"".join(vector.tobytes() for vector in islice(source, BATCH_ITEMS)), b"")
     taken = 0.0
     with file.open("wb") as stream:
@@ -134,6 +134,7 @@ def main() -> None:
     options.add_argument("--items", type=int, default=20_000)
     options.add_argument("--data", type=lambda text: DataFolder(Path(text)), default=DataFolder.default())
     options.add_argument("--thumbnails", type=int, nargs="*", default=[0, 128], help="pixels; several")
+    options.add_argument("--width", type=int, default=500, help="of the pictures, where the disk is small")
     options.add_argument("--json", type=Path, help="keep the figures in this file")
     given = options.parse_args()
     found = report.Report(given, peers=False)
@@ -149,7 +150,7 @@ def _rows(data: DataFolder, given: argparse.Namespace) -> Iterator[report.Row]:
         fingerprint, dim = embedder.fingerprint, embedder.dim
     for count in (max(1, given.items // 10), given.items):
         folder = data.root / f"photos-{count}"
-        remember(data, fingerprint, dim, write_files(folder, count))
+        remember(data, fingerprint, dim, write_files(folder, count, given.width))
         for thumbnails in given.thumbnails:
             plain = plain_seconds(data.root / "plain", count, dim)
             figures = measured(data, folder, f"{thumbnails}-{count}", thumbnails)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -19,8 +19,6 @@ Found = TypeVar("Found")
 
 PAST = 1.02
 """Times the smallest loss is clearly worse."""
-
-Loss: TypeAlias = "Callable[[Setting], float]"
 
 
 class Setting(NamedTuple):
@@ -81,6 +79,18 @@ class Rows:
         return member
 
 
+class Search(Protocol):
+    """Tries settings on rows that are held out, and remembers what came of each."""
+
+    def __call__(self, setting: Setting) -> float:
+        """The loss with this setting."""
+        ...
+
+    def best(self) -> Setting:
+        """Which would be chosen of those that were tried."""
+        ...
+
+
 class Fitter(Protocol):
     """Fits the same rows with one setting after another, keeping what they share."""
 
@@ -119,8 +129,8 @@ class Kind(Protocol):
         """Ready to fit `rows`; `thorough` until it converges, else as well as ranking settings needs."""
         ...
 
-    def search(self, loss: Loss) -> None:
-        """Ask for the loss of one setting after another; the asker remembers the best."""
+    def search(self, search: Search) -> None:
+        """Try one setting after another; the search remembers them."""
         ...
 
 
@@ -129,25 +139,31 @@ def nearest(found: Mapping[float, Found], strength: float) -> Found | None:
     return found[min(found, key=lambda other: abs(np.log(other / strength)))] if found else None
 
 
-def decades(loss: Loss, first: int, last: int, setting: Setting, default: float) -> None:
-    """Try strengths from 10**first, strong, to 10**last until past the best; then the halves around it.
+def decades(search: Search, first: int, last: int, default: float) -> None:
+    """Try strengths from 10**first, strong, to 10**last until past the best; then between.
 
     Past it is what is clearly worse, or two that are no better: the weakest
-    take longest to fit.
+    take longest to fit. Between are the halves around the least loss, and the
+    quarters around what would be chosen.
     """
     tried: dict[float, float] = {}
 
     def attempt(exponent: float) -> None:
-        tried[exponent] = loss(setting._replace(strength=10.0**exponent))
+        tried[exponent] = search(Setting(strength=10.0**exponent))
 
-    def best() -> float:
+    def least() -> float:
         # where the loss says nothing, as when every strength parts the classes, common use decides
         return min(tried, key=lambda exponent: (round(tried[exponent], 3), abs(exponent - np.log10(default))))
 
     for exponent in range(first, last - 1, -1):
         attempt(exponent)
-        if best() - exponent >= 2 or tried[exponent] > PAST * tried[best()] + 1e-3:
+        if least() - exponent >= 2 or tried[exponent] > PAST * tried[least()] + 1e-3:
             break
-    middle = best()
+    middle = least()
     for half in (middle + 0.5, middle - 0.5):
         attempt(half)
+    strength = search.best().strength
+    chosen = float(np.log10(strength)) if strength else middle
+    if min(tried) < chosen < max(tried):
+        for quarter in (chosen + 0.25, chosen - 0.25):
+            attempt(quarter)

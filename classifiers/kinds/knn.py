@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from classifiers.kinds.base import Loss, Rows, Setting
+from classifiers.kinds.base import Rows, Search, Setting
 from classifiers.layers import Layer, Neighbours, Normalise
 from extractor.errors import InvalidArgument
 
@@ -32,10 +32,10 @@ class Knn:
             raise InvalidArgument("knn gives one label to an image: choose another kind for several")
         return _Fitter(rows)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """See `Kind.search`."""
         for number in NUMBERS:
-            loss(Setting(neighbours=number))
+            search(Setting(neighbours=number))
 
 
 class _Fitter:

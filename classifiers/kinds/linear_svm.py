@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from classifiers.kinds.base import Loss, Rows, Setting, decades, nearest
+from classifiers.kinds.base import Rows, Search, Setting, decades, nearest
 from classifiers.layers import Layer, Linear
 from extractor.results import Vector
 
@@ -31,9 +31,9 @@ class LinearSvm:
         """See `Kind.fitter`."""
         return _Fitter(rows, thorough)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """See `Kind.search`."""
-        decades(loss, 3, -7, Setting(), STRENGTH)
+        decades(search, 3, -7, STRENGTH)
 
 
 class _Fitter:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from classifiers.kinds.base import Loss, Rows, Setting, decades, nearest
+from classifiers.kinds.base import Rows, Search, Setting, decades, nearest
 from classifiers.layers import Layer, Linear
 
 THOROUGH, QUICK = (2000, 1e-4), (100, 1e-3)  # iterations, tolerance of the gradient
@@ -27,9 +27,9 @@ class Logistic:
         """See `Kind.fitter`."""
         return _Fitter(rows, thorough)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """See `Kind.search`."""
-        decades(loss, 2, -8, Setting(), STRENGTH)
+        decades(search, 2, -8, STRENGTH)
 
 
 class _Fitter:

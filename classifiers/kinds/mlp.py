@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from classifiers.kinds.base import Loss, Rows, Setting
+from classifiers.kinds.base import Rows, Search, Setting
 from classifiers.layers import Layer, TwoLayer, for_both
 
 WIDTH = 256
@@ -27,10 +27,10 @@ class Mlp:
         """See `Kind.fitter`."""
         return _Fitter(rows)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """See `Kind.search`."""
         for strength in STRENGTHS:
-            loss(Setting(strength=strength))
+            search(Setting(strength=strength))
 
 
 class _Fitter:

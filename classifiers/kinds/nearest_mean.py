@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from classifiers.kinds.base import Loss, Rows, Setting
+from classifiers.kinds.base import Rows, Search, Setting
 from classifiers.layers import Layer, Linear, Normalise
 from extractor.errors import InvalidArgument
 
@@ -31,9 +31,9 @@ class NearestMean:
             raise InvalidArgument("nearest-mean gives one label to an image: choose another kind for several")
         return _Fitter(rows)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """There is nothing to choose, but its loss is wanted."""
-        loss(self.default)
+        search(self.default)
 
 
 class _Fitter:

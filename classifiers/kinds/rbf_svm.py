@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from classifiers.kinds.base import Loss, Rows, Setting
+from classifiers.kinds.base import Rows, Search, Setting
 from classifiers.layers import Kernel, Layer, for_both
 from classifiers.layers.kernel import rbf
 from extractor.errors import InvalidArgument
@@ -45,21 +45,21 @@ class RbfSvm:
             )
         return _Fitter(rows, thorough)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """Try the penalties, then the other widths with the best of them, then the penalties between."""
         first = [Setting(1 / cost, GAMMAS[0]) for cost in COSTS]
-        tried = {setting: loss(setting) for setting in first}
+        tried = {setting: search(setting) for setting in first}
 
         def best() -> Setting:
             return min(tried, key=lambda setting: round(tried[setting], 3))
 
         strength = best().strength
         for gamma in GAMMAS[1:]:
-            tried[Setting(strength, gamma)] = loss(Setting(strength, gamma))
+            tried[Setting(strength, gamma)] = search(Setting(strength, gamma))
         found = best()
         assert found.strength
         for factor in (3.0, 1 / 3.0):
-            loss(found._replace(strength=found.strength * factor))
+            search(found._replace(strength=found.strength * factor))
 
 
 class _Fitter:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from classifiers.kinds.base import Loss, Rows, Setting, decades
+from classifiers.kinds.base import Rows, Search, Setting, decades
 from classifiers.layers import Layer, Linear
 
 STRENGTH = 1.0
@@ -25,9 +25,9 @@ class Ridge:
         """See `Kind.fitter`."""
         return _Fitter(rows)
 
-    def search(self, loss: Loss) -> None:
+    def search(self, search: Search) -> None:
         """See `Kind.search`."""
-        decades(loss, 4, -6, Setting(), STRENGTH)
+        decades(search, 4, -6, STRENGTH)
 
 
 class _Fitter:

@@ -140,18 +140,7 @@ class _Search:
             self._trials[setting] = self._trial(logits)
         return self._trials[setting].loss
 
-    def choice(self, count: int) -> Choice:
-        """What came out of it."""
-        logits = np.full(self._shape, np.nan)
-        best = self._best()
-        logits[self._places] = self._trials[best].logits
-        heat, losses = (
-            self._trials[best].heat,
-            {setting: trial.loss for setting, trial in self._trials.items()},
-        )
-        return Choice(self._kind.name, best, heat, count, self._at_edge(), losses, logits)
-
-    def _best(self) -> Setting:
+    def best(self) -> Setting:
         """Of those with nearly the smallest log loss at their temperature the one that is right most often.
 
         Where labels are noise in part, the smallest loss itself is that of too strong a penalty for the
@@ -163,6 +152,17 @@ class _Search:
             near,
             key=lambda setting: (-near[setting].right, round(near[setting].loss, 3), self._oddity(setting)),
         )
+
+    def choice(self, count: int) -> Choice:
+        """What came out of it."""
+        logits = np.full(self._shape, np.nan)
+        best = self.best()
+        logits[self._places] = self._trials[best].logits
+        heat, losses = (
+            self._trials[best].heat,
+            {setting: trial.loss for setting, trial in self._trials.items()},
+        )
+        return Choice(self._kind.name, best, heat, count, self._at_edge(), losses, logits)
 
     def _oddity(self, setting: Setting) -> float:
         default = self._kind.default.named()

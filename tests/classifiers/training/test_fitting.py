@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -174,26 +175,51 @@ def test_strength_means_the_same_for_more_rows() -> None:
     assert np.allclose(one.layer.weights, twice.layer.weights, atol=1e-3)
 
 
-def test_the_search_goes_past_the_best_and_halves_around_it() -> None:
-    tried = []
+class Curve:
+    """A loss that is a function of the exponent of the strength; the least is the best."""
 
-    def valley(setting: Setting) -> float:
-        tried.append(round(np.log10(setting.strength), 1))
-        return (np.log10(setting.strength) + 1.4) ** 2
+    def __init__(self, loss: Callable[[float], float]) -> None:
+        self.loss = loss
+        self.tried: dict[float, float] = {}
 
-    decades(valley, 2, -8, Setting(), 0.1)
-    assert tried == [2, 1, 0, -1, -2, -0.5, -1.5]
+    def __call__(self, setting: Setting) -> float:
+        exponent = round(np.log10(setting.strength), 2)
+        self.tried[exponent] = self.loss(exponent)
+        return self.tried[exponent]
+
+    def best(self) -> Setting:
+        return Setting(strength=10 ** min(self.tried, key=lambda exponent: self.tried[exponent]))
+
+
+def test_the_search_goes_past_the_best_and_looks_around_it() -> None:
+    valley = Curve(lambda exponent: (exponent + 1.4) ** 2)
+    decades(valley, 2, -8, 0.1)
+    assert list(valley.tried) == [2, 1, 0, -1, -2, -0.5, -1.5, -1.25, -1.75]
 
 
 def test_the_search_goes_on_where_the_next_is_hardly_worse() -> None:
-    tried = []
+    flat = Curve(lambda exponent: 1 + (exponent + 1.4) ** 2 / 100)
+    decades(flat, 2, -8, 0.1)
+    assert list(flat.tried) == [2, 1, 0, -1, -2, -3, -0.5, -1.5, -1.25, -1.75]
 
-    def flat(setting: Setting) -> float:
-        tried.append(round(np.log10(setting.strength), 1))
-        return 1 + (np.log10(setting.strength) + 1.4) ** 2 / 100
 
-    decades(flat, 2, -8, Setting(), 0.1)
-    assert tried == [2, 1, 0, -1, -2, -3, -0.5, -1.5]
+def test_the_quarters_are_around_what_would_be_chosen() -> None:
+    """Which is not that of the least loss where others are nearly as likely, and right more often."""
+
+    class Chosen(Curve):
+        def best(self) -> Setting:
+            return Setting(strength=10**-0.5)
+
+    curve = Chosen(lambda exponent: (exponent + 1.4) ** 2)
+    decades(curve, 2, -8, 0.1)
+    assert list(curve.tried)[-2:] == [-0.25, -0.75]
+
+
+def test_nothing_is_tried_past_the_edge() -> None:
+    """Or the warning that a better one may lie beyond would be lost."""
+    falling = Curve(lambda exponent: 10.0**exponent)
+    decades(falling, 2, -3, 0.1)
+    assert list(falling.tried) == [2, 1, 0, -1, -2, -3, -2.5, -3.5]
 
 
 def test_classes_with_one_row_are_fitted_with_the_default_setting() -> None:
