@@ -16,8 +16,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -82,7 +84,7 @@ def plain_seconds(file: Path, count: int, dim: int) -> float:
 
 
 def index(data: DataFolder, folder: Path, name: str, thumbnails: int) -> dict[str, float]:
-    """Index a folder; seconds, and MB of memory of this process."""
+    """Index a folder; seconds, and at most so many MB of memory of this process."""
     with (
         Embedder(data=data) as embedder,
         Collection.create(
@@ -99,14 +101,33 @@ def index(data: DataFolder, folder: Path, name: str, thumbnails: int) -> dict[st
         def count(status: str) -> None:
             statuses[status] = statuses.get(status, 0) + 1
 
-        begun = time.perf_counter()
-        add_files(collection, embedder, find([str(folder)]), lambda filed: count(filed.status))
-        first = time.perf_counter()
-        add_files(collection, embedder, find([str(folder)]), lambda filed: count(filed.status))
-        second = time.perf_counter()
+        with peak_memory() as memory:
+            begun = time.perf_counter()
+            add_files(collection, embedder, find([str(folder)]), lambda filed: count(filed.status))
+            first = time.perf_counter()
+            add_files(collection, embedder, find([str(folder)]), lambda filed: count(filed.status))
+            second = time.perf_counter()
         if embedder.computed or statuses != {"new": len(collection), "unchanged": len(collection)}:
             raise RuntimeError(f"not all were remembered: {statuses}, {embedder.computed} computed")
-    return {"first": first - begun, "again": second - first, "MB": own_memory()}
+    return {"first": first - begun, "again": second - first, "MB": max(memory)}
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """What the memory of this process is, five times a second."""
+    seen, ended = [own_memory()], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.2):
+            seen.append(own_memory())
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watch.join()
 
 
 def own_memory() -> float:

@@ -29,7 +29,7 @@ class Setting(NamedTuple):
     strength : float or None
         Of the penalty, in `mean(loss) + strength / 2 * |weights|**2`: 1 / (C n)
         in scikit-learn's terms. It keeps its meaning when the number of rows
-        changes; C does not.
+        changes; C does not. (Of `rbf-svm` 1 / C.)
     gamma : float or None
         Of a radial basis function, times the width of the rows.
     neighbours : int or None
@@ -87,7 +87,11 @@ class Search(Protocol):
         ...
 
     def best(self) -> Setting:
-        """Which would be chosen of those that were tried."""
+        """Which was right most often, of those that are nearly as likely as any."""
+        ...
+
+    def odds(self) -> Mapping[Setting, float]:
+        """Of those that were tried, one for the best, and less for the others: that they are no worse."""
         ...
 
 
@@ -121,6 +125,11 @@ class Kind(Protocol):
         ...
 
     @property
+    def per_row(self) -> bool:
+        """Whether its strength is beside the mean loss of a row, not the sum of all."""
+        ...
+
+    @property
     def default(self) -> Setting:
         """For too few rows to choose."""
         ...
@@ -129,8 +138,8 @@ class Kind(Protocol):
         """Ready to fit `rows`; `thorough` until it converges, else as well as ranking settings needs."""
         ...
 
-    def search(self, search: Search) -> None:
-        """Try one setting after another; the search remembers them."""
+    def search(self, search: Search) -> Setting:
+        """Try one setting after another, and choose one of them."""
         ...
 
 
@@ -139,12 +148,12 @@ def nearest(found: Mapping[float, Found], strength: float) -> Found | None:
     return found[min(found, key=lambda other: abs(np.log(other / strength)))] if found else None
 
 
-def decades(search: Search, first: int, last: int, default: float) -> None:
-    """Try strengths from 10**first, strong, to 10**last until past the best; then between.
+def decades(search: Search, first: int, last: int, default: float) -> Setting:
+    """Try strengths from 10**first, strong, to 10**last until past the best; then between, and settle.
 
     Past it is what is clearly worse, or two that are no better: the weakest
     take longest to fit. Between are the halves around the least loss, and the
-    quarters around what would be chosen.
+    quarters around what is best.
     """
     tried: dict[float, float] = {}
 
@@ -162,8 +171,21 @@ def decades(search: Search, first: int, last: int, default: float) -> None:
     middle = least()
     for half in (middle + 0.5, middle - 0.5):
         attempt(half)
-    strength = search.best().strength
-    chosen = float(np.log10(strength)) if strength else middle
-    if min(tried) < chosen < max(tried):
-        for quarter in (chosen + 0.25, chosen - 0.25):
+    best = _exponent(search.best())
+    if min(tried) < best < max(tried):
+        for quarter in (best + 0.25, best - 0.25):
             attempt(quarter)
+    return _settled(search)
+
+
+def _settled(search: Search) -> Setting:
+    """The mean of those that may be best: which of them happens to be is chance for the most part."""
+    odds = search.odds()
+    mean = np.average([_exponent(setting) for setting in odds], weights=list(odds.values()))
+    settled = Setting(strength=10.0 ** round(float(mean), 2))
+    search(settled)
+    return settled
+
+
+def _exponent(setting: Setting) -> float:
+    return round(float(np.log10(setting.strength or 1.0)), 2)

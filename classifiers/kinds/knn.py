@@ -18,6 +18,7 @@ class Knn:
     name: ClassVar[str] = "knn"
     title: ClassVar[str] = "k nearest neighbours"
     calibrated: ClassVar[bool] = False
+    per_row: ClassVar[bool] = False
     default: ClassVar[Setting] = Setting(neighbours=5)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:  # noqa: ARG002 - there is one effort
@@ -32,10 +33,11 @@ class Knn:
             raise InvalidArgument("knn gives one label to an image: choose another kind for several")
         return _Fitter(rows)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """See `Kind.search`."""
         for number in NUMBERS:
             search(Setting(neighbours=number))
+        return search.best()
 
 
 class _Fitter:

@@ -25,15 +25,16 @@ class LinearSvm:
     name: ClassVar[str] = "linear-svm"
     title: ClassVar[str] = "linear support vector machine"
     calibrated: ClassVar[bool] = False
+    per_row: ClassVar[bool] = True
     default: ClassVar[Setting] = Setting(strength=STRENGTH)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:
         """See `Kind.fitter`."""
         return _Fitter(rows, thorough)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """See `Kind.search`."""
-        decades(search, 3, -7, STRENGTH)
+        return decades(search, 3, -7, STRENGTH)
 
 
 class _Fitter:

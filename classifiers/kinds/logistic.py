@@ -21,15 +21,16 @@ class Logistic:
     name: ClassVar[str] = "logistic"
     title: ClassVar[str] = "logistic regression"
     calibrated: ClassVar[bool] = True
+    per_row: ClassVar[bool] = True
     default: ClassVar[Setting] = Setting(strength=STRENGTH)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:
         """See `Kind.fitter`."""
         return _Fitter(rows, thorough)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """See `Kind.search`."""
-        decades(search, 2, -8, STRENGTH)
+        return decades(search, 2, -8, STRENGTH)
 
 
 class _Fitter:

@@ -21,16 +21,18 @@ class Mlp:
     name: ClassVar[str] = "mlp"
     title: ClassVar[str] = f"perceptron with a hidden layer of {WIDTH}"
     calibrated: ClassVar[bool] = False
+    per_row: ClassVar[bool] = True
     default: ClassVar[Setting] = Setting(strength=1e-3)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:  # noqa: ARG002 - as it is ranked, it is fitted
         """See `Kind.fitter`."""
         return _Fitter(rows)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """See `Kind.search`."""
         for strength in STRENGTHS:
             search(Setting(strength=strength))
+        return search.best()
 
 
 class _Fitter:

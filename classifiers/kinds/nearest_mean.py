@@ -17,6 +17,7 @@ class NearestMean:
     name: ClassVar[str] = "nearest-mean"
     title: ClassVar[str] = "nearest class mean"
     calibrated: ClassVar[bool] = False
+    per_row: ClassVar[bool] = False
     default: ClassVar[Setting] = Setting()
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:  # noqa: ARG002 - there is one effort
@@ -31,9 +32,10 @@ class NearestMean:
             raise InvalidArgument("nearest-mean gives one label to an image: choose another kind for several")
         return _Fitter(rows)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """There is nothing to choose, but its loss is wanted."""
         search(self.default)
+        return self.default
 
 
 class _Fitter:

@@ -28,6 +28,7 @@ class RbfSvm:
     name: ClassVar[str] = "rbf-svm"
     title: ClassVar[str] = "support vector machine (radial basis function)"
     calibrated: ClassVar[bool] = False
+    per_row: ClassVar[bool] = False
     default: ClassVar[Setting] = Setting(strength=1.0, gamma=1.0)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:
@@ -45,7 +46,7 @@ class RbfSvm:
             )
         return _Fitter(rows, thorough)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """Try the penalties, then the other widths with the best of them, then the penalties between."""
         first = [Setting(1 / cost, GAMMAS[0]) for cost in COSTS]
         tried = {setting: search(setting) for setting in first}
@@ -60,6 +61,7 @@ class RbfSvm:
         assert found.strength
         for factor in (3.0, 1 / 3.0):
             search(found._replace(strength=found.strength * factor))
+        return search.best()
 
 
 class _Fitter:

@@ -19,15 +19,16 @@ class Ridge:
     name: ClassVar[str] = "ridge"
     title: ClassVar[str] = "ridge regression"
     calibrated: ClassVar[bool] = False
+    per_row: ClassVar[bool] = True
     default: ClassVar[Setting] = Setting(strength=STRENGTH)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:  # noqa: ARG002 - it is exact either way
         """See `Kind.fitter`."""
         return _Fitter(rows)
 
-    def search(self, search: Search) -> None:
+    def search(self, search: Search) -> Setting:
         """See `Kind.search`."""
-        decades(search, 4, -6, STRENGTH)
+        return decades(search, 4, -6, STRENGTH)
 
 
 class _Fitter:

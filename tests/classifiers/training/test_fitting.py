@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss
@@ -141,29 +143,55 @@ def test_the_chosen_penalty_does_as_well_as_a_grid_search() -> None:
     assert not chosen.at_edge
 
 
+TRUTH = np.arange(400) % 2
+
+
+def both(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logits of two classes, from how far each row is on the right side."""
+    scores = margins * np.where(TRUTH, 1, -1)
+    return np.column_stack([-scores, scores])
+
+
+def searched(settings: Mapping[float, NDArray[np.float64]], **labels: Any) -> tuning._Search:
+    """What has tried these: logits by strength."""
+    made = {Setting(strength=strength): logits for strength, logits in settings.items()}
+    part = SimpleNamespace(places=np.arange(400), logits=made.__getitem__)
+    labelled = Labelled.of(np.zeros((400, 1)), TRUTH, **labels)
+    with ThreadPoolExecutor(1) as pool:
+        search = tuning._Search(labelled, np.zeros(400, int), [part], pool, KINDS["logistic"])
+        for setting in made:
+            search(setting)
+    return search
+
+
 def test_the_setting_with_the_smallest_loss_is_taken_unless_it_is_less_often_right() -> None:
-    truth = np.arange(400) % 2
-    margin = np.where(np.arange(400) < 300, 1.0, -1.0) * np.where(truth, 1, -1)
-
-    def chosen(settings):
-        """Of logits by strength: the search of a kind that tries these."""
-        made = {Setting(strength=strength): logits for strength, logits in settings.items()}
-        part = SimpleNamespace(places=np.arange(400), logits=made.__getitem__)
-        labelled = Labelled.of(np.zeros((400, 1)), truth)
-        with ThreadPoolExecutor(1) as pool:
-            search = tuning._Search(labelled, np.zeros(400, int), [part], pool, KINDS["logistic"])
-            for setting in made:
-                search(setting)
-        return search.choice(1).setting.strength
-
-    def both(scores):
-        return np.column_stack([-scores, scores])
-
+    margin = np.where(np.arange(400) < 300, 1.0, -1.0)
     sure, unsure = both(2 * margin), both(0.5 * margin)
-    assert chosen({0.1: sure, 1.0: unsure}) == 1.0
-    more_right = both(2 * np.where(np.arange(400) < 340, np.abs(margin), -1) * np.where(truth, 1, -1))
-    assert tuning.log_loss(more_right, truth) > tuning.log_loss(unsure, truth)
-    assert chosen({0.1: more_right, 1.0: unsure}) == 0.1
+    assert searched({0.1: sure, 1.0: unsure}).best() == Setting(strength=1.0)
+    more_right = both(2 * np.where(np.arange(400) < 340, 1.0, -1.0))
+    assert tuning.log_loss(more_right, TRUTH) > tuning.log_loss(unsure, TRUTH)
+    assert searched({0.1: more_right, 1.0: unsure}).best() == Setting(strength=0.1)
+
+
+def test_the_odds_of_a_setting_fall_with_the_standard_errors_it_is_behind() -> None:
+    """Sixteen answers changed, ten for the worse: four behind, of a deviation of four."""
+    first, second = np.ones(400), np.ones(400)
+    first[:100], second[:100] = -1, -1
+    second[:6], second[200:210] = 1, -1
+    search = searched({0.1: both(first), 0.3: both(second), 1.0: both(0.9 * first)})
+    odds = search.odds()
+    assert search.best().strength in {0.1, 1.0}
+    assert odds[search.best()] == 1
+    assert odds[Setting(strength=0.3)] == pytest.approx(np.exp(-4 / np.sqrt(16 - 4**2 / 400)))
+    assert len(odds) == 2, "the same answers with other confidence say nothing of the strength"
+
+
+def test_rows_that_do_not_count_say_nothing_of_a_setting() -> None:
+    first, second = np.ones(400), np.ones(400)
+    first[100:200], second[100:200], second[:10] = -1, -1, -1
+    weight = np.where(np.arange(400) < 10, 0.0, 1.0)
+    search = searched({0.1: both(first), 0.3: both(second)}, weights=weight)
+    assert search.odds() == {search.best(): 1.0}
 
 
 def test_strength_means_the_same_for_more_rows() -> None:
@@ -190,6 +218,9 @@ class Curve:
     def best(self) -> Setting:
         return Setting(strength=10 ** min(self.tried, key=lambda exponent: self.tried[exponent]))
 
+    def odds(self) -> dict[Setting, float]:
+        return {self.best(): 1.0}
+
 
 def test_the_search_goes_past_the_best_and_looks_around_it() -> None:
     valley = Curve(lambda exponent: (exponent + 1.4) ** 2)
@@ -211,8 +242,20 @@ def test_the_quarters_are_around_what_would_be_chosen() -> None:
             return Setting(strength=10**-0.5)
 
     curve = Chosen(lambda exponent: (exponent + 1.4) ** 2)
-    decades(curve, 2, -8, 0.1)
+    assert decades(curve, 2, -8, 0.1) == curve.best()
     assert list(curve.tried)[-2:] == [-0.25, -0.75]
+
+
+def test_the_search_settles_between_those_that_may_be_best() -> None:
+    """In decades, weighted by how likely they are; and what is chosen has been tried."""
+
+    class Doubtful(Curve):
+        def odds(self) -> dict[Setting, float]:
+            return {Setting(strength=0.1): 1.0, Setting(strength=1.0): 0.5}
+
+    curve = Doubtful(lambda exponent: (exponent + 1.4) ** 2)
+    assert decades(curve, 2, -8, 0.1) == Setting(strength=10**-0.67)
+    assert -0.67 in curve.tried
 
 
 def test_nothing_is_tried_past_the_edge() -> None:
