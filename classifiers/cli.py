@@ -21,6 +21,7 @@ from extractor.cli.labelled import (
 )
 from extractor.cli.main import SOME_FAILED, run
 from extractor.cli.options import data_option, json_option, open_source, source_options
+from extractor.cli.progress import counting
 from extractor.settings import DataFolder
 
 if TYPE_CHECKING:
@@ -154,8 +155,9 @@ def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Tra
     echo_left_out(fitted.rejected)
     views = f" and their augmented views ({features.views.shape[1]} each)" if features.augment else ""
     _note(f"fitting on {len(fitted.y)} images{views}: settings by cross-validation …")
-    fit = partial(train, backbone=loaded.backbone, recipe=recipe, test_size=test_size, note=_note)
-    training = fit(name, features, test)
+    fit = partial(train, backbone=loaded.backbone, recipe=recipe, test_size=test_size)
+    with counting("settings", unit=" settings") as steps:
+        training = fit(name, features, test, note=steps.say, stage=steps.doing, tried=lambda _: steps.step())
     echo_left_out(set(training.rejected) - set(fitted.rejected))
     return replace(training, seconds=loaded.seconds | training.seconds)
 

@@ -41,15 +41,6 @@ NICENESS = 10
 READY = "ready for the images"
 """The first word: callers may wait for it before they send anything large."""
 
-STAGES = {
-    "sweep": "choosing the settings",
-    "fit": "fitting with the settings that were best",
-    "test": "testing on the held-out images",
-    "refit": "fitting on all images",
-    "unknowns": "measuring what is of no class",
-}
-"""What a caller is told of each stage of a training."""
-
 SAID_EVERY = 0.5
 """Seconds between two words on the images that have come."""
 
@@ -184,7 +175,7 @@ def _fit(
     features = _gathered(options, gathering, data, note, seconds)
     note(f"fitting on {len(features.y)} images: settings by cross-validation …")
     fit = partial(train, options.name, features, backbone=gathering.backbone, recipe=recipe)
-    training = fit(test_size=options.test_size, note=note, stage=lambda name: note(STAGES[name]))
+    training = fit(test_size=options.test_size, note=note, stage=note, tried=note)
     training = replace(training, seconds=seconds | training.seconds)
     made = None if options.no_report else _report(training, data, note)
     note("writing the head")  # the last word: from here on it is finished, whoever has left

@@ -16,10 +16,10 @@ from classifiers.training.tuning import Choice, answered, tune
 FEW_LABELS = 5
 """In the smallest class, below which the nearest class mean is tried, too."""
 
-Note = Callable[[str], None]
+Note = Callable[[str], object]
 
 
-def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None) -> Choice:
+def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None, tried: Note | None = None) -> Choice:
     """The setting of the recipe's kind; of "auto", also the kind.
 
     The simplest kind is taken that answers as many held-out rows rightly, as they
@@ -33,18 +33,20 @@ def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None) -> Choi
     recipe : Recipe
     note : callable, optional
         Is told, in a line each, how each kind did, and why one is taken.
+    tried : callable, optional
+        Is told, in a line, of each setting how it did; what it raises ends the search.
     """
     if recipe.kind != "auto":
-        return tune(labelled, recipe, recipe.kind)
-    tried = []
+        return tune(labelled, recipe, recipe.kind, tried)
+    rivals = []
     for kind in _candidates(labelled):
-        choice = tune(labelled, recipe, kind)
-        tried.append((choice, *_right(choice, labelled)))
+        choice = tune(labelled, recipe, kind, tried)
+        rivals.append((choice, *_right(choice, labelled)))
         if note and choice.folds:
-            _, right, shares = tried[-1]
+            _, right, shares = rivals[-1]
             note(f"{KINDS[kind].title}: {shares @ right:.1%} of the held-out rows are answered rightly")
-    best, most, shares = max(tried, key=lambda each: round(float(each[2] @ each[1]), 9))
-    taken = next(choice for choice, right, _ in tried if not _better(most - right, shares))
+    best, most, shares = max(rivals, key=lambda each: round(float(each[2] @ each[1]), 9))
+    taken = next(choice for choice, right, _ in rivals if not _better(most - right, shares))
     if note:
         note(_reason(taken, best))
     return taken

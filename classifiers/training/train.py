@@ -29,7 +29,16 @@ from classifiers.training.recipes import Recipe, quiet_single_threads
 from classifiers.training.selection import choose
 from classifiers.training.tuning import Choice
 
-Note = Callable[[str], None]
+Note = Callable[[str], object]
+
+STAGES = {
+    "sweep": "choosing the settings",
+    "fit": "fitting with the settings that were best",
+    "test": "testing on the held-out images",
+    "refit": "fitting on all images",
+    "unknowns": "measuring what is of no class",
+}
+"""What is done in each stage of a training."""
 
 _Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
 """Around a stage, which it is given the name of."""
@@ -85,6 +94,7 @@ def train(
     test_size: float = 0.25,
     note: Note | None = None,
     stage: Note | None = None,
+    tried: Note | None = None,
 ) -> Training:
     """Hold out a part, choose the setting, fit, test, and fit again on everything.
 
@@ -103,7 +113,9 @@ def train(
     note : callable, optional
         Is told, in a line, what is being done.
     stage : callable, optional
-        Is told the name of each stage, as in `Training.seconds`, when it begins.
+        Is told of each stage, as `STAGES` names it, when it begins.
+    tried : callable, optional
+        Is told, in a line, of each setting how it did; what it raises ends the training.
 
     Raises
     ------
@@ -115,7 +127,7 @@ def train(
     recipe, seconds = recipe or Recipe(), dict[str, float]()
     timed = partial(_timed, seconds, stage)
     parted = sides(features, test, test_size, recipe.seed)
-    trial = _tried(parted, recipe, timed, note)
+    trial = _tried(parted, recipe, timed, partial(choose, note=note, tried=tried))
     model, converged = _for_use(parted, recipe, timed, trial)
     with timed("unknowns"), quiet_single_threads():
         statistics = Statistics.of(_labelled(parted.refit or parted.known, recipe), recipe.seed)
@@ -145,11 +157,13 @@ class _Trial:
     metrics: Metrics
 
 
-def _tried(parted: Sides, recipe: Recipe, timed: _Timed, note: Note | None) -> _Trial:
+def _tried(
+    parted: Sides, recipe: Recipe, timed: _Timed, choose: Callable[[Labelled, Recipe], Choice]
+) -> _Trial:
     known, unseen = parted.known, parted.unseen
     rows = _labelled(known, recipe)
     with timed("sweep"):
-        choice = choose(rows, recipe, note)
+        choice = choose(rows, recipe)
     with timed("fit"):
         model, converged = fit(rows, recipe, choice)
     with timed("test"):
@@ -247,7 +261,7 @@ def _metrics(
 @contextmanager
 def _timed(seconds: dict[str, float], told: Note | None, stage: str) -> Iterator[None]:
     if told:
-        told(stage)
+        told(STAGES[stage])
     begun = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - begun, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -55,7 +56,9 @@ class Choice:
     logits: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
 
 
-def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
+def tune(
+    labelled: Labelled, recipe: Recipe, kind: str, tried: Callable[[str], object] | None = None
+) -> Choice:
     """The setting of a kind with the most right answers on held-out rows, as far as these can tell.
 
     Five stratified folds, or one held-out fifth of more than `HOLD_OUT_ABOVE`
@@ -68,6 +71,8 @@ def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
     recipe : Recipe
     kind : str
         One of `KINDS`.
+    tried : callable, optional
+        Is told, in a line, of each setting how it did; what it raises ends the search.
     """
     family = KINDS[kind]
     held = folds(labelled.y, labelled.groups, recipe.seed)
@@ -78,7 +83,7 @@ def tune(labelled: Labelled, recipe: Recipe, kind: str) -> Choice:
         stack.enter_context(quiet_single_threads())
         pool = stack.enter_context(ThreadPoolExecutor(min(cores(), len(numbers))))
         parts = list(pool.map(lambda number: _Fold(labelled, held == number, recipe, family), numbers))
-        search = _Search(labelled, held, parts, pool, family)
+        search = _Search(labelled, held, parts, pool, family, tried)
         chosen = family.search(search)
     return search.choice(chosen, len(parts))
 
@@ -135,8 +140,9 @@ class _Search:
         parts: list[_Fold],
         pool: ThreadPoolExecutor,
         kind: Kind,
+        tried: Callable[[str], object] | None = None,
     ) -> None:
-        self._pool, self._parts, self._kind = pool, parts, kind
+        self._pool, self._parts, self._kind, self._tried = pool, parts, kind, tried
         self._places = np.concatenate([part.places for part in parts])
         self._truth, self._weights = labelled.y[self._places], labelled.weights[self._places]
         self._shape = len(held), len(labelled.classes)
@@ -146,6 +152,7 @@ class _Search:
         if setting not in self._trials:
             logits = np.concatenate(list(self._pool.map(lambda part: part.logits(setting), self._parts)))
             self._trials[setting] = self._trial(logits)
+            self._tell(setting)
         return self._trials[setting].loss
 
     def best(self) -> Setting:
@@ -174,6 +181,11 @@ class _Search:
                 error = max(float(np.linalg.norm(spread)), 1e-12)
                 odds[setting] = math.exp(-float(worse.sum()) / error)
         return odds
+
+    def _tell(self, setting: Setting) -> None:
+        if self._tried:
+            values = "".join(f", {name} {value:.3g}" for name, value in setting.named().items())
+            self._tried(f"{self._kind.title}{values}: log loss {self._trials[setting].loss:.3f}")
 
     def choice(self, chosen: Setting, count: int) -> Choice:
         """What came out of it."""

@@ -33,18 +33,25 @@ class Steps:
         self.step: Callable[[], object] = bar.update
         self._bar = bar
 
+    def doing(self, what: str) -> None:
+        """Say what is being done from here on, once there is a bar."""
+        self._bar.set_description_str(what, refresh=self._shown())
+
     def say(self, line: str) -> None:
         """Print a line on standard error."""
-        if self._bar.format_dict["elapsed"] < DELAY:  # there is no bar yet
-            print(line, file=sys.stderr)  # noqa: T201
-        else:
+        if self._shown():
             self._bar.write(line, file=sys.stderr)
             self._bar.last_print_t = time.time()  # which drew the bar: closing it ends its line
+        else:
+            print(line, file=sys.stderr)  # noqa: T201
+
+    def _shown(self) -> bool:
+        return bool(self._bar.format_dict["elapsed"] >= DELAY)
 
 
 @contextmanager
-def counting(doing: str, count: Callable[[], int] | None = None) -> Iterator[Steps]:
-    """A bar for images that are done one at a time.
+def counting(doing: str, count: Callable[[], int] | None = None, unit: str = " images") -> Iterator[Steps]:
+    """A bar for what is done one at a time.
 
     Parameters
     ----------
@@ -55,7 +62,7 @@ def counting(doing: str, count: Callable[[], int] | None = None) -> Iterator[Ste
     from tqdm import tqdm
 
     pause = 0.2 if sys.stderr.isatty() else 10.0
-    with tqdm(desc=doing, unit=" images", delay=DELAY, mininterval=pause, maxinterval=2 * pause) as bar:
+    with tqdm(desc=doing, unit=unit, delay=DELAY, mininterval=pause, maxinterval=2 * pause) as bar:
         if count:
             threading.Thread(target=_set_total, args=(bar, count), name="count", daemon=True).start()
         yield Steps(bar)

@@ -290,7 +290,10 @@ async def test_a_fit_says_how_far_it_is_and_what_came_of_it(data: DataFolder, st
     requests = fitting_on([*coloured(), (pb.HeadInput(image=b"no image", id="bad"), "red")])
     *stages, last = await said(stub, requests)
     assert [each.stage.images for each in stages][-1] == 121
-    assert any("cross-validation" in each.stage.line for each in stages)
+    lines = [each.stage.line for each in stages]
+    assert any("cross-validation" in line for line in lines)
+    choosing, fitting = lines.index("choosing the settings"), lines.index("fitting on all images")
+    assert sum("logistic regression, strength" in line for line in lines[choosing:fitting]) > 3
     assert (last.fitted.version, last.fitted.head.serving) == (1, 1)
     assert [each.image for each in last.fitted.left_out] == ["bad"]
     assert labels(await stub.Classify(asking(*by_image(*pictures("blue", 2, 5))))) == [["blue"]] * 2

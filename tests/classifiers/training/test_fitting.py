@@ -194,6 +194,26 @@ def test_rows_that_do_not_count_say_nothing_of_a_setting() -> None:
     assert search.odds() == {search.best(): 1.0}
 
 
+def test_each_setting_is_told_and_who_is_told_can_end_the_search() -> None:
+    class Enough(Exception):
+        pass
+
+    def until_three(line: str) -> None:
+        told.append(line)
+        if len(told) == 3:
+            raise Enough
+
+    told: list[str] = []
+    rows = Labelled.of(*clouds())
+    with pytest.raises(Enough):
+        choose(rows, Recipe(), tried=until_three)
+    assert told[0].startswith("logistic regression, strength 100: log loss ")
+    everything: list[str] = []
+    choice = choose(rows, Recipe(), tried=everything.append)
+    assert len(everything) == len(choice.trials)
+    assert everything[:3] == told
+
+
 def test_strength_means_the_same_for_more_rows() -> None:
     """Every row twice over gives the same solution: C alone would not."""
     X, y = clouds()
@@ -440,7 +460,7 @@ def test_auto_takes_the_simplest_within_one_standard_error_of_the_most_right(
     """Each is right in a span of 100 rows; what only one of two has says how sure their difference is."""
     X, y = np.zeros((100, 2), np.float32), np.arange(100) % 2
 
-    def answers(labelled: Labelled, _recipe: Recipe, kind: str) -> Choice:
+    def answers(labelled: Labelled, _recipe: Recipe, kind: str, _tried: object) -> Choice:
         first, last = rights.get(kind, (0, 10))
         right = (np.arange(100) >= first) & (np.arange(100) < last)
         said = np.where(right, labelled.y, 1 - labelled.y)
