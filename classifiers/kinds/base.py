@@ -91,7 +91,7 @@ class Search(Protocol):
         ...
 
     def odds(self) -> Mapping[Setting, float]:
-        """Of those that were tried, one for the best, and less for the others: that they are no worse."""
+        """Of those that may be best: one for the best, and less for others."""
         ...
 
 
@@ -126,7 +126,7 @@ class Kind(Protocol):
 
     @property
     def per_row(self) -> bool:
-        """Whether its strength is beside the mean loss of a row, not the sum of all."""
+        """Whether its strength, beside the mean loss of a row, is to fall a little as rows are added."""
         ...
 
     @property
@@ -179,12 +179,15 @@ def decades(search: Search, first: int, last: int, default: float) -> Setting:
 
 
 def _settled(search: Search) -> Setting:
-    """The mean of those that may be best: which of them happens to be is chance for the most part."""
+    """The mean of those that may be best: which of them happens to be is chance for the most part.
+
+    Where they are no one stretch, and the mean is none of them, the best.
+    """
     odds = search.odds()
     mean = np.average([_exponent(setting) for setting in odds], weights=list(odds.values()))
     settled = Setting(strength=10.0 ** round(float(mean), 2))
     search(settled)
-    return settled
+    return settled if settled in search.odds() else search.best()
 
 
 def _exponent(setting: Setting) -> float:

@@ -21,7 +21,7 @@ class Mlp:
     name: ClassVar[str] = "mlp"
     title: ClassVar[str] = f"perceptron with a hidden layer of {WIDTH}"
     calibrated: ClassVar[bool] = False
-    per_row: ClassVar[bool] = True
+    per_row: ClassVar[bool] = False
     default: ClassVar[Setting] = Setting(strength=1e-3)
 
     def fitter(self, rows: Rows, thorough: bool) -> _Fitter:  # noqa: ARG002 - as it is ranked, it is fitted

@@ -181,7 +181,7 @@ def _fit_lines(training: Training, report: Report | None) -> Iterator[str]:
     setting = ", ".join(f"{name} {value:.3g}" for name, value in choice.setting.named().items())
     yield f"setting   {setting}, {_chosen(choice.folds)}" if setting else "setting   none to choose"
     if choice.at_edge:
-        yield "          (the strongest or weakest of those tried: a better one may lie beyond)"
+        yield "          (log loss was least at the strongest or weakest tried: a better one may lie beyond)"
     seconds = training.seconds | ({"report": report.seconds} if report else {})
     yield "seconds   " + ", ".join(f"{stage} {took:.2f}" for stage, took in seconds.items())
     if not fitting["converged"]:

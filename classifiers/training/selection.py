@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from classifiers.data.targets import Labelled
 from classifiers.kinds import KINDS
 from classifiers.kinds.rbf_svm import MOST_ROWS
 from classifiers.training.recipes import Recipe
-from classifiers.training.tuning import Choice, answered, tune
+from classifiers.training.tuning import Choice, answered, paired, tune
 
 FEW_LABELS = 5
 """In the smallest class, below which the nearest class mean is tried, too."""
@@ -41,12 +42,12 @@ def choose(labelled: Labelled, recipe: Recipe, note: Note | None = None, tried: 
     rivals = []
     for kind in _candidates(labelled):
         choice = tune(labelled, recipe, kind, tried)
-        rivals.append((choice, *_right(choice, labelled)))
+        rivals.append((choice, _right(choice, labelled)))
         if note and choice.folds:
-            _, right, shares = rivals[-1]
-            note(f"{KINDS[kind].title}: {shares @ right:.1%} of the held-out rows are answered rightly")
-    best, most, shares = max(rivals, key=lambda each: round(float(each[2] @ each[1]), 9))
-    taken = next(choice for choice, right, _ in rivals if not _better(most - right, shares))
+            share = rivals[-1][1].share
+            note(f"{KINDS[kind].title}: {share:.1%} of the held-out rows are answered rightly")
+    best, most = max(rivals, key=lambda each: round(each[1].share, 9))
+    taken = next(choice for choice, right in rivals if not most.better(right))
     if note:
         note(_reason(taken, best))
     return taken
@@ -77,16 +78,26 @@ def _candidates(labelled: Labelled) -> Iterator[str]:
             yield kind
 
 
-def _right(choice: Choice, labelled: Labelled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Which held-out rows are answered rightly, of several labels which share; and the rows' weights."""
+class _Right(NamedTuple):
+    """Which held-out rows are answered rightly, of several labels which share; their weights and groups."""
+
+    answers: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    groups: NDArray[Any]
+
+    @property
+    def share(self) -> float:
+        return float(np.average(self.answers, weights=self.weights))
+
+    def better(self, other: _Right) -> bool:
+        """Whether it is by more than the standard error of the difference."""
+        gain, error = paired(self.answers - other.answers, self.weights, self.groups)
+        return gain > error
+
+
+def _right(choice: Choice, labelled: Labelled) -> _Right:
     if not choice.folds:
-        return np.zeros(1), np.ones(1)
+        return _Right(np.zeros(1), np.ones(1), np.zeros(1))
     held = ~np.isnan(choice.logits[:, 0])
-    weights = labelled.weights[held]
-    return answered(choice.logits[held], labelled.y[held]), weights / weights.sum()
-
-
-def _better(gain: NDArray[np.float64], shares: NDArray[np.float64]) -> bool:
-    """Whether the mean gain is more than its standard error."""
-    mean = shares @ gain
-    return bool(mean > np.sqrt(np.square(shares) @ np.square(gain - mean)))
+    answers = answered(choice.logits[held], labelled.y[held])
+    return _Right(answers, labelled.weights[held], labelled.groups[held])

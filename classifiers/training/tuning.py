@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Choice:
     folds : int
         0 when there were too few rows to choose, and the default was taken.
     at_edge : bool
-        The best was the strongest or weakest that was tried: a better one may lie beyond.
+        The least log loss was at the strongest or weakest that was tried: a better one may lie beyond.
     trials : dict of Setting to float
         The log loss of each on held-out rows.
     logits : float64 array of shape (n, classes)
@@ -59,7 +60,7 @@ class Choice:
 def tune(
     labelled: Labelled, recipe: Recipe, kind: str, tried: Callable[[str], object] | None = None
 ) -> Choice:
-    """The setting of a kind with the most right answers on held-out rows, as far as these can tell.
+    """The setting of a kind that answers held-out rows rightly most often, as far as these can tell.
 
     Five stratified folds, or one held-out fifth of more than `HOLD_OUT_ABOVE`
     rows. Every fold fits its rows with one setting after another, and keeps
@@ -94,6 +95,16 @@ def answered(logits: NDArray[np.float64], truth: Targets) -> NDArray[np.float64]
     return np.asarray(right, np.float64)
 
 
+def paired(
+    gains: NDArray[np.float64], weights: NDArray[np.float64], groups: NDArray[Any]
+) -> tuple[float, float]:
+    """The mean gain, and its standard error: rows of a group are no evidence of their own."""
+    shares = weights / weights.sum()
+    mean = float(shares @ gains)
+    _, group = np.unique(groups, return_inverse=True)
+    return mean, max(float(np.linalg.norm(np.bincount(group, shares * (gains - mean)))), 1e-12)
+
+
 class _Trial(NamedTuple):
     """What a setting said of the held-out rows, its temperature, the log loss without and with it (where
     the scores are no log probabilities, with it), how far each answer is right, and which share of all.
@@ -112,7 +123,8 @@ class _Fold:
 
     def __init__(self, labelled: Labelled, held: NDArray[np.bool_], recipe: Recipe, kind: Kind) -> None:
         known = labelled.take(~held).augmented()
-        self._share = float(np.mean(~held)) if kind.per_row else 1.0
+        share = float(labelled.weights[~held].sum() / labelled.weights.sum())
+        self._share = share if kind.per_row else 1.0
         scaling = recipe.scaling(known.X, known.weights)
         rows = Rows(scaling(known.X), known.y, known.weights, len(labelled.classes), recipe.seed)
         self._fit = kind.fitter(rows, False)
@@ -122,8 +134,8 @@ class _Fold:
     def logits(self, setting: Setting) -> NDArray[np.float64]:
         """Fit, and score the held-out rows.
 
-        The penalty is the same beside the sum of their losses as it is beside that of all rows: held
-        beside their mean it is too strong for all, by a tenth of a point of accuracy in trials.
+        The penalty is the same beside the sum of their losses as it is beside that of all rows: more rows
+        want a weaker one, and what is best for four fifths was a little too strong for all in trials.
         """
         if setting.strength:
             setting = setting._replace(strength=setting.strength / self._share)
@@ -145,6 +157,7 @@ class _Search:
         self._pool, self._parts, self._kind, self._tried = pool, parts, kind, tried
         self._places = np.concatenate([part.places for part in parts])
         self._truth, self._weights = labelled.y[self._places], labelled.weights[self._places]
+        self._groups = labelled.groups[self._places]
         self._shape = len(held), len(labelled.classes)
         self._trials: dict[Setting, _Trial] = {}
 
@@ -168,18 +181,20 @@ class _Search:
         )
 
     def odds(self) -> dict[Setting, float]:
-        """One for the best; less for others nearly as likely, by how many standard errors less are right.
+        """One for the best; less for others nearly as likely, by how many standard errors they are behind.
 
-        None where the answers are the same, which say nothing of the setting.
+        None where the answers are the best's, which say nothing of the setting; shared by those whose
+        answers are each other's.
         """
         near, best = self._near(), self.best()
+        counted = self._weights > 0
+        behind = {setting: (near[best].answers - trial.answers)[counted] for setting, trial in near.items()}
+        shared = Counter(gains.tobytes() for gains in behind.values())
         odds = {best: 1.0}
-        for setting, trial in near.items():
-            worse = self._weights * (near[best].answers - trial.answers)
-            if worse.any():
-                spread = worse - self._weights * worse.sum() / self._weights.sum()
-                error = max(float(np.linalg.norm(spread)), 1e-12)
-                odds[setting] = math.exp(-float(worse.sum()) / error)
+        for setting, gains in behind.items():
+            if gains.any():
+                mean, error = paired(gains, self._weights[counted], self._groups[counted])
+                odds[setting] = math.exp(-max(mean, 0.0) / error) / shared[gains.tobytes()]
         return odds
 
     def _tell(self, setting: Setting) -> None:

@@ -22,8 +22,26 @@ def progress(items: Iterable[T], total: int, doing: str, unit: str = " images") 
     """
     from tqdm import tqdm
 
-    pause = 0.2 if sys.stderr.isatty() else 10.0
-    yield from tqdm(items, doing, total, unit=unit, delay=DELAY, mininterval=pause, maxinterval=2 * pause)
+    yield from tqdm(items, doing, total, unit=unit, **_manner())
+
+
+def _manner() -> dict[str, Any]:
+    """How a bar is drawn: anew in its place on a terminal, now and then as a line of its own in a file."""
+    terminal = sys.stderr.isatty()
+    pause = 0.2 if terminal else 10.0
+    place = {} if terminal else {"file": _Lines(), "ncols": 100}
+    return {"delay": DELAY, "mininterval": pause, "maxinterval": 2 * pause, **place}
+
+
+class _Lines:
+    """Standard error, where nothing moves back to the beginning of a line."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=sys.stderr)  # noqa: T201
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 class Steps:
@@ -35,15 +53,22 @@ class Steps:
 
     def doing(self, what: str) -> None:
         """Say what is being done from here on, once there is a bar."""
-        self._bar.set_description_str(what, refresh=self._shown())
+        self._bar.set_description_str(what, refresh=False)
+        if self._shown():
+            self._bar.refresh()
+            self._drawn()
 
     def say(self, line: str) -> None:
         """Print a line on standard error."""
         if self._shown():
             self._bar.write(line, file=sys.stderr)
-            self._bar.last_print_t = time.time()  # which drew the bar: closing it ends its line
+            self._drawn()
         else:
             print(line, file=sys.stderr)  # noqa: T201
+
+    def _drawn(self) -> None:
+        """Closing the bar is then to end its line."""
+        self._bar.last_print_t = time.time()
 
     def _shown(self) -> bool:
         return bool(self._bar.format_dict["elapsed"] >= DELAY)
@@ -58,11 +83,11 @@ def counting(doing: str, count: Callable[[], int] | None = None, unit: str = " i
     doing : str
     count : callable, optional
         How many there are; found out beside the work, and shown from then on.
+    unit : str
     """
     from tqdm import tqdm
 
-    pause = 0.2 if sys.stderr.isatty() else 10.0
-    with tqdm(desc=doing, unit=unit, delay=DELAY, mininterval=pause, maxinterval=2 * pause) as bar:
+    with tqdm(desc=doing, unit=unit, **_manner()) as bar:
         if count:
             threading.Thread(target=_set_total, args=(bar, count), name="count", daemon=True).start()
         yield Steps(bar)

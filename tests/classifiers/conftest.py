@@ -13,12 +13,19 @@ import pytest
 from PIL import Image
 
 from extractor import sources
+from extractor.cli import progress
 from extractor.cli.main import run
 from extractor.errors import InvalidImage, PenultimateError
 from extractor.results import ImageLike, Result
 from extractor.settings import DataFolder
 
 Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or what is on standard error would depend on how busy the machine is."""
+    monkeypatch.setattr(progress, "DELAY", 1e9)
 
 
 class PixelStatistics:

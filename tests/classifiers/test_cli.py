@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from classifiers.cli import command as fit_head
+from extractor.cli import progress
 from extractor.cli.classify import command as classify
 from extractor.cli.options import open_source
 from extractor.settings import DataFolder
@@ -21,6 +23,18 @@ def fitted(invoke, painted: Path) -> Path:
     code, _, err = invoke(fit_head, painted, "--name", "colours")
     assert code == 0, err
     return painted
+
+
+def test_a_bar_shows_what_is_being_done_and_how_many_settings_were_tried(
+    invoke, painted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "DELAY", 0)
+    _, _, err = invoke(fit_head, painted, "--name", "colours")
+    assert "choosing the settings: 0 settings" in err
+    tried = re.search(r"fitting with the settings that were best: (\d+) settings", err)
+    assert tried
+    assert int(tried[1]) > 3
+    assert "measuring what is of no class" in err
 
 
 def test_the_report_has_every_figure(invoke, painted: Path) -> None:

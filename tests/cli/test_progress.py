@@ -24,14 +24,25 @@ def test_a_bar_is_ended_with_its_line(
     assert err.endswith("\n")
 
 
-def test_a_bar_says_at_once_what_is_being_done_now(
+def test_what_is_being_done_is_a_line_of_a_log_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In a log too, where it moves every ten seconds; but not before there is a bar."""
+    """Where the bar itself has one every ten seconds; and nothing moves back."""
+    monkeypatch.setattr(progress, "DELAY", 1e-3)
+    with progress.counting("settings", unit=" settings") as steps:
+        begun = time.time()
+        while time.time() < begun + 2e-3:  # until a bar is due
+            pass
+        steps.step()
+        steps.doing("fitting")
+    err = capsys.readouterr().err
+    assert "\nfitting: 1 settings" in f"\n{err}"
+    assert err.endswith("\n")
+    assert "\r" not in err
+
+
+def test_what_ends_in_a_moment_has_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.counting("settings", unit=" settings") as steps:
         steps.doing("choosing")
         steps.step()
-        assert capsys.readouterr().err == ""
-        monkeypatch.setattr(progress, "DELAY", 0)
-        steps.doing("fitting")
-        assert "fitting: 1 settings" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""

@@ -390,6 +390,40 @@ async def test_a_caller_that_leaves_ends_its_fit(
     assert [message async for message in progress][-1].fitted.version == 1
 
 
+async def test_a_caller_that_leaves_while_settings_are_chosen_ends_its_fit_there(
+    data: DataFolder, stub: HeadsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No stage after that one begins."""
+    stages: list[str] = []
+    given_up, ended = threading.Event(), threading.Event()
+
+    def watched(*args: Any, stage: Any, tried: Any, **how: Any) -> Any:
+        def begin(name: str) -> None:
+            stages.append(name)
+            stage(name)
+
+        def stay(line: str) -> None:
+            while not given_up.wait(0.01):
+                tried(line)
+
+        try:
+            return train(*args, stage=begin, tried=stay, **how)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(training, "train", watched)
+    call = stub.Fit(iter(fitting_on(coloured())))
+    async for message in call:
+        if "strength" in message.stage.line:
+            break
+    call.cancel()
+    over = await asyncio.to_thread(ended.wait, PATIENCE_S)
+    given_up.set()
+    assert over
+    assert stages == ["choosing the settings"]
+    assert versions("colours", data) == []
+
+
 async def begun(stub: HeadsStub) -> AsyncIterator[pb.FitProgress] | None:
     """What a new fit says, when the server takes it."""
     progress = aiter(stub.Fit(iter(fitting_on(coloured()))))

@@ -186,12 +186,41 @@ def test_the_odds_of_a_setting_fall_with_the_standard_errors_it_is_behind() -> N
     assert len(odds) == 2, "the same answers with other confidence say nothing of the strength"
 
 
+def one_and_a_worse() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Margins: a hundred rows are wrong, and four more."""
+    first = np.where(np.arange(400) < 100, -1.0, 1.0)
+    return first, np.where((np.arange(400) >= 200) & (np.arange(400) < 204), -1.0, first)
+
+
+def test_settings_with_the_same_answers_share_their_odds() -> None:
+    """However many are tried of a plateau, it counts once."""
+    first, second = one_and_a_worse()
+    alone = searched({0.1: both(first), 0.3: both(second)}).odds()[Setting(strength=0.3)]
+    odds = searched({0.1: both(first), 0.3: both(second), 0.2: both(0.99 * second)}).odds()
+    assert odds[Setting(strength=0.3)] == odds[Setting(strength=0.2)] == alone / 2
+    assert alone == pytest.approx(np.exp(-4 / np.sqrt(4 - 4**2 / 400)))
+
+
+def test_rows_of_one_group_are_no_evidence_of_their_own() -> None:
+    first, second = one_and_a_worse()
+    odds = searched({0.1: both(first), 0.3: both(second)}, groups=np.arange(400) // 4).odds()
+    assert odds[Setting(strength=0.3)] == pytest.approx(np.exp(-1 / np.sqrt(1 - 1 / 100)))
+
+
 def test_rows_that_do_not_count_say_nothing_of_a_setting() -> None:
     first, second = np.ones(400), np.ones(400)
     first[100:200], second[100:200], second[:10] = -1, -1, -1
     weight = np.where(np.arange(400) < 10, 0.0, 1.0)
     search = searched({0.1: both(first), 0.3: both(second)}, weights=weight)
     assert search.odds() == {search.best(): 1.0}
+
+
+def test_a_loss_that_is_least_at_the_edge_is_said() -> None:
+    right, wrong = np.ones(400), np.where(np.arange(400) < 200, -1.0, 1.0)
+    beyond = searched({100.0: both(right), 10.0: both(wrong), 1.0: both(wrong)})
+    between = searched({100.0: both(wrong), 10.0: both(right), 1.0: both(wrong)})
+    assert beyond.choice(beyond.best(), 5).at_edge
+    assert not between.choice(between.best(), 5).at_edge
 
 
 def test_each_setting_is_told_and_who_is_told_can_end_the_search() -> None:
@@ -212,6 +241,22 @@ def test_each_setting_is_told_and_who_is_told_can_end_the_search() -> None:
     choice = choose(rows, Recipe(), tried=everything.append)
     assert len(everything) == len(choice.trials)
     assert everything[:3] == told
+
+
+@pytest.mark.parametrize(("kind", "falls"), [("ridge", True), ("logistic", True), ("rbf-svm", False)])
+def test_a_fold_has_the_penalty_of_all_rows_beside_the_sum_of_its_losses(kind: Any, falls: bool) -> None:
+    """Of their weights, where these differ; rbf-svm has no penalty beside a mean."""
+    X, y = clouds()
+    weights = np.linspace(1, 3, len(X))
+    labelled, recipe = Labelled.of(X, y, weights=weights), Recipe(kind)
+    held = np.arange(len(X)) % 4 == 0
+    setting = Setting(strength=0.1, gamma=1.0)
+    said = tuning._Fold(labelled, held, recipe, KINDS[kind]).logits(setting)
+    share = weights[~held].sum() / weights.sum()
+    own = setting._replace(strength=0.1 / share) if falls else setting
+    model, _ = fit(labelled.take(~held), recipe, Choice(kind, own))
+    assert said == pytest.approx(model.scores(labelled.X[held]), abs=0.02)
+    assert (own != setting) == falls
 
 
 def test_strength_means_the_same_for_more_rows() -> None:
@@ -266,15 +311,22 @@ def test_the_quarters_are_around_what_would_be_chosen() -> None:
     assert list(curve.tried)[-2:] == [-0.25, -0.75]
 
 
-def test_the_search_settles_between_those_that_may_be_best() -> None:
-    """In decades, weighted by how likely they are; and what is chosen has been tried."""
+@pytest.mark.parametrize(("settled", "taken"), [(True, -0.67), (False, -1.5)])
+def test_the_search_settles_between_those_that_may_be_best(settled: bool, taken: float) -> None:
+    """In decades, weighted; on the best where what lies between them may not be the best itself."""
 
     class Doubtful(Curve):
         def odds(self) -> dict[Setting, float]:
-            return {Setting(strength=0.1): 1.0, Setting(strength=1.0): 0.5}
+            last = Setting(strength=10.0 ** list(self.tried)[-1])
+            return {Setting(strength=0.1): 1.0, Setting(strength=1.0): 0.5} | ({last: 0.1} if settled else {})
 
-    curve = Doubtful(lambda exponent: (exponent + 1.4) ** 2)
-    assert decades(curve, 2, -8, 0.1) == Setting(strength=10**-0.67)
+    class Settled(Doubtful):
+        def odds(self) -> dict[Setting, float]:
+            odds = super().odds()
+            return odds if -0.67 in self.tried else {key: odds[key] for key in list(odds)[:2]}
+
+    curve = Settled(lambda exponent: (exponent + 1.5) ** 2)
+    assert decades(curve, 2, -8, 0.1) == Setting(strength=10**taken)
     assert -0.67 in curve.tried
 
 
