@@ -3,9 +3,11 @@
 ```
 heads/NAME/versions/0001/   head.safetensors, manifest.json, rows.parquet, ...
 heads/NAME/serving          the versions that were promoted, one a line, the last one answers
+heads/NAME/given            the highest number that was given, once a version was deleted
 ```
 
-A version never changes once it is there. Without `serving` the first answers.
+A version never changes once it is there, and its number is never given again. Without `serving` the
+first answers.
 """
 
 from __future__ import annotations
@@ -30,7 +32,11 @@ from extractor.folders import (
 from extractor.settings import DEFAULT_BACKBONE, DataFolder, checked_name
 
 SERVING = "serving"
+GIVEN = "given"
 VERSIONS = "versions"
+
+MOST_NAMED = 10
+"""Heads that are named where one is not there."""
 
 Content = Callable[[Path], None]
 
@@ -104,7 +110,7 @@ def save_head(
         path.mkdir(parents=True, exist_ok=True)
         with locked(path):
             _history(path)  # one that cannot be read is said before anything is written
-            version = max(versions(name, data), default=0) + 1
+            version = _highest(path) + 1
             publish_folder(version_path(name, version, data), write)
             if promote:
                 _let_answer(name, version, data)
@@ -253,7 +259,7 @@ def rollback(name: str, data: DataFolder | None = None) -> int:
                 f"does after `penultimate heads promote {name} --version N`"
             )
         load_head(name, data, version=history[-1])
-        _write_history(path, history)
+        _write_numbers(path / SERVING, history)
     return history[-1]
 
 
@@ -280,33 +286,45 @@ def delete(name: str, version: int | None = None, data: DataFolder | None = None
                 f"version {version} of the head {name!r} is the one that answers: promote another first, "
                 f"or delete the head with all its versions (`penultimate heads delete {name}`)"
             )
-        remove_folder(folder_of(name, data, version))
+        folder = folder_of(name, data, version)
+        _write_numbers(path / GIVEN, [_highest(path)])  # before the number is free, or a kill would free it
+        remove_folder(folder)
 
 
 def _let_answer(name: str, version: int, data: DataFolder | None) -> None:
     path = head_path(name, data)
     history = _history(path) or [serving_version(name, data)]
     if version != history[-1]:
-        _write_history(path, [*history, version])
+        _write_numbers(path / SERVING, [*history, version])
 
 
 def _history(path: Path) -> list[int]:
     """The versions that were promoted, the last one last; a version is in it again when it was again."""
+    advice = f"the first version answers, then `penultimate heads promote {path.name}`"
+    return _read_numbers(path / SERVING, advice)
+
+
+def _highest(path: Path) -> int:
+    """The highest number that a version was ever given; 0 when none was."""
+    given = _read_numbers(path / GIVEN, "the next version has the number after those that are there")
+    return max([*given, *_numbers(path)], default=0)
+
+
+def _read_numbers(file: Path, otherwise: str) -> list[int]:
     try:
-        return [int(line) for line in (path / SERVING).read_text(encoding="utf-8").split()]
+        return [int(line) for line in file.read_text(encoding="utf-8").split()]
     except FileNotFoundError:
         return []
     except ValueError:
         raise DamagedFile(
-            f"{path / SERVING} is damaged (it has not one version a line): remove it, and the first version "
-            f"answers, then `penultimate heads promote {path.name}`"
+            f"{file} is damaged (it has not one version a line): remove it, and {otherwise}"
         ) from None
 
 
-def _write_history(path: Path, history: list[int]) -> None:
-    with publishing(path / SERVING) as draft:
-        draft.write_text("".join(f"{version:04}\n" for version in history), encoding="utf-8")
-    sync_folder(path)
+def _write_numbers(file: Path, versions: list[int]) -> None:
+    with publishing(file) as draft:
+        draft.write_text("".join(f"{version:04}\n" for version in versions), encoding="utf-8")
+    sync_folder(file.parent)
 
 
 def _numbers(path: Path) -> list[int]:
@@ -326,7 +344,11 @@ def _absent(path: Path, data: DataFolder) -> NotFound | DamagedFile:
             f"the head {name!r} was saved by an earlier penultimate, in a form that this one does not read: "
             f"fit it again with `fit-head SOURCE --name {name}`"
         )
+    there = [IMAGENET, *head_names(data)]
+    more = len(there) - MOST_NAMED
+    listed = ", ".join(there[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    # read on another machine, too: no path of this one, and no command of it
     return NotFound(
-        f"there is no head {name!r} in {data.heads}: it has {', '.join([IMAGENET, *head_names(data)])}; "
-        f"fit one with `fit-head SOURCE --name {name}`"
+        f"there is no head {name!r} in the data folder, which has {listed}: choose one of these, or fit one "
+        "under this name"
     )

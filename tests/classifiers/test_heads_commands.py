@@ -334,12 +334,25 @@ def test_a_line_names_the_labels_and_not_the_most_probable_class(labels: list[st
     assert line_of({"image": "a.png", **found_of(found, 2, None)}) == line
 
 
-@pytest.mark.parametrize("command", [show, promote, rollback, compare, transfer])
+@pytest.mark.parametrize("command", [show, promote, rollback, delete, compare, transfer])
 @pytest.mark.parametrize("name", ["nothing", "../x"])
-def test_a_head_that_is_not_there_is_named(run, fitted: Path, command, name: str) -> None:
+def test_a_head_that_is_not_there_is_named(run, command, name: str) -> None:
+    """Before anything is asked."""
     code, _, err = run(command, name)
     assert code == 1
     assert repr(name) in err
+    assert "Nobody can be asked" not in err
+
+
+def test_of_many_heads_ten_are_named_where_one_is_not_there(run, store: DataFolder) -> None:
+    """The sentence is a server's, too: nothing in it is of this machine."""
+    for number in range(12):
+        (store.heads / f"head{number:02}" / "versions" / "0001").mkdir(parents=True)
+    _, _, err = run(show, "x")
+    assert "imagenet, head00, head01," in err
+    assert "head08 and 3 more: choose one of these" in err
+    assert "head09" not in err
+    assert str(store.root) not in err
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def delete(name: str, version: int | None, yes: bool, data: DataFolder) -> None:
     """Delete a version of the head NAME, or the head with all of them."""
     from classifiers.store import versions
 
-    if version is None:
+    if version is None and versions.head_path(name, data).is_dir():  # else there is nothing to ask about
         count = len(versions.versions(name, data))
         confirm(f"Delete the head {name} with its {count} version(s)?", yes=yes)
     versions.delete(name, version, data)
