@@ -250,7 +250,10 @@ class _Job:
         assert self._steps, "images are taken while it is told how far it is"
         self._tally.add(filed)
         self._row(filed)
-        self._steps.step()
+        if filed.status in ("unchanged", "moved") or filed.cached:
+            self._steps.pass_over()
+        else:
+            self._steps.step()
         if filed.status == "failed":
             named = "" if filed.path in filed.error else f"{printable(filed.path)}: "
             self._steps.say(f"failed: {named}{printable(filed.error)}")

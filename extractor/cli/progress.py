@@ -51,6 +51,13 @@ class Steps:
         self.step: Callable[[], object] = bar.update
         self._bar = bar
 
+    def pass_over(self) -> None:
+        """One that took next to no time: it counts, but not into the rate, nor so into the time left."""
+        self._bar.n += 1
+        self._bar.initial += 1
+        self._bar.last_print_n += 1
+        self._bar.update(0)
+
     def doing(self, what: str) -> None:
         """Say what is being done from here on, once there is a bar."""
         self._bar.set_description_str(what, refresh=False)
@@ -87,7 +94,8 @@ def counting(doing: str, count: Callable[[], int] | None = None, unit: str = " i
     """
     from tqdm import tqdm
 
-    with tqdm(desc=doing, unit=unit, **_manner()) as bar:
+    # Of `miniters` 0, or what was passed over quickly would put off what is to be drawn of the slow rest.
+    with tqdm(desc=doing, unit=unit, miniters=0, **_manner()) as bar:
         if count:
             threading.Thread(target=_set_total, args=(bar, count), name="count", daemon=True).start()
         yield Steps(bar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -46,3 +47,23 @@ def test_what_ends_in_a_moment_has_no_bar(capsys: pytest.CaptureFixture[str]) ->
         steps.doing("choosing")
         steps.step()
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_passed_over_is_not_counted_into_the_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A thousand unchanged files in the first second say nothing of how long the others will take."""
+    now = 1000.0
+    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    with progress.counting("index") as steps:
+        for _ in range(1000):
+            now += 1e-3
+            steps.pass_over()
+        for _ in range(100):
+            now += 0.5
+            steps.step()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "images/s" in line]
+    rates = [float(re.search(r"([\d.]+) images/s", line)[1]) for line in lines]
+    assert len(rates) > 3
+    assert lines[-1].startswith("index: 1100")
+    assert all(1.5 < rate <= 2 for rate in rates), lines
