@@ -2,11 +2,13 @@
 
 A sample is small: of each image its distance, its class and its name, no
 vector. It is kept in `heads/NAME/live/000N.json`, beside the version that it
-is of, and goes with the head.
+is of, and goes with the head. It names what it was measured by, so that it is
+never taken for that of another head which has come to the same place.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import deque
@@ -15,6 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from classifiers.heads import Head
 from classifiers.store.versions import head_path
 from extractor.folders import publishing
 from extractor.settings import DataFolder
@@ -23,7 +28,7 @@ SAMPLE = 1000
 """Images in a sample; more would make a test see what matters to nobody."""
 
 FOLDER = "live"
-FORMAT = 1
+FORMAT = 2
 
 
 class Sighting(NamedTuple):
@@ -69,8 +74,8 @@ class Live:
         with self._lock:
             return list(self._sightings), self.seen
 
-    def write(self, path: Path) -> None:
-        """Put it on disk in one step.
+    def write(self, path: Path, of: str) -> None:
+        """Put it on disk in one step, as the sample of the head with the digest `of`.
 
         Raises
         ------
@@ -79,15 +84,16 @@ class Live:
         """
         sightings, seen = self.sample()
         rows = [(each.distance, each.place, each.digest.hex(), each.id) for each in sightings]
+        stored = {"format": FORMAT, "head": of, "seen": seen, "images": rows}
         with publishing(path) as draft:
-            draft.write_text(json.dumps({"format": FORMAT, "seen": seen, "images": rows}), encoding="utf-8")
+            draft.write_text(json.dumps(stored), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: Path) -> Live:
-        """What `write` wrote; empty where that is not to be had: it is a sample, and fills again."""
+    def read(cls, path: Path, of: str) -> Live:
+        """What `write` wrote of the same head; empty where that is not to be had: it fills again."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["format"] == FORMAT:
+            if (stored["format"], stored["head"]) == (FORMAT, of):
                 return cls([_sighting(row) for row in stored["images"]], int(stored["seen"]))
         return cls()
 
@@ -95,6 +101,16 @@ class Live:
 def live_path(name: str, version: int, data: DataFolder) -> Path:
     """Where the sample of a version is kept."""
     return head_path(name, data) / FOLDER / f"{version:04}.json"
+
+
+def digest_of(head: Head) -> str:
+    """The SHA-256, in hex, of all that a sighting is measured by: what gives the distance and the class."""
+    arrays = {**head.model.arrays(), **(head.rejection.arrays() if head.rejection else {})}
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(name.encode() + b"\0")
+        found.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return found.hexdigest()
 
 
 def _sighting(row: Sequence[object]) -> Sighting:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from classifiers.distribution.drift import drift_of
-from classifiers.distribution.live import Live, Sighting, live_path
+from classifiers.distribution.live import Live, Sighting, digest_of, live_path
 from classifiers.service.roster import Answering
 from extractor.heads_wire.values import Drift
 from extractor.settings import DataFolder
@@ -22,9 +22,10 @@ PAUSE = 10.0
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    """A head, its sample, and how many images it had noted when it was last on disk."""
+    """A head, its digest, its sample, and how many images that had noted when it was last on disk."""
 
     answering: Answering
+    digest: str
     live: Live
     written: int
 
@@ -75,7 +76,7 @@ class Watched:
             if seen == watch.written:
                 continue
             try:
-                watch.live.write(path)
+                watch.live.write(path, watch.digest)
                 watch.written = seen
             except OSError as error:
                 self._say(error)
@@ -91,8 +92,9 @@ class Watched:
     def _open(self, answering: Answering) -> _Watch:
         watch = self._watches.get(answering.name)
         if watch is None or watch.answering is not answering:
-            live = Live.read(live_path(answering.name, answering.version, self._data))
-            watch = self._watches[answering.name] = _Watch(answering, live, live.seen)
+            digest = digest_of(answering.head)
+            live = Live.read(live_path(answering.name, answering.version, self._data), digest)
+            watch = self._watches[answering.name] = _Watch(answering, digest, live, live.seen)
         return watch
 
     def _say(self, error: OSError) -> None:

@@ -42,7 +42,7 @@ class AsyncRemoteHead(HeadBase):
 
     async def info(self) -> HeadInfo:
         """As `RemoteHead.info`."""
-        return messages.unpack_info(await self._ask("GetHead", pb.GetHeadRequest(name=self.name)))
+        return await self._info(self.name)
 
     async def promote(self, version: int | None = None) -> HeadInfo:
         """As `RemoteHead.promote`."""
@@ -113,7 +113,11 @@ class AsyncRemoteHead(HeadBase):
         try:
             return await client._ask(method, message, client._timeout)
         except FingerprintMismatch as error:
-            raise self._explained(error, await self.info()) from error
+            asked = [await self._info(name) for name in self._asked(method, message)]
+            raise self._explained(error, asked) from error.__cause__
+
+    async def _info(self, name: str) -> HeadInfo:
+        return messages.unpack_info(await self._ask("GetHead", pb.GetHeadRequest(name=name)))
 
 
 async def _drawn(requests: Iterator[bytes], taken: asyncio.Event) -> AsyncIterator[bytes]:

@@ -70,7 +70,7 @@ class RemoteHead(HeadBase):
 
     def info(self) -> HeadInfo:
         """Its versions, and which of them answers."""
-        return messages.unpack_info(self._ask("GetHead", pb.GetHeadRequest(name=self.name)))
+        return self._info(self.name)
 
     def promote(self, version: int | None = None) -> HeadInfo:
         """Let a version answer from now on, by default the newest."""
@@ -157,7 +157,11 @@ class RemoteHead(HeadBase):
         try:
             return client._ask(method, message, client._timeout, calls or Here(client._closing))
         except FingerprintMismatch as error:
-            raise self._explained(error, self.info()) from error
+            asked = map(self._info, self._asked(method, message))
+            raise self._explained(error, asked) from error.__cause__
+
+    def _info(self, name: str) -> HeadInfo:
+        return messages.unpack_info(self._ask("GetHead", pb.GetHeadRequest(name=name)))
 
 
 def last(messages_: Iterator[Stage | Fitted], progress: Callable[[Stage], object] | None) -> Fitted:

@@ -157,15 +157,22 @@ class HeadBase:
             )
         return FitOptions(self.name, fingerprint=self._fingerprint, **how)
 
-    def _explained(self, error: FingerprintMismatch, info: HeadInfo) -> FingerprintMismatch:
-        """What does not fit together, which the client takes for another server."""
-        there = info.answering
-        return FingerprintMismatch(
-            f"the head {self.name!r}",
-            error.expected,
-            there.fingerprint,
-            f"It takes the embeddings of the backbone {there.backbone!r}",
-        )
+    def _asked(self, method: str, message: bytes) -> list[str]:
+        """The heads that a request is for."""
+        return list(pb.ClassifyRequest.FromString(message).heads) if method == "Classify" else [self.name]
+
+    def _explained(self, error: FingerprintMismatch, asked: Iterable[HeadInfo]) -> FingerprintMismatch:
+        """Which of the heads does not fit, where the client takes it for another server."""
+        for info in asked:
+            there = info.answering
+            if there.fingerprint != error.expected:
+                return FingerprintMismatch(
+                    f"the head {info.name!r}",
+                    error.expected,
+                    there.fingerprint,
+                    f"It takes the embeddings of the backbone {there.backbone!r}",
+                )
+        return error
 
 
 class FitRequests(Iterator[bytes]):

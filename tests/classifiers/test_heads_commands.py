@@ -13,7 +13,7 @@ from PIL import Image
 
 from classifiers import load_head
 from classifiers.cli import command as fit_head
-from classifiers.distribution.live import Live, Sighting, live_path
+from classifiers.distribution.live import Live, Sighting, digest_of, live_path
 from classifiers.heads import Answer, Classification
 from classifiers.store.records import Rows
 from classifiers.store.versions import facts_of, folder_of, serving_version, versions
@@ -366,7 +366,8 @@ def test_of_many_heads_ten_are_named_where_one_is_not_there(run, store: DataFold
 def test_drift_says_why_it_cannot_tell(run, fitted: Path, store: DataFolder, images: int, said: str) -> None:
     run(fit_head, fitted / "red", "--name", "colours", "--add-class", "crimson", "--promote")
     live = Live([Sighting(1.0, 0, bytes([at]), f"{at}.png") for at in range(images)], images)
-    live.write(live_path("colours", serving_version("colours", store), store))
+    place = live_path("colours", serving_version("colours", store), store)
+    live.write(place, digest_of(load_head("colours", store)))
     code, out, err = run(drift, "colours")
     assert (code, err) == (0, "")
     assert said in out

@@ -53,12 +53,12 @@ def _asked(name: str, server: str) -> Drift:
 
 def _measured(name: str, data: DataFolder) -> Drift:
     from classifiers.distribution.drift import drift_of
-    from classifiers.distribution.live import Live, live_path
+    from classifiers.distribution.live import Live, digest_of, live_path
     from classifiers.store.versions import load_head, serving_version
 
     version = serving_version(name, data)
     head = load_head(name, data, version=version)
-    return drift_of(head, version, Live.read(live_path(name, version, data)))
+    return drift_of(head, version, Live.read(live_path(name, version, data), digest_of(head)))
 
 
 def to_dict(found: Drift) -> dict[str, Any]:

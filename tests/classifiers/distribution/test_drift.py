@@ -172,9 +172,10 @@ def test_a_sample_is_written_whole_and_read_again(tmp_path: Path) -> None:
     live = Live()
     live.note([Sighting(1.5, 2, b"d" * 32, "a/ü.png"), Sighting(0.25, 0, b"", "")])
     file = tmp_path / "live" / "0001.json"
-    live.write(file)
-    assert Live.read(file).sample() == live.sample()
+    live.write(file, "a")
+    assert Live.read(file, "a").sample() == live.sample()
+    assert Live.read(file, "b").sample() == ([], 0), "it is another head's"
     for text in ("", "{}", "[1]", '{"format": 1, "seen": 3, "images": [[1]]}', '{"format": 9}'):
         file.write_text(text)
-        assert Live.read(file).sample() == ([], 0)
-    assert Live.read(tmp_path / "absent").sample() == ([], 0)
+        assert Live.read(file, "a").sample() == ([], 0)
+    assert Live.read(tmp_path / "absent", "a").sample() == ([], 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from classifiers import Head, HeadManifest, ServedHeads, fit_head, load_head, promote, rollback, save_head
+from classifiers.store import versions as store_versions
 from classifiers.store.bundle import read_tested
 from classifiers.store.versions import delete, head_names, serving_version, versions
 from extractor.errors import DamagedFile, InvalidArgument, NotFound
@@ -71,9 +72,35 @@ def test_the_version_that_answers_is_not_deleted(three: DataFolder) -> None:
     assert versions("trees", three) == [1, 2]
 
 
-def test_a_number_is_not_given_twice_while_the_later_version_is_there(three: DataFolder) -> None:
-    delete("trees", 2, three)
+@pytest.mark.parametrize("deleted", [[2], [3], [3, 2]])
+def test_a_number_is_never_given_twice(three: DataFolder, deleted: list[int]) -> None:
+    for version in deleted:
+        delete("trees", version, three)
+    assert [save_head(head(), three).version for _ in range(2)] == [4, 5]
+    delete("trees", 5, three)
+    assert save_head(head(), three).version == 6
+
+
+def test_a_delete_that_is_killed_frees_no_number(three: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither before the version is gone nor right after."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    removed = store_versions.remove_folder
+    for step in (killed, lambda path: (removed(path), killed())):
+        monkeypatch.setattr(store_versions, "remove_folder", step)
+        with pytest.raises(KeyboardInterrupt):
+            delete("trees", 3, three)
+    assert versions("trees", three) == [1, 2]
     assert save_head(head(), three).version == 4
+
+
+def test_a_damaged_record_of_numbers_says_what_to_do(three: DataFolder) -> None:
+    (three.heads / "trees/given").write_text("many")
+    with pytest.raises(DamagedFile, match=r"given is damaged .*: remove it, and the next version"):
+        save_head(head(), three)
+    assert versions("trees", three) == [1, 2, 3]
 
 
 def test_a_head_is_deleted_with_all_its_versions(three: DataFolder) -> None:

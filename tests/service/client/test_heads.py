@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from classifiers.service import HeadsService
+from classifiers.store.versions import delete, rollback
 from extractor import errors
 from extractor.client import AsyncClient, Client, HeadInput, Stage
 from extractor.server import Server
@@ -233,6 +234,19 @@ def test_drift_is_asked_for(ask: Ask, data: DataFolder) -> None:
     assert drift.unusual[0].id.startswith("green")
 
 
+def test_what_a_deleted_version_was_asked_is_not_counted_as_another_version_s(
+    ask: Ask, data: DataFolder
+) -> None:
+    save(data)
+    save(data, promote=True)
+    ask("classify", [HeadInput(vector=[10, 200, at], id=f"green {at}") for at in range(40)])
+    assert (ask("drift").version, ask("drift").images) == (2, 40)
+    rollback("colours", data)
+    delete("colours", 2, data)
+    save(data, promote=True)
+    assert (ask("drift").version, ask("drift").images, ask("drift").seen) == (3, 0, 0)
+
+
 def test_errors_are_those_of_the_library(ask: Ask, data: DataFolder) -> None:
     with pytest.raises(errors.NotFound, match="absent"):
         ask("info", name="absent")
@@ -246,6 +260,14 @@ def test_errors_are_those_of_the_library(ask: Ask, data: DataFolder) -> None:
     assert (mismatch.value.expected, mismatch.value.found) == (StandIn.fingerprint, OTHER)
     vector = np.array([200, 20, 20], np.float32)
     assert ask("classify", [vector], name="foreign", fingerprint=OTHER)[0].label == "red"
+
+
+def test_of_several_heads_the_one_that_does_not_fit_is_named(ask: Ask, data: DataFolder) -> None:
+    save(data)
+    save(data, "foreign", OTHER)
+    with pytest.raises(errors.FingerprintMismatch, match="the head 'foreign'") as mismatch:
+        ask("classify", [b"abc"], beside=["foreign"])
+    assert (mismatch.value.expected, mismatch.value.found) == (StandIn.fingerprint, OTHER)
 
 
 def test_each_of_several_servers_has_its_own_heads(address: str) -> None:
