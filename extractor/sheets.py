@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,13 +30,14 @@ _CAPTION, _LABELLED_CAPTION = 40, 58
 _SPACING = 24
 _HEAD = 84
 _HEADING = 34  # above a group
+_TITLE_SIZE, _LEGEND_SIZE, _HEADING_SIZE = 26, 14, 16
+_WIDEST = 1600  # that a sheet becomes for the sake of a text
 _LONGEST = 500  # characters that are looked at: more have no room anywhere
 _TALLEST = 65_500  # what a JPEG can be
 _TALLEST_WEBP = 16_383
 
 COLUMNS = 8
 """Neighbours on one line."""
-_NARROWEST = 4  # tiles, so that a title has room
 LEGEND = "The query is on the left; under each neighbour is its cosine distance to the query, 0 for the same."
 
 _PAPER, _INK, _FAINT, _BLANK, _ACCENT = "#ffffff", "#1c2024", "#7d858d", "#eceff1", "#1565c0"
@@ -157,21 +159,29 @@ def _write_sheet(sheet: Image.Image, path: Path) -> None:
 
 def _group_sheet(groups: Sequence[Group], title: str, legend: str, columns: int) -> Image.Image:
     step = _step(tile for group in groups for tile in group.tiles)
-    across = min(columns, max(_NARROWEST, *(len(group.tiles) for group in groups)))
-    width = 2 * _MARGIN + across * (_TILE + _GAP) - _GAP
+    across = min(columns, max(1, *(len(group.tiles) for group in groups)))
+    headings = [(group.heading, _HEADING_SIZE) for group in groups]
+    texts = [(title, _TITLE_SIZE), (legend, _LEGEND_SIZE), *headings]
+    width = _width(across * (_TILE + _GAP) - _GAP, texts)
     heights = [_HEADING + -(-len(group.tiles) // across) * step for group in groups]
     sheet = _paper(width, _MARGIN + _HEAD + sum(heights))
     pen = ImageDraw.Draw(sheet)
     _write_head(pen, title, legend, width)
     y = _MARGIN + _HEAD
     for group, height in zip(groups, heights, strict=True):
-        _write(pen, (_MARGIN, y), group.heading, 16, _INK, width - 2 * _MARGIN)
+        _write(pen, (_MARGIN, y), group.heading, _HEADING_SIZE, _INK, width - 2 * _MARGIN)
         for number, tile in enumerate(group.tiles):
             line, column = divmod(number, across)
             at = (_MARGIN + column * (_TILE + _GAP), y + _HEADING + line * step)
             _draw_tile(sheet, pen, tile, at, tile.colour, _figure(tile))
         y += height
     return sheet
+
+
+def _width(pictures: int, texts: Iterable[tuple[str, int]]) -> int:
+    """Of a sheet: of its pictures, or of the longest of some texts, each with its size."""
+    lengths = (ImageFont.load_default(size).getlength(printable(text[-_LONGEST:])) for text, size in texts)
+    return 2 * _MARGIN + max(pictures, min(_WIDEST, ceil(max(lengths))))
 
 
 def _paper(width: int, height: int) -> Image.Image:
@@ -193,8 +203,8 @@ def _step(tiles: Iterable[Tile]) -> int:
 
 
 def _write_head(pen: ImageDraw.ImageDraw, title: str, legend: str, width: int) -> None:
-    _write(pen, (_MARGIN, _MARGIN - 8), title, 26, _INK, width - 2 * _MARGIN)
-    _write(pen, (_MARGIN, _MARGIN + 28), legend, 14, _FAINT, width - 2 * _MARGIN)
+    _write(pen, (_MARGIN, _MARGIN - 8), title, _TITLE_SIZE, _INK, width - 2 * _MARGIN)
+    _write(pen, (_MARGIN, _MARGIN + 28), legend, _LEGEND_SIZE, _FAINT, width - 2 * _MARGIN)
 
 
 def _figure(tile: Tile) -> str:
@@ -205,7 +215,8 @@ def _sheet(rows: Sequence[Row], title: str, legend: str, columns: int) -> Image.
     lines = list(_lines(rows, columns))
     step = _step(tile for row in rows for tile in (row.query, *row.neighbours))
     across = max(len(line.neighbours) for line in lines)
-    width = 2 * _MARGIN + _TILE + (_GUTTER + across * (_TILE + _GAP) - _GAP if across else 0)
+    pictures = _TILE + (_GUTTER + across * (_TILE + _GAP) - _GAP if across else 0)
+    width = _width(pictures, [(title, _TITLE_SIZE), (legend if title else "", _LEGEND_SIZE)])
     top = _MARGIN + (_HEAD if title else 0)
     sheet = _paper(width, top + len(lines) * step)
     pen = ImageDraw.Draw(sheet)

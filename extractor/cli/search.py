@@ -195,10 +195,8 @@ def _as_json(collection: str, asked: dict[str, Any], found: Sequence[_Found]) ->
     return json.dumps({"collection": collection, **asked, "matches": matches}, indent=2)
 
 
-_AVERAGED = (
-    "The examples are on the left; under each neighbour is its cosine distance to their average, "
-    "less that of what is unlike."
-)
+_AVERAGED = "The examples are on the left; under each neighbour is its cosine distance to their average"
+_LESS = ", less that of what is unlike"
 _UNLIKE = "#c62828"
 
 
@@ -226,6 +224,7 @@ def _draw(
     begins = [COLUMNS * line for line in range(len(tiles))]
     ends = [*begins[1:], len(neighbours)]
     rows = [Row(tile, neighbours[at:end]) for tile, at, end in zip(tiles, begins, ends, strict=True)]
-    legend = _AVERAGED if len(examples) > 1 else LEGEND
+    averaged = f"{_AVERAGED}{_LESS if len(examples) > like else ''}."
+    legend = averaged if len(examples) > 1 else LEGEND
     neighbour_sheet(rows, sheet, title=f"Neighbours in the collection {target.name}", legend=legend)
     click.echo(f"wrote {printable(sheet)}", err=True)

@@ -132,3 +132,17 @@ def test_a_sheet_tells_what_is_wanted_from_what_is_not(call: Run, things: Path, 
     with Image.open(sheet) as image:
         frames = {colour for _, colour in image.crop((32, 0, 36, image.height)).getcolors()}
     assert {(0x15, 0x65, 0xC0), (0xC6, 0x28, 0x28)} < frames
+
+
+def test_a_sheet_speaks_of_what_is_unlike_only_where_something_is(
+    call: Run, things: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a single query it is its own distance, of several that to their average."""
+    legends: list[str] = []
+    monkeypatch.setattr("extractor.sheets.neighbour_sheet", lambda *_, legend, **__: legends.append(legend))
+    cat, cup = things / "0-a.png", things / "1-a.png"
+    for queries in ([cat], [cat, cup], [cat, "--unlike", cup]):
+        call("search", "things", *queries, "-k", 1, "--sheet", "sheet.png")
+    assert "distance to the query" in legends[0]
+    assert legends[1].endswith("distance to their average.")
+    assert legends[2].endswith("distance to their average, less that of what is unlike.")

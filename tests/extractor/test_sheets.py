@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from extractor.errors import InvalidArgument
 from extractor.sheets import Group, Row, Tile, group_sheet, neighbour_sheet
@@ -171,3 +171,25 @@ def test_a_name_of_any_length_is_drawn_at_once(tmp_path: Path) -> None:
     neighbour_sheet([Row(Tile(None, "x" * 1_000_000 + "end"), [])], long)
     neighbour_sheet([Row(Tile(None, "x" * 300 + "end"), [])], short)
     assert long.read_bytes() == short.read_bytes()
+
+
+def head(path: Path) -> Image.Image:
+    """What stands at the top, without the paper beside it."""
+    with Image.open(path) as image:
+        paper = Image.new("RGB", (image.width, 100), "white")
+        return image.crop(
+            ImageChops.difference(image.convert("RGB").crop((0, 0, image.width, 100)), paper).getbbox()
+        )
+
+
+def test_few_pictures_cut_no_title_off(tmp_path: Path) -> None:
+    """A sheet is as wide as what stands on it, as title, as explanation or above a group."""
+    narrow, wide, tile = tmp_path / "narrow.png", tmp_path / "wide.png", Tile(None, "a", 0.1)
+    for path, tiles in ((narrow, [tile]), (wide, [tile] * 8)):
+        neighbour_sheet([Row(tile, tiles)], path, title="Neighbours in the collection pictures")
+    assert head(narrow).tobytes() == head(wide).tobytes()
+    for path, tiles in ((narrow, [tile]), (wide, [tile] * 8)):
+        group_sheet([Group("of a kind, " * 9, tiles)], path, title="Kinds", legend="what is alike, " * 9)
+    assert head(narrow).tobytes() == head(wide).tobytes()
+    with Image.open(narrow) as image:
+        assert 700 < image.width < 1200
