@@ -498,7 +498,16 @@ def test_auto_takes_the_simpler_where_there_is_no_difference() -> None:
     ("rights", "taken", "why"),
     [
         ({"ridge": (0, 60), "logistic": (0, 80), "linear-svm": (0, 78)}, "logistic", "is taken: the most"),
-        ({"ridge": (0, 77), "logistic": (0, 80), "linear-svm": (0, 79)}, "logistic", "is taken: the most"),
+        (
+            {"ridge": (0, 77), "logistic": (0, 80), "linear-svm": (0, 79)},
+            "logistic",
+            "is taken: the most; no kind that is simpler still comes within one standard error of it",
+        ),
+        (
+            {"ridge": (0, 80), "logistic": (0, 80), "linear-svm": (0, 79), "mlp": (0, 80)},
+            "ridge",
+            "is taken: as many as with logistic regression, perceptron with a hidden layer of 256, and simpler",
+        ),
         (
             {"ridge": (0, 70), "logistic": (0, 80), "linear-svm": (10, 91)},
             "logistic",
@@ -522,6 +531,7 @@ def test_auto_takes_the_simplest_within_one_standard_error_of_the_most_right(
     notes: list[str] = []
     assert choose(Labelled.of(X, y), Recipe("auto"), notes.append).kind == taken
     assert f"{KINDS[taken].title} {why}" in notes[-1]
+    assert notes[0] == "nearest class mean: not tried, every class has 5 images or more to choose by"
 
 
 def test_auto_says_nothing_of_held_out_rows_where_there_are_none() -> None:
