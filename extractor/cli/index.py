@@ -254,6 +254,8 @@ class _Job:
             self._steps.pass_over()
         else:
             self._steps.step()
+        if filed.damage:
+            self._steps.say(f"replaced: {printable(filed.path)}: {filed.damage}")
         if filed.status == "failed":
             named = "" if filed.path in filed.error else f"{printable(filed.path)}: "
             self._steps.say(f"failed: {named}{printable(filed.error)}")
@@ -290,6 +292,7 @@ def _summary(tally: Tally, target: Collection, pruned: int, seconds: float) -> d
         "moved": tally.moved,
         "cached": tally.cached,
         "duplicates": tally.duplicates,
+        "damaged": tally.damaged,
         "pruned": pruned,
         "failed": tally.failures,
         "index": target.info().index.reason,
@@ -317,6 +320,7 @@ def _ends(tally: Tally, pruned: int) -> str:
         "failed": tally.failed,
         "with a remembered vector": tally.cached,
         "with the content of another": tally.duplicates,
+        "in place of damaged items": tally.damaged,
         "removed, whose files are gone": pruned,
     }
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"

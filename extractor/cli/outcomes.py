@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from extractor.collections import Filed
 
 SUFFIXES = (".csv", ".json")
-COLUMNS = ("path", "status", "cached", "duplicate_of", "error", "collection", "moved_from")
+COLUMNS = ("path", "status", "cached", "duplicate_of", "error", "collection", "moved_from", "damage")
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Tally:
     failed: int = 0
     cached: int = 0
     duplicates: int = 0
+    damaged: int = 0
     failures: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -61,6 +62,7 @@ class Tally:
         setattr(self, filed.status, getattr(self, filed.status) + 1)
         self.cached += filed.cached
         self.duplicates += bool(filed.duplicate_of)
+        self.damaged += bool(filed.damage)
         if self.keep and filed.status == "failed":
             self.failures.append({"id": printable(filed.path), "error": printable(filed.error)})
 
@@ -137,8 +139,8 @@ def failed_in(report: Path, collection: str) -> Iterator[str]:
 
 def _row(filed: Filed, collection: str) -> dict[str, Any]:
     path = os.path.abspath(filed.path)  # noqa: PTH100 - for every image of a large job
-    values = (path, filed.status, filed.cached, filed.duplicate_of, filed.error, collection, filed.moved_from)
-    return dict(zip(COLUMNS, values, strict=True))
+    said = (filed.status, filed.cached, filed.duplicate_of, filed.error)
+    return dict(zip(COLUMNS, (path, *said, collection, filed.moved_from, filed.damage), strict=True))
 
 
 @contextmanager

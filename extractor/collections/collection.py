@@ -215,10 +215,15 @@ class Collection:
             raise NotFound(f"the collection {self.name!r} has no item {id!r}")
         return item
 
-    def known(self, id: str) -> Known | None:
-        """Digest and file of the item of that id, or None."""
+    def known(self, id: str, *, thorough: bool = False) -> Known | None:
+        """Digest and file of the item of that id, or None; see `Reader.known`."""
         with self._store.reading() as reader:
-            return reader.known(id)
+            return reader.known(id, thorough=thorough)
+
+    def remains(self, id: str) -> Entry | None:
+        """What can be trusted of the item of that id; see `Reader.remains`."""
+        with self._store.reading() as reader:
+            return reader.remains(id)
 
     def known_all(self, ids: Iterable[str]) -> list[Known | None]:
         """`known` of several, as of one moment."""

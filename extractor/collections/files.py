@@ -42,6 +42,8 @@ class Filed:
         Why it failed.
     moved_from : str
         The id that its item had before.
+    damage : str
+        What was wrong with the stored item that it has taken the place of, and what of that is lost.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Filed:
     duplicate_of: str = ""
     error: str = ""
     moved_from: str = ""
+    damage: str = ""
 
 
 Report: TypeAlias = Callable[[Filed], None]
@@ -74,7 +77,8 @@ def add_files(
 
     Every item gets `width`, `height` and `format` as metadata, and a thumbnail
     where the collection keeps them. The label and metadata of an item whose
-    file has changed stay, as far as `facts_of` has no others.
+    file has changed stay, as far as `facts_of` has no others. An item that is found
+    damaged is replaced, and keeps what its checksum can restore.
 
     Parameters
     ----------
@@ -193,7 +197,8 @@ class _Filing:
         except PenultimateError as error:
             self._fail(sighting, error)
             return
-        self._items.append((item, Filed(sighting.path, _status(sighting, item), cached)))
+        filed = Filed(sighting.path, _status(sighting, item), cached, damage=sighting.damage)
+        self._items.append((item, filed))
         self._commit_when_due()
 
     def _commit_when_due(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extractor.collections import checksums, schema, sqlite
+from extractor.collections import checksums, damage, schema, sqlite
 from extractor.collections.filters import Filter
 from extractor.collections.item import Entry, FileStamp, Item
 from extractor.collections.metadata import Json
@@ -40,10 +40,20 @@ class Generation(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is asked of an item for every file of a large job."""
+    """What is asked of an item for every file of a large job.
+
+    Attributes
+    ----------
+    digest : bytes
+    file : FileStamp or None
+    damage : str
+        What is wrong with what is stored of it, when its digest and file are not given
+        out; empty when nothing is.
+    """
 
     digest: bytes
     file: FileStamp | None
+    damage: str = ""
 
 
 class Block(NamedTuple):
@@ -110,10 +120,26 @@ class Reader:
         except InvalidArgument as error:
             raise self.damaged(error) from None
 
-    def known(self, id: str) -> Known | None:
-        """Digest and file of the item of that id."""
-        row = self._one("SELECT digest, source, size, mtime_ns FROM items WHERE id = ?", id)
-        return row and Known(row[0], _file(*row[1:]))
+    def known(self, id: str, *, thorough: bool = False) -> Known | None:
+        """Digest and file of the item of that id; of its vector only whether it is there, or all."""
+        row = self._undecoded(id)
+        if row is None:
+            return None
+        fault = damage.of_row(row[:-1], row[-1])
+        if reason := fault[1] if fault else self._wrong_vector(row[0], thorough):
+            return Known(b"", None, reason)
+        return Known(row[2], _file(*row[3:6]))
+
+    def remains(self, id: str) -> Entry | None:
+        """What can be trusted of the item of that id: all but the vector, or None.
+
+        Of a row in which a single bit has flipped, this is what was written.
+        """
+        row = self._undecoded(id)
+        values = row and checksums.restored(row[:-1], row[-1])
+        if not values or values[1] != id or not all(map(damage.is_unicode, values)):
+            return None
+        return self._entry((*values, checksums.of_row(values)))
 
     def with_digest(self, digest: bytes) -> list[str]:
         """The ids of the items that were made from exactly these bytes, in the order they were written."""
@@ -121,13 +147,16 @@ class Reader:
         return [id for (id,) in rows]
 
     def of_digest(self, digest: bytes, limit: int) -> list[Entry]:
-        """The first of the items that were made from exactly these bytes."""
+        """The first of the items that were made from exactly these bytes, without those that are damaged."""
         query = f"SELECT {_ENTRY} FROM items WHERE digest = ? ORDER BY number LIMIT ?"
-        return [self._entry(row) for row in self.db.execute(query, (digest, limit))]
+        with sqlite.undecoded(self.db):
+            rows = self.db.execute(query, (digest, limit)).fetchall()
+        return [self._entry(row) for row in rows if not damage.of_row(row[:-1], row[-1])]
 
     def oldest(self, digest: bytes) -> str | None:
         """The id of the item that was written first of those made from exactly these bytes."""
-        row = self._one("SELECT id FROM items WHERE digest = ? ORDER BY number LIMIT 1", digest)
+        with sqlite.undecoded(self.db):
+            row = self._one("SELECT id FROM items WHERE digest = ? ORDER BY number LIMIT 1", digest)
         return row and str(row[0])
 
     def thumbnail(self, id: str) -> bytes | None:
@@ -227,6 +256,18 @@ class Reader:
 
     def _one(self, query: str, *values: object) -> Any:
         return self.db.execute(query, values).fetchone()
+
+    def _undecoded(self, id: str) -> Any:
+        with sqlite.undecoded(self.db):
+            return self._one(f"SELECT {_ENTRY} FROM items WHERE id = ?", id)
+
+    def _wrong_vector(self, number: int, thorough: bool) -> str:
+        if thorough:
+            row = self._one("SELECT vector, checksum FROM vectors WHERE number = ?", number)
+            blob, checksum = row or (None, None)
+            return damage.of_vector(number, blob, checksum, self._dim)
+        there = self._one("SELECT 1 FROM vectors WHERE number = ?", number)
+        return "" if there else damage.of_vector(number, None, None, self._dim)
 
     def _stream(self, query: str, *values: object) -> sqlite3.Cursor:
         self._streams.append(self.db.execute(query, values))

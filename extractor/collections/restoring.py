@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from extractor.collections import checksums, rows, sqlite
-from extractor.collections.verify import Fault, is_unicode
+from extractor.collections.damage import is_unicode
+from extractor.collections.verify import Fault
 
 Row: TypeAlias = Sequence[Any]
 

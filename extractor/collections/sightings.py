@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from extractor import sources
 from extractor.collections.collection import Collection
-from extractor.collections.filters import Filter
 from extractor.collections.item import KEEP, Entry, FileStamp, Keep
 from extractor.collections.metadata import Json
 from extractor.collections.pictures import NO_PICTURE, Picture, look_at
@@ -69,7 +68,8 @@ class Sighting:
     known : Known or None
         What the collection has under this id.
     old : Entry or None
-        All of that but the vector, where it may change; of the lost item, where there is one.
+        All of that but the vector, where it may change, as far as it can be trusted; of the lost item,
+        where there is one.
     facts : Facts
         Of the user.
     error : PenultimateError or None
@@ -94,6 +94,13 @@ class Sighting:
     digest: bytes | None = None
     picture: Picture = field(default=NO_PICTURE)
     vector: Vector | None = None
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the stored item, and what of it is lost; empty when nothing is."""
+        if self.known is None or not self.known.damage:
+            return ""
+        return self.known.damage + ("" if self.old else ": its label and other metadata are lost")
 
     @property
     def stays(self) -> bool:
@@ -164,7 +171,7 @@ class Sight:
             if not sighting.stays:
                 self._read(sighting)
             if sighting.known and (sighting.facts != NO_FACTS or not sighting.same_content):
-                sighting.old = self._entry(sighting.id)
+                sighting.old = self._collection.remains(sighting.id)
         except PenultimateError as error:
             sighting.error = error
 
@@ -174,14 +181,12 @@ class Sight:
         except PenultimateError:
             return  # the source says what is wrong with it
         sighting.digest = hashlib.sha256(data).digest()
+        if sighting.same_content:  # the bytes have been read: so can the vector be, which need not be whole
+            sighting.known = self._collection.known(sighting.id, thorough=True)
         if self._any and not sighting.known:
             sighting.old = sighting.lost = self._collection.lost(sighting.digest, sighting.id)
         if not (sighting.same_content or sighting.lost):
             sighting.picture = look_at(data, self._collection.thumbnails, self._limits)
-
-    def _entry(self, id: str) -> Entry | None:
-        found = list(self._collection.items(Filter(id, "id = ?", (id,))))
-        return found[0] if found else None
 
     def _recalled(self, wanted: Sequence[Sighting]) -> Sequence[Vector | None]:
         if not (self._lookup and wanted):

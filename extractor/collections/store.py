@@ -170,7 +170,7 @@ class Store:
         with self.writing() as db:
             if replace:
                 batch = list({item.id: item for item in batch}.values())
-                rows.remove(db, (item.id for item in batch))
+                _remove(db, [item.id for item in batch])
                 refused: list[str] = []
             else:
                 batch, refused = rows.without_known(db, batch)
@@ -221,6 +221,20 @@ class Store:
         with self.writing() as db:
             db.execute("UPDATE meta SET settings = ?", (text,))
         self.meta = self.meta._replace(settings=json.loads(text))
+
+
+def _remove(db: sqlite3.Connection, ids: list[str]) -> None:
+    """Remove items that others take the place of, also where SQLite's indexes do not fit them."""
+    db.execute("SAVEPOINT removing")
+    try:
+        rows.remove(db, ids)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_INDEX:
+            raise
+        db.execute("ROLLBACK TO removing")
+        db.execute("REINDEX")
+        rows.remove(db, ids)
+    db.execute("RELEASE removing")
 
 
 def _several(ids: Iterable[str]) -> Iterable[str]:

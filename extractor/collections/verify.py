@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from extractor.collections import checksums, sqlite
+from extractor.collections import checksums, damage, sqlite
+from extractor.collections.damage import Kind
 from extractor.collections.reader import Reader
 from extractor.collections.store import Store
-from extractor.indexes import has_direction
 
 NAMED = 100
 """So many faults are named in a report; all are counted."""
@@ -24,8 +21,6 @@ _ROWS = f"""SELECT {checksums.ROW}, row_checksum, vector, checksum
 _BLOCK = 1024
 _BESIDE = ("vectors", "thumbnails")
 _ORPHANS = "FROM {table} WHERE number NOT IN (SELECT number FROM items)"
-
-Kind: TypeAlias = Literal["row", "metadata", "vector"]
 
 
 class Fault(NamedTuple):
@@ -126,20 +121,11 @@ def faults(reader: Reader, dim: int) -> Iterator[Fault]:
     while rows := _block(reader.db, last):
         for *row, checksum, blob, vector_checksum in rows:
             number, id = row[0], str(row[1])
-            if fault := _wrong_row(row, checksum):
+            if fault := damage.of_row(row, checksum):
                 yield Fault(number, id, *fault)
-            if reason := _wrong_vector(number, blob, vector_checksum, dim):
+            if reason := damage.of_vector(number, blob, vector_checksum, dim):
                 yield Fault(number, id, "vector", reason)
         last = rows[-1][0]
-
-
-def is_unicode(value: object) -> bool:
-    """False for a text that was read with bytes as surrogates."""
-    return (
-        not isinstance(value, str)
-        or value.isascii()
-        or not any("\udc80" <= sign <= "\udcff" for sign in value)
-    )
 
 
 def remove_orphans(db: sqlite3.Connection) -> int:
@@ -147,38 +133,9 @@ def remove_orphans(db: sqlite3.Connection) -> int:
     return sum(db.execute("DELETE " + _ORPHANS.format(table=table)).rowcount for table in _BESIDE)
 
 
-def _wrong_vector(number: int, blob: object, checksum: int | None, dim: int) -> str:
-    if blob is None:
-        return "it has no vector"
-    if not isinstance(blob, bytes) or len(blob) != 4 * dim:
-        return f"its vector is not of {dim} values"
-    if checksums.of_vector(number, blob) != checksum:
-        return "its vector has another checksum"
-    if not has_direction(np.frombuffer(blob, "<f4")[None])[0]:
-        return "its vector is zero or not finite"
-    return ""
-
-
 def _block(db: sqlite3.Connection, after: int) -> list[Any]:
     with sqlite.undecoded(db):
         return db.execute(_ROWS, (after, _BLOCK)).fetchall()
-
-
-def _wrong_row(row: list[Any], checksum: int) -> tuple[Kind, str] | None:
-    if not all(map(is_unicode, row)):
-        return "row", "one of its texts is no Unicode"
-    if checksums.of_row(row) == checksum:
-        return None
-    if reason := _wrong_metadata(row[-1]):
-        return "metadata", reason
-    return "row", "its id, label, metadata or file has another checksum"
-
-
-def _wrong_metadata(text: str) -> str:
-    try:
-        return "" if text == "{}" or isinstance(json.loads(text), dict) else "its metadata is no JSON object"
-    except (TypeError, ValueError):
-        return "its metadata is no JSON"
 
 
 def _files_gone(db: sqlite3.Connection) -> int:

@@ -13,7 +13,7 @@ from extractor.cli.configuration import SIZE, Number
 from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option, json_option, open_source, source_options_of
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections.repair import Mended
@@ -52,9 +52,10 @@ def _say_found(found: Verification, name: str) -> None:
     for fault in found.named:
         click.echo(f"damaged: {printable(fault.id)}: {printable(fault.reason)}", err=True)
     click.echo(
-        f"{found.items:,} items, {found.vectors:,} vectors, {found.thumbnails:,} thumbnails: "
-        f"{found.faults:,} damaged, {sum(found.orphans.values()):,} rows that belong to no item; "
-        f"the files of {found.files_gone:,} items are gone; "
+        f"{counted(found.items, 'item')}, {counted(found.vectors, 'vector')}, "
+        f"{counted(found.thumbnails, 'thumbnail')}: {found.faults:,} damaged, "
+        f"{counted(sum(found.orphans.values()), 'row')} of no item; "
+        f"the files of {counted(found.files_gone, 'item')} are gone; "
         + ("all is well" if found.sound else f"run `penultimate collections repair {name}`")
     )
 
@@ -79,13 +80,16 @@ def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
     click.echo(
         f"{done.embedded:,} embedded again, {done.changed:,} from files with other bytes by now, "
         f"{done.restored:,} with a flipped bit put right, {done.emptied:,} without their metadata, "
-        f"{done.dropped:,} deleted, {done.orphans:,} rows that belonged to no item removed, "
+        f"{done.dropped:,} deleted, {counted(done.orphans, 'row')} that belonged to no item removed, "
         f"{done.failed:,} could not be mended",
         err=True,
     )
     if done.sound:
         return 0
-    click.echo("delete what cannot be mended with --drop, or bring back a backup", err=True)
+    click.echo(
+        "index the images of what cannot be mended again, delete it with --drop, or bring back a backup",
+        err=True,
+    )
     return SOME_FAILED if done.embedded or done.changed or done.restored else 1
 
 

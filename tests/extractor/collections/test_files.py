@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from extractor.collections import Filed, add_files, files
-from extractor.collections.sightings import Sighting
+from extractor.collections.sightings import NO_FACTS, Facts, Sighting
+from extractor.collections.store import Store
+from extractor.collections.verify import verify
 from extractor.errors import (
     FingerprintMismatch,
     InvalidImage,
@@ -18,7 +21,7 @@ from extractor.errors import (
 )
 from extractor.results import ImageLike, Result
 from extractor.settings import DataFolder
-from tests.extractor.collections.making import DIM, ONE, OTHER, ids, make
+from tests.extractor.collections.making import DIM, ONE, OTHER, ids, make, store_file
 
 
 class FakeEmbeds:
@@ -303,6 +306,110 @@ def test_a_touched_file_gets_no_new_vector(
         (after,) = collection.items()
     assert source.asked == []
     assert (after.number, after.file.mtime_ns) == (before.number, 1)
+
+
+# --- damaged items ---------------------------------------------------------------
+
+
+def damaged(data: DataFolder, *statements: str) -> None:
+    """Change what is stored by hand, so that the checksums do not fit."""
+    with make(data) as collection, collection._store.writing() as db:
+        for statement in statements:
+            db.execute(statement)
+
+
+LOST = "UPDATE items SET label = 'changed by hand' WHERE number = 2"
+
+
+@pytest.mark.parametrize("touched", [False, True])
+@pytest.mark.parametrize("spoken_of", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "label", "said"),
+    [
+        (LOST, None, "another checksum: its label and other metadata are lost"),
+        ("UPDATE items SET label = 'nther' WHERE number = 2", "other", "another checksum"),
+        ("UPDATE items SET label = CAST(x'ff' AS TEXT) WHERE number = 2", None, "no Unicode: its label and"),
+        ("DELETE FROM vectors WHERE number = 2", "other", "it has no vector"),
+    ],
+)
+def test_a_damaged_item_is_replaced_from_its_file_and_holds_nobody_up(
+    data: DataFolder,
+    source: FakeEmbeds,
+    photos: Callable[..., list[str]],
+    damage: str,
+    label: str | None,
+    said: str,
+    spoken_of: bool,
+    touched: bool,
+) -> None:
+    """The image is the truth of its vector; a label is kept where a single bit has flipped, or none of it."""
+    paths = photos(a="1000", b="0100", c="0010")
+    run(data, source, paths)
+    labelled(data)
+    damaged(data, damage)
+    for path in paths if touched else []:
+        os.utime(path, ns=(1, 1))
+    filed: list[Filed] = []
+    facts = Facts(metadata={"more": 1}) if spoken_of else NO_FACTS
+    with make(data) as collection:
+        add_files(collection, source, paths, filed.append, lambda _: facts)
+    by_name = {Path(file.path).name: file for file in filed}
+    assert [by_name[name].status for name in "abc"] == (
+        ["updated"] * 3 if spoken_of else ["unchanged", "updated", "unchanged"]
+    )
+    assert said in by_name["b"].damage
+    assert (by_name["a"].damage, by_name["c"].damage) == ("", "")
+    assert held(data) == {"a": "other", "b": label, "c": "other"}
+    with make(data) as collection:
+        assert collection.get(paths[1]).vector.tolist() == [0, 1, 0, 0]
+    assert not any(file.damage for file in run(data, source, paths))
+
+
+def test_a_damaged_vector_is_found_when_its_file_is_read(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Reading all vectors for files that are not read would cost more than the files."""
+    paths = photos(a="1000", b="0100")
+    run(data, source, paths)
+    labelled(data)
+    damaged(data, "UPDATE vectors SET vector = zeroblob(16) WHERE number = 2")
+    os.utime(paths[1], ns=(1, 1))
+    filed = run(data, source, paths)
+    assert [(file.status, file.damage) for file in filed] == [
+        ("unchanged", ""),
+        ("updated", "its vector has another checksum"),
+    ]
+    with make(data) as collection:
+        assert collection.get(paths[1]).vector.tolist() == [0, 1, 0, 0]
+        assert collection.get(paths[1]).label == "other"
+
+
+def test_a_row_changed_below_sqlite_s_indexes_is_replaced(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """The bytes of the file itself: the index of labels has another one than the row."""
+    paths = photos(a="1000", b="0100")
+    run(data, source, paths)
+    labelled(data, b="somethinglong")
+    path = store_file(data)
+    content = path.read_bytes()
+    at = content.index(b"somethinglong{")  # the row, whose metadata follows
+    path.write_bytes(content[:at] + b"nothing" + content[at + 7 :])
+    os.utime(paths[0], ns=(1, 1))
+    assert statuses(run(data, source, paths)) == {"a": "unchanged", "b": "updated"}
+    assert held(data) == {"a": "other", "b": None}
+    with closing(Store.find(data, "cats")) as store:
+        assert verify(store).sound
+
+
+def test_a_copy_of_a_damaged_item_s_file_is_added(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Whether the damaged one has moved there is not known."""
+    a, b = photos(a="1000", b="0100")
+    run(data, source, [a, b])
+    damaged(data, LOST)
+    assert statuses(run(data, source, photos(copy="0100"))) == {"copy": "new"}
 
 
 # --- files that moved ------------------------------------------------------------
