@@ -15,7 +15,8 @@ from classifiers.alone import Alone
 from classifiers.distribution.rejection import Rejection
 from classifiers.distribution.statistics import Statistics
 from classifiers.layers import Linear, Model, Plain
-from extractor.errors import FingerprintMismatch, PenultimateError
+from classifiers.layers.arrays import checked_rows
+from extractor.errors import FingerprintMismatch, InvalidArgument, PenultimateError
 from extractor.results import Embeds, ImageLike, Vector
 
 if TYPE_CHECKING:
@@ -147,13 +148,24 @@ class Head:
             object.__setattr__(self, "_alone", Alone.of(self.model, self.rejection.gaussian))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The label of each row of `X`, of shape (n, dim)."""
+        """The label of each row of `X`; as `predict_proba`."""
         labels: NDArray[Any] = np.asarray(self.manifest.classes)[self.predict_proba(X).argmax(axis=1)]
         return labels
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """The probability of each class for each row of `X`: shape (n, len(classes))."""
-        return self.model.probabilities(X)
+        """The probability of each class for each row of `X`: shape (n, len(classes)).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, dim)
+            Embeddings of the backbone that the head was fitted on.
+
+        Raises
+        ------
+        InvalidArgument
+            When they are of another width, or have values that are not finite.
+        """
+        return self.model.probabilities(checked_rows(X, self.manifest.dim))
 
     def check(self, source: Embeds) -> None:
         """Refuse a source of embeddings that this head was not fitted on.
@@ -195,7 +207,14 @@ class Head:
         return self._stream(source, images, top, reject)
 
     def judge(self, X: Vector, top: int = 5, *, reject: bool = True) -> list[Classification]:
-        """What each row of `X`, embeddings of shape (n, dim), is; parameters as in `classify`."""
+        """What each row of `X`, embeddings of shape (n, dim), is; parameters as in `classify`.
+
+        Raises
+        ------
+        InvalidArgument
+            As `predict_proba`.
+        """
+        X = checked_rows(X, self.manifest.dim)
         rejection = self.rejection if reject else None
         if self._alone and len(X) == 1:
             probabilities, distance = self._alone(X[0])
@@ -203,7 +222,7 @@ class Head:
         scores = rejection.distances(X).tolist() if rejection else [None] * len(X)
         return [
             self._classification(row, top, score)
-            for row, score in zip(self.predict_proba(X).tolist(), scores, strict=True)
+            for row, score in zip(self.model.probabilities(X).tolist(), scores, strict=True)
         ]
 
     def _stream(
@@ -212,8 +231,11 @@ class Head:
         for result in source.stream(images):
             if result.embedding is None:
                 yield result.error or PenultimateError("no embedding and no reason was given")
-            else:
+                continue
+            try:
                 yield self.judge(result.embedding[None], top, reject=reject)[0]
+            except InvalidArgument as error:
+                yield error
 
     def _classification(self, probabilities: list[float], top: int, score: float | None) -> Classification:
         """In plain Python: for a single image, NumPy takes longer to begin than this does."""

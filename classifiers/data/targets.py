@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from classifiers.kinds import Targets
+from classifiers.layers.arrays import checked_rows
 from extractor.errors import InvalidArgument
 from extractor.results import Vector
 
@@ -72,7 +73,7 @@ class Labelled:
             When they do not fit together, a value is not finite, a weight is
             not above zero, or there is one class only.
         """
-        matrix = _checked_rows(X)
+        matrix = checked_rows(X)
         names, targets = _encoded(y, classes)
         n = len(matrix)
         if len(targets) != n:
@@ -116,18 +117,6 @@ class Labelled:
         each = np.repeat(np.arange(len(self.X)), len(X) // len(self.X))
         none = self.views[each, :0]
         return Labelled(X, self.y[each], self.classes, self.groups[each], self.weights[each], none)
-
-
-def _checked_rows(X: ArrayLike) -> Vector:
-    matrix = np.asarray(X, dtype=np.float32)
-    if matrix.ndim != 2:
-        raise InvalidArgument(f"X must be a matrix, one embedding for each row; its shape is {matrix.shape}")
-    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if bad.size:
-        raise InvalidArgument(
-            f"{bad.size} rows of X, the first is row {bad[0]}, have values that are not finite"
-        )
-    return matrix
 
 
 def _encoded(y: ArrayLike, classes: Sequence[Any] | None) -> tuple[list[Any], Targets]:

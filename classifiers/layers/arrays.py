@@ -1,4 +1,4 @@
-"""A head's arrays by name, and the checks that keep a file edited by hand from being run."""
+"""Arrays that are checked: a head's own, lest a file edited by hand be run, and the rows it is asked about."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from extractor.errors import InvalidArgument
 from extractor.results import Vector
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -37,3 +38,27 @@ def finite(array: Vector, name: str = "the array") -> Vector:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has values that are not finite")
     return array
+
+
+def checked_rows(X: ArrayLike, dim: int | None = None) -> Vector:
+    """Embeddings as float32 of shape (n, dim), of any width when none is given.
+
+    Raises
+    ------
+    InvalidArgument
+        When they are anything else, or have values that are not finite.
+    """
+    try:
+        matrix = np.asarray(X, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"X must be a matrix of numbers, one embedding for each row: {error}") from None
+    if matrix.ndim != 2:
+        raise InvalidArgument(f"X must be a matrix, one embedding for each row; its shape is {matrix.shape}")
+    if dim is not None and matrix.shape[1] != dim:
+        raise InvalidArgument(f"the rows of X have {matrix.shape[1]} numbers, and the head takes {dim}")
+    if not np.isfinite(matrix).all():
+        bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+        raise InvalidArgument(
+            f"{bad.size} rows of X, the first is row {bad[0]}, have values that are not finite"
+        )
+    return matrix

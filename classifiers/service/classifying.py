@@ -77,7 +77,9 @@ async def classify(
     top, reject = request.top or TOP, not request.no_reject
 
     def answer() -> pb.ClassifyResponse:
-        X = np.stack(rows) if rows else np.empty((0, embedder.dim), np.float32)
+        if not rows:
+            return _pack(heads, inputs, [])
+        X = np.stack(rows)
         found = [each.head.judge(X, top, reject=reject) for each in heads]
         for each, classifications in zip(heads, found, strict=True):
             watched.note(each, _sightings(each.head, X, classifications, inputs))
@@ -92,7 +94,7 @@ def _sightings(
     head: Head, X: Vector, found: Sequence[Classification], inputs: Sequence[Input]
 ) -> Iterator[Sighting]:
     """What is noted of the inputs of a head that measures distances."""
-    if head.rejection is None or not len(X):
+    if head.rejection is None:
         return
     scores = [each.score for each in found]
     distances = head.rejection.distances(X).tolist() if scores[0] is None else scores

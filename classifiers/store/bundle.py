@@ -164,7 +164,7 @@ def _arrays(folder: Path, name: str, facts: dict[str, Any]) -> dict[str, Any]:
 def _ask_canary(head: Head, vector: Vector, expected: Vector) -> None:
     if vector.shape != (head.manifest.dim,) or expected.shape != (len(head.manifest.classes),):
         raise ValueError("the canary is of another width")
-    apart = float(np.abs(head.predict_proba(vector[None])[0] - expected).max())
+    apart = float(np.abs(head.model.probabilities(vector[None])[0] - expected).max())
     if not apart <= _AGREEMENT:
         raise ValueError(f"its canary's probabilities are {apart:.2g} from those that were written")
 

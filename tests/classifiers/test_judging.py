@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from classifiers.distribution.gaussian import Gaussian
 from classifiers.distribution.rejection import Measured, Rejection
 from classifiers.heads import Classification, Head, HeadManifest
 from classifiers.layers import Linear, Model, Standardise
+from extractor.errors import InvalidArgument
 
 DIM, CLASSES = 24, 7
 
@@ -88,3 +91,24 @@ def test_probabilities_of_extreme_scores_are_numbers() -> None:
     assert np.isfinite(single).all()
     assert single.sum(axis=1) == pytest.approx(1)
     assert set(np.unique(several.round(9))) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda X: np.where(np.arange(DIM) == 3, np.nan, X),
+            "rows of X, the first is row 0, have values that",
+        ),
+        (lambda X: np.where(np.arange(DIM) == 3, np.inf, X), "not finite"),
+        (lambda X: X[:, 1:], f"the rows of X have {DIM - 1} numbers, and the head takes {DIM}"),
+        (lambda X: X[0], "X must be a matrix, one embedding for each row; its shape is"),
+        (lambda X: [f"{row}.png" for row in range(len(X))], "X must be a matrix of numbers"),
+    ],
+)
+def test_rows_that_are_no_embeddings_of_its_backbone_are_refused(count: int, spoil, says: str) -> None:
+    X = spoil(np.ones((count, DIM), np.float32))
+    for ask in (head().predict, head().predict_proba, head().judge):
+        with pytest.raises(InvalidArgument, match=re.escape(says)):
+            ask(X)
