@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,8 +80,7 @@ def command(
         groups = map(tally.counted, find_duplicates(rows, threshold, progress))
         count = len(rows)
         document = {"collection": collection, "threshold": threshold, "items": count}
-        for piece in _as_json(document, groups) if as_json else _as_table(groups):
-            click.echo(piece)
+        _print(_as_json(document, groups) if as_json else _as_table(groups))
         if sheet:
             _draw(target, tally, sheet)
     _summarise(tally, count)
@@ -119,6 +120,14 @@ def _check(
         click.echo("\n".join(["   score  file   id", *(_line(member, member.exact) for member in found)]))
     there = counted(len(found), "duplicate")
     click.echo(f"{there} of {printable(image)} in the collection {name!r}", err=True)
+
+
+def _print(pieces: Iterator[str]) -> None:
+    """As long as somebody reads; the rest is gone through all the same, for the sheet and the summary."""
+    with suppress(BrokenPipeError):
+        for piece in pieces:
+            click.echo(piece)
+    deque(pieces, maxlen=0)
 
 
 class _Tally:
@@ -210,7 +219,7 @@ def _draw(target: Collection, tally: _Tally, sheet: Path) -> None:
         )
         for heading, members in tally.largest
     ]
-    shown = f" (the {len(drawn)} largest of {tally.groups} groups)" if len(drawn) < tally.groups else ""
+    shown = f" (the {len(drawn)} largest of {tally.groups:,} groups)" if len(drawn) < tally.groups else ""
     legend = _LEGEND + (_CHAINS if tally.chained else "")
     draw(drawn, sheet, f"Duplicates in the collection {target.name}{shown}", legend)
 

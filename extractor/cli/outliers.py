@@ -12,7 +12,7 @@ from extractor.cli.exploring import draw, only_read, opened, sheet_option, tile
 from extractor.cli.options import data_option, json_option
 from extractor.cli.progress import progress
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection
@@ -57,7 +57,7 @@ def command(
             _draw(target, found, sheet)
     click.echo(_as_json(collection, count, found) if as_json else _as_table(found))
     click.echo(
-        f"mean distance to the {found.k} nearest; half of the {count} images have less than "
+        f"mean distance to the {found.k} nearest; half of the {counted(count, 'image')} have less than "
         f"{found.median:.4f}",
         err=True,
     )

@@ -98,7 +98,7 @@ def find_clusters(rows: Rows, k: int | None = None, watch: Watch = unwatched) ->
         When `k` is under 1 or over the number of images.
     """
     if k is not None and not 1 <= k <= len(rows):
-        raise InvalidArgument(f"{len(rows)} images make 1 to {len(rows)} clusters, not {k}")
+        raise InvalidArgument(f"{len(rows):,} images make 1 to {len(rows):,} clusters, not {k:,}")
     axes = principal_axes(rows, _AXES, watch)
     sample = _project(rows, axes, _sampled(len(rows), max(_SAMPLE, 10 * (k or 0))))
     tried = {} if k else _try(sample[_sampled(len(sample), _TRIED)], watch)

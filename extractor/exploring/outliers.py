@@ -87,6 +87,6 @@ def _checked(k: int | None, count: int) -> int:
         return min(NEIGHBOURS, count - 1)
     if not 1 <= k < count:
         raise InvalidArgument(
-            f"each of {count} images has {count - 1} neighbours, so k is 1 to that, not {k}"
+            f"each of {count:,} images has {count - 1:,} neighbours, so k is 1 to that, not {k}"
         )
     return k

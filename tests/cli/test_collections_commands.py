@@ -97,7 +97,7 @@ def test_nothing_is_deleted_unless_somebody_says_so(
     assert "nothing was changed" in do("drop", "things")[2]
     monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     assert "deleted 3 items; things holds 3" in do("delete", "things", "--filter", "format = 'PNG'")[2]
-    assert "deleted 1 items" in do("delete", "things", photos / "0-b.jpg", "--yes")[2]
+    assert "deleted 1 item;" in do("delete", "things", photos / "0-b.jpg", "--yes")[2]
     assert do("drop", "things", "--yes")[0] == 0
     assert not (data.collections / "things").exists()
     assert do("drop", "things", "--yes")[0] == 1

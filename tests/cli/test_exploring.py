@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
 import skimage.data
@@ -83,6 +84,26 @@ def test_duplicates(call: Run, photos: Path, tmp_path: Path) -> None:
     assert f"wrote {sheet}" in err
     assert "18 were compared" in err
     assert size(sheet)[0] > 3 * 150
+
+
+def test_a_reader_that_leaves_early_misses_no_sheet_and_no_summary(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `penultimate duplicates things --sheet twins.png | head -1`."""
+    sheet, whole = tmp_path / "twins.png", tmp_path / "whole.png"
+    summary = call("duplicates", "things", "--threshold", 0.9, "--sheet", whole)[2].splitlines()[-1]
+    echo = click.echo
+
+    def echo_once(text: str, *, err: bool = False) -> None:
+        if not err and "score" not in text:
+            raise BrokenPipeError
+        echo(text, err=err)
+
+    monkeypatch.setattr("click.echo", echo_once)
+    code, out, err = call("duplicates", "things", "--threshold", 0.9, "--sheet", sheet)
+    assert (code, out.count("\n")) == (0, 1)
+    assert (err.splitlines()[0], err.splitlines()[-1]) == (f"wrote {sheet}", summary)
+    assert sheet.read_bytes() == whole.read_bytes()
 
 
 def test_duplicates_as_json(call: Run, photos: Path) -> None:

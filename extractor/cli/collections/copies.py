@@ -11,7 +11,7 @@ from extractor.cli.collections.choosing import confirm, yes_option
 from extractor.cli.options import data_option
 from extractor.cli.places import announce_folder
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 _FILE = click.Path(path_type=Path)
 
@@ -28,7 +28,10 @@ def backup(collection: str, file: Path, data: DataFolder) -> None:
     with closing(Store.find(data, collection)) as store:
         announce_folder(file)
         done = backup(store, file)
-    click.echo(f"wrote {done.items:,} items, {done.nbytes:,} bytes, to {printable(done.path)}", err=True)
+    click.echo(
+        f"wrote {counted(done.items, 'item')}, {counted(done.nbytes, 'byte')}, to {printable(done.path)}",
+        err=True,
+    )
 
 
 @click.command(epilog="Example: penultimate collections restore holiday-2 /backups/holiday.sqlite")
@@ -40,7 +43,7 @@ def restore(collection: str, file: Path, data: DataFolder) -> None:
     from extractor.collections.backup import restore
 
     done = restore(data, collection, file)
-    click.echo(f"the collection {collection!r} holds {done.items:,} items again", err=True)
+    click.echo(f"the collection {collection!r} holds {counted(done.items, 'item')} again", err=True)
 
 
 @click.command(epilog="Example: penultimate collections drop holiday-2 --yes")
@@ -63,6 +66,6 @@ def _held(data: DataFolder, collection: str) -> str:
 
     try:
         with closing(Store.find(data, collection)) as store, store.reading() as reader:
-            return f"with {len(reader):,} items"
+            return f"with {counted(len(reader), 'item')}"
     except DamagedFile:
         return "which is damaged, with all that it holds"

@@ -13,7 +13,7 @@ from extractor.cli.main import SOME_FAILED
 from extractor.cli.options import data_option
 from extractor.cli.places import announce_folder
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections.exchange import RowError
@@ -45,7 +45,7 @@ def export(collection: str, file: Path, where: Filter | None, data: DataFolder) 
             require_fields(reader, where)
         announce_folder(file)
         count = export(store, file, where)
-    click.echo(f"wrote {count:,} items to {printable(file)}", err=True)
+    click.echo(f"wrote {counted(count, 'item')} to {printable(file)}", err=True)
 
 
 @click.command(

@@ -22,7 +22,7 @@ from extractor.cli.options import data_option, json_option
 from extractor.errors import InvalidArgument
 from extractor.folders import publishing, refusals
 from extractor.settings import DataFolder
-from extractor.text import printable
+from extractor.text import counted, printable
 
 if TYPE_CHECKING:
     from extractor.collections import Collection
@@ -162,7 +162,7 @@ def set_(
         target.require_fields(where)
         chosen = Chosen(target, ids, where)
         changed = sum(target.set(batch, label=new, metadata=facts) for batch in chosen.batches())
-    click.echo(f"changed {changed:,} items of {collection}", err=True)
+    click.echo(f"changed {counted(changed, 'item')} of {collection}", err=True)
     return chosen.exit_code
 
 
@@ -188,7 +188,7 @@ def delete(collection: str, ids: tuple[str, ...], where: Filter | None, yes: boo
         chosen = Chosen(target, ids, where)
         count = len(ids) if where is None else sum(1 for _ in target.items(where))
         if count:
-            confirm(f"Delete {count:,} items of the collection {collection!r}?", yes=yes)
+            confirm(f"Delete {counted(count, 'item')} of the collection {collection!r}?", yes=yes)
         deleted = sum(target.delete(batch) for batch in chosen.batches())
-        click.echo(f"deleted {deleted:,} items; {collection} holds {len(target):,}", err=True)
+        click.echo(f"deleted {counted(deleted, 'item')}; {collection} holds {len(target):,}", err=True)
     return chosen.exit_code
