@@ -200,9 +200,20 @@ def between(
     chosen = Dataset(paths, labels, multi_label=several)
     features, changed = unchanged(held, embedded(embeds, chosen)) if present else (None, [])
     if features is None or not len(features.y):
-        raise NotFound(f"no image that versions {version} and {other} of {name!r} have not seen is there")
+        raise NotFound(_none_left(name, version, other, heads))
     ours, theirs = map(Contender.of, folders)
     return contest(ours, theirs, features.X, features.texts), [*missing, *changed]
+
+
+def _none_left(name: str, version: int, other: int, heads: Sequence[Head]) -> str:
+    """Why there is no image to compare on: a class that was added leaves none, whatever is there."""
+    for number, head in zip((version, other), heads, strict=True):
+        if "added" in head.manifest.fitting:
+            return (
+                f"version {number} of {name!r} has a class that was added, and no held-out images since: fit "
+                f"a version on all images, `fit-head SOURCE --name {name}`, and compare that"
+            )
+    return f"no image that versions {version} and {other} of {name!r} have not seen is there"
 
 
 def _of_two_backbones(name: str, version: int, other: int, heads: Sequence[Head]) -> str:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def read_matrix(path: Path, *, multi_label: bool = False) -> Matrix:
 
 def _of_npz(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with _zipped(path) as stream, np.load(stream, allow_pickle=False) as archive:
             named = {name.lower(): name for name in archive.files}
             facts = {n: str(archive[named[n]]) for n in _FACTS if n in named}
             columns = {what: archive[named[own]] for what, own in _found(path, named).items()}
@@ -118,6 +118,16 @@ def _of_npz(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             ) from None
         raise _damaged(path, error) from None
     return columns, facts
+
+
+def _zipped(path: Path) -> BinaryIO:
+    """The file, opened; of another kind NumPy would say that it has Python objects."""
+    stream = path.open("rb")
+    if not zipfile.is_zipfile(stream):
+        stream.close()
+        raise zipfile.BadZipFile("an .npz file is a zip archive of arrays, and this is none")
+    stream.seek(0)
+    return stream
 
 
 def _of_parquet(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

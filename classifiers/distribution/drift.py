@@ -50,14 +50,16 @@ def drift_of(head: Head, version: int, live: Live) -> Drift:
     if rejection is None or len(sightings) < FEWEST:
         return Drift(name, version, len(sightings), seen, unusual=_unusual(head, sightings))
     distances = np.array([each.distance for each in sightings])
+    test = compare_distances(distances, rejection)
+    ratio = float(np.median(distances) / max(float(np.median(rejection.held_out)), 1e-12))
     return Drift(
         name=name,
         version=version,
         images=len(sightings),
         seen=seen,
-        distance=compare_distances(distances, rejection),
+        distance=test,
         classes=_compare_answers(head, [each.place for each in sightings]),
-        ratio=float(np.median(distances) / max(float(np.median(rejection.held_out)), 1e-12)),
+        ratio=ratio if test else None,
         unknown=float((distances > rejection.threshold).mean()),
         expected_unknown=rejection.measured.false_rejects,
         unusual=_unusual(head, sightings),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -69,9 +69,21 @@ def viewed(source: Embeds, features: Features, augment: Sequence[str]) -> Featur
 
 
 def echo_left_out(rejected: Iterable[Rejected]) -> None:
-    """Say on standard error which images were left out, and why; of many how many more."""
-    listed = sorted(rejected, key=attrgetter("image"))
+    """Say on standard error which images were left out, and why; of many how many more.
+
+    In the order of their names, row 4 before row 10.
+    """
+    listed = sorted(rejected, key=lambda each: _counted(each.image))
     for each in listed[:MOST_LISTED]:
         click.echo(printable(f"left out: {each.image}: {each.reason}"), err=True)
     if (more := len(listed) - MOST_LISTED) > 0:
         click.echo(f"left out: {more:,} images more, {len(listed):,} in all; --json lists them", err=True)
+
+
+def _counted(name: str) -> list[tuple[int, str]]:
+    """By which names are ordered as one counts: a number by its length, then by its digits."""
+    parts = re.split(r"([0-9]+)", name)
+    digits = [part.lstrip("0") for part in parts[1::2]]
+    numbers = [(len(number), number) for number in digits]
+    texts = [(0, text) for text in parts[::2]]
+    return [each for pair in zip(texts, [*numbers, (0, "")], strict=True) for each in pair]

@@ -304,7 +304,7 @@ class Drift:
     classes : DriftTest or None
         Of the shares of the classes among the answers.
     ratio : float or None
-        The median distance of live images divided by that of held-out ones.
+        The median distance of live images divided by that of held-out ones; None as `distance`.
     unknown, expected_unknown : float or None
         The share of live images over the threshold, and what is expected.
     unusual : list of Unusual

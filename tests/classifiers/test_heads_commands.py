@@ -360,7 +360,7 @@ def test_of_many_heads_ten_are_named_where_one_is_not_there(run, store: DataFold
     [
         (0, "nothing to go by: what a server's heads are asked counts"),
         (29, "too little to go by: it takes 30 live images"),
-        (40, "nothing to compare them with: the head was not tested, as after --add-class"),
+        (40, "no verdict: live images are compared with those that the head was tested on, and it takes 30"),
     ],
 )
 def test_drift_says_why_it_cannot_tell(run, fitted: Path, store: DataFolder, images: int, said: str) -> None:
@@ -371,3 +371,18 @@ def test_drift_says_why_it_cannot_tell(run, fitted: Path, store: DataFolder, ima
     code, out, err = run(drift, "colours")
     assert (code, err) == (0, "")
     assert said in out
+    assert "times that of held-out images" not in out
+
+
+def test_a_class_that_was_added_counts_among_the_images_and_leaves_none_to_compare_on(
+    run, fitted: Path, paint, tmp_path: Path
+) -> None:
+    for i in range(8):
+        paint(f"green/{i}.png", (60, 180, 60), 300 + i)
+    run(fit_head, tmp_path / "green", "--name", "colours", "--add-class", "green")
+    assert [row["images"] for row in json.loads(run(show, "colours", "--json")[1])] == [24, 24, 32]
+    for order in ((3, 1), (1, 3)):
+        code, _, err = run(compare, "colours", *order)
+        assert code == 1
+        assert "version 3 of 'colours' has a class that was added, and no held-out images since" in err
+        assert "fit-head SOURCE --name colours" in err

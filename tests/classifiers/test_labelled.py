@@ -20,6 +20,7 @@ from classifiers.data.labelled_items import from_collection
 from extractor.cli import options
 from extractor.cli.classify import command as classify
 from extractor.cli.fitting import echo_left_out
+from extractor.cli.heads.export import export
 from extractor.cli.heads.transfer import transfer
 from extractor.collections import Collection, Filter, Item
 from extractor.collections.item import FileStamp
@@ -405,6 +406,9 @@ def test_a_head_on_vectors_of_ones_own_speaks_of_no_images(
     code, _, err = invoke(classify, "h", painted)
     assert code == 1
     assert "the vectors are of the file own.npz, which names no backbone" in err
+    code, _, err = invoke(export, "h", "--onnx", tmp_path / "h.onnx", "--with-backbone")
+    assert code == 1
+    assert "the vectors are of the file own.npz, which names no backbone: leave --with-backbone out" in err
     monkeypatch.setattr("extractor.cli.heads.transfer.open_source", lambda *_, **__: pixels)
     code, _, err = invoke(transfer, "h")
     assert code == 1
@@ -417,3 +421,30 @@ def test_of_many_that_are_left_out_the_first_are_listed_and_all_counted(capsys) 
     assert lines[0] == "left out: 000.png: not a picture"
     assert lines[-1] == "left out: 150 images more, 170 in all; --json lists them"
     assert len(lines) == 21
+
+
+def test_what_is_left_out_is_listed_as_one_counts(capsys) -> None:
+    names = [
+        "b.csv, row 2",
+        "a.csv, row 10",
+        "a.csv, row 4",
+        "a.csv, row 04b",
+        "7",
+        "a.csv",
+        "1/x10y",
+        "1/x9z",
+    ]
+    echo_left_out(Rejected(name, "bad") for name in names)
+    listed = [
+        line.removeprefix("left out: ").removesuffix(": bad") for line in capsys.readouterr().err.splitlines()
+    ]
+    assert listed == [
+        "1/x9z",
+        "1/x10y",
+        "7",
+        "a.csv",
+        "a.csv, row 4",
+        "a.csv, row 04b",
+        "a.csv, row 10",
+        "b.csv, row 2",
+    ]

@@ -112,8 +112,9 @@ def _missing(found: Drift) -> str:
     if found.images < FEWEST:
         return f"too little to go by: it takes {FEWEST} live images"
     return (
-        f"nothing to compare them with: the head was not tested, as after --add-class, or on fewer than "
-        f"{FEWEST} images. Fit it again on all images to have it tested"
+        f"no verdict: live images are compared with those that the head was tested on, and it takes {FEWEST} "
+        "of these, too; this one was tested on fewer, or not at all, as after --add-class. Fit it again, "
+        "with more images to test on"
     )
 
 

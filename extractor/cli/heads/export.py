@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from extractor.cli.options import data_option
+from extractor.errors import InvalidArgument
 from extractor.settings import DataFolder
 from extractor.text import printable
 
@@ -43,9 +44,16 @@ def export(name: str, file: Path, with_backbone: bool, version: int | None, data
     from classifiers.graphs import export_onnx
     from classifiers.store.versions import load_head
     from extractor.backbones.bundle import Bundle
+    from extractor.vector_files import is_file_name
 
     head = load_head(name, data, version=version)
-    bundle = Bundle.of(data, head.manifest.backbone) if with_backbone else None
+    backbone = head.manifest.backbone
+    if with_backbone and is_file_name(backbone):
+        raise InvalidArgument(
+            f"the vectors are of the file {backbone}, which names no backbone: leave --with-backbone out, "
+            "and the graph takes such vectors"
+        )
+    bundle = Bundle.of(data, backbone) if with_backbone else None
     done = export_onnx(head, file, bundle)
     what = "golden pictures" if with_backbone else "embeddings"
     click.echo(

@@ -84,12 +84,19 @@ def _row(name: str, number: int, answers: bool, data: DataFolder) -> dict[str, A
     return row | {
         "kind": facts["kind"],
         "classes": len(facts["classes"]),
-        "images": fitting.get("train", 0) + (fitting.get("test", 0) if fitting.get("refitted_on_all") else 0),
+        "images": _fitted_on(fitting),
         "accuracy": metrics.get("accuracy"),
         "backbone": facts["backbone"],
         "fingerprint": facts["fingerprint"],
         "created": facts["created"],
     }
+
+
+def _fitted_on(fitting: dict[str, Any]) -> int:
+    """Images that the head has learnt from: with those of the test and of classes added, where it was so."""
+    later = ("test", "aside") if fitting.get("refitted_on_all") else ()
+    counts = [fitting.get(part, 0) for part in ("train", *later)]
+    return sum([*counts, *(each["rows"] for each in fitting.get("added", []))])
 
 
 def _table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> str:

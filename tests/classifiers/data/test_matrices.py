@@ -157,8 +157,13 @@ def test_torn_files_are_refused(tmp_path: Path) -> None:
     npz(tmp_path / "p.npz", X=X, y=Y)
     (tmp_path / "t.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:99])
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DamagedFile, match=r"t\.npz"):
-        read_matrix(tmp_path / "t.npz")
+    (tmp_path / "junk.npz").write_bytes(b"abc")
+    (tmp_path / "empty.npz").touch()
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, X)
+    for name in ("t", "junk", "empty", "one"):
+        with pytest.raises(DamagedFile, match=rf"{name}\.npz .* a zip archive of arrays, and this is none"):
+            read_matrix(tmp_path / f"{name}.npz")
     with pytest.raises(DamagedFile, match=r"t\.parquet"):
         is_matrix(tmp_path / "t.parquet")
     with pytest.raises(NotFound):

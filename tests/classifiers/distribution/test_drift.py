@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,17 @@ def test_the_most_unusual_come_first_and_few_images_say_nothing() -> None:
     assert [each.distance for each in few.unusual] == sorted(
         (each.distance for each in few.unusual), reverse=True
     )
+
+
+def test_a_head_that_was_tested_on_few_images_has_no_verdict_and_no_ratio() -> None:
+    """What it is not compared with is no measure either; how many are unknown is said."""
+    world = World(3)
+    head = head_of(world)
+    assert head.rejection
+    few = replace(head, rejection=head.rejection.tested(world.draw(29)[0]))
+    found = drift_of(few, 1, watched(few, world.draw(40)[0]))
+    assert (found.distance, found.ratio) == (None, None)
+    assert found.unknown is not None
 
 
 def test_the_largest_gap_is_that_of_scipy() -> None:

@@ -506,7 +506,7 @@ def test_auto_takes_the_simpler_where_there_is_no_difference() -> None:
         (
             {"ridge": (0, 80), "logistic": (0, 80), "linear-svm": (0, 79), "mlp": (0, 80)},
             "ridge",
-            "is taken: as many as with logistic regression, perceptron with a hidden layer of 256, and simpler",
+            "is taken: as many as with logistic regression, perceptron with a hidden layer of 256, and",
         ),
         (
             {"ridge": (0, 70), "logistic": (0, 80), "linear-svm": (10, 91)},
