@@ -21,6 +21,9 @@ from extractor.results import Vector
 EXACT = ("ridge", "nearest-mean", "knn")
 """Kinds that are, with the scaling kept, what a fit on all rows would give."""
 
+FAR = 1.5
+"""Times its threshold from which a head finds far fewer images unknown than it did."""
+
 _PARTS = 5
 
 
@@ -38,6 +41,8 @@ class Extended:
         are now taken for the new class.
     rows, found : int
         Rows of the new class, and how many of them are taken for it.
+    thresholds : tuple of float, or None
+        The distance above which an image is unknown, before and now; None when the head rejects nothing.
     """
 
     head: Head
@@ -46,6 +51,13 @@ class Extended:
     taken: int
     rows: int
     found: int
+    thresholds: tuple[float, float] | None
+
+    @property
+    def is_looser(self) -> bool:
+        """Whether much that was unknown is given a class now."""
+        before, now = self.thresholds or (0.0, 0.0)
+        return now > FAR * before
 
 
 def add_class(head: Head, label: str, X: Vector) -> Extended:
@@ -81,7 +93,8 @@ def add_class(head: Head, label: str, X: Vector) -> Extended:
         model.scores(rows).argmax(axis=1) == len(head.manifest.classes) for rows in (statistics.rows, X)
     ]
     taken, found = (int(each.sum()) for each in answers)
-    return Extended(extended, is_exact(head), len(statistics.rows), taken, len(X), found)
+    thresholds = (head.rejection.threshold, rejection.threshold) if head.rejection and rejection else None
+    return Extended(extended, is_exact(head), len(statistics.rows), taken, len(X), found, thresholds)
 
 
 def is_exact(head: Head) -> bool:
@@ -131,7 +144,10 @@ def _wider(statistics: Statistics, X: Vector, weight: float) -> Statistics:
 
 
 def _rejection(rejection: Rejection, X: Vector) -> Rejection:
-    """With the new centre; no more of the new class are rejected than was promised of the others."""
+    """With the new centre; no more of the new class are rejected than was promised of the others.
+
+    There is one threshold, so that a class whose images are unlike each other moves that of all classes.
+    """
     measured = rejection.measured
     parts = np.arange(len(X)) % min(_PARTS, len(X))
     distances = []

@@ -1,4 +1,4 @@
-"""Arrays that are checked: a head's own, lest a file edited by hand be run, and the rows it is asked about."""
+"""Arrays that are checked: a head's own, lest an edited file is run, and rows that it is asked about."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,6 +47,7 @@ class Extension:
             "found": did.found,
             "kept": did.kept,
             "taken": did.taken,
+            "thresholds": did.thresholds and dict(zip(("before", "now"), did.thresholds, strict=True)),
             "path": str(self.published.saved.path),
             **self.published.to_dict(),
             "seconds": self.seconds,
@@ -71,15 +72,21 @@ class Extension:
             *self.published.lines(),
         ]
 
-    def _doubts(self) -> list[str]:
-        """A class that the head does not find among its own images is hardly learnt."""
+    def _doubts(self) -> Iterator[str]:
+        """A class that the head does not find among its own images is hardly learnt, nor one of all sorts."""
         did = self.extended
-        if did.found >= FOUND * did.rows:
-            return []
-        return [
-            f"warning: the head takes most images of {self.label!r} for other classes. Are all images in "
-            "SOURCE and its sub-folders of this one class? If so, fit again on all images"
-        ]
+        if did.found < FOUND * did.rows:
+            yield (
+                f"warning: the head takes most images of {self.label!r} for other classes. Are all images in "
+                "SOURCE and its sub-folders of this one class? If so, fit again on all images"
+            )
+        if did.thresholds and did.is_looser:
+            before, now = did.thresholds
+            yield (
+                f"warning: an image is unknown above the distance {now:.3g} now, and was above {before:.3g}: "
+                f"so far are the images of {self.label!r} from their mean, and much that was unknown is given a "
+                "class. Are they all of one kind? If so, more images of it make the distance more certain"
+            )
 
 
 def extend(

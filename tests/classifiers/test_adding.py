@@ -131,6 +131,31 @@ def test_a_class_that_was_unknown_is_known_afterwards() -> None:
     assert wider.rejection.unknown(rows_of(0, 1, 2, seed=4)[0]).mean() < 0.15
 
 
+@pytest.mark.parametrize("rows", [8, 60])
+def test_a_class_added_of_so_many_images_keeps_the_promise_of_false_rejects(rows: int) -> None:
+    """Of its own images and of the earlier classes', which it has not seen, no more are unknown."""
+    wider = add_class(head_of("logistic"), "class 3", rows_of(3)[0][:rows])
+    assert wider.head.rejection is not None
+    assert wider.thresholds is not None
+    assert wider.thresholds[1] == wider.head.rejection.threshold
+    promised = wider.head.rejection.measured.false_rejects
+    for places in ((3,), (0, 1, 2)):
+        unseen = np.concatenate([rows_of(*places, seed=seed)[0] for seed in range(5, 15)])
+        assert wider.head.rejection.unknown(unseen).mean() < promised + 0.06
+
+
+def test_a_class_of_images_that_are_unlike_each_other_is_said_to_loosen_the_threshold() -> None:
+    head = head_of("logistic")
+    odd = 6 * np.random.default_rng(9).normal(size=(5, DIM)).astype(np.float32)
+    mixed, plain = add_class(head, "odd", odd), add_class(head, "class 3", rows_of(3)[0])
+    assert head.rejection is not None
+    assert mixed.thresholds is not None
+    assert mixed.thresholds[0] == head.rejection.threshold
+    assert mixed.thresholds[1] > 1.5 * mixed.thresholds[0]
+    assert mixed.is_looser
+    assert not plain.is_looser
+
+
 def test_a_single_image_makes_a_class() -> None:
     wider = add_class(head_of("logistic"), "class 3", rows_of(3)[0][:1]).head
     assert wider.predict(rows_of(3)[0][:1]).tolist() == ["class 3"]
@@ -181,3 +206,18 @@ def test_a_class_that_is_not_found_among_its_own_images_is_warned_of(invoke, pai
     code, out, _ = invoke(fit_head, painted, "--name", "colours", "--add-class", "both")
     assert code == 0
     assert "warning: the head takes most images of 'both' for other classes." in out
+
+
+def test_a_threshold_that_moves_far_is_said_with_both(invoke, painted: Path, paint) -> None:
+    invoke(fit_head, painted, "--name", "colours", "--no-report")
+    for i, colour in enumerate([(0, 0, 0), (255, 255, 255), (250, 250, 0), (0, 250, 0), (90, 90, 90)]):
+        paint(f"odd/{i}.png", colour, 400 + i)
+    arguments = (painted.parent / "odd", "--name", "colours", "--add-class", "odd")
+    code, out, _ = invoke(fit_head, *arguments)
+    facts = json.loads(invoke(fit_head, *arguments, "--json")[1])
+    before, now = facts["thresholds"]["before"], facts["thresholds"]["now"]
+    assert code == 0
+    assert now > 1.5 * before
+    assert (
+        f"warning: an image is unknown above the distance {now:.3g} now, and was above {before:.3g}:" in out
+    )
