@@ -12,9 +12,13 @@ from classifiers.kinds.rbf_svm import RbfSvm
 from classifiers.kinds.ridge import Ridge
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (NearestMean(), Ridge(), Logistic(), LinearSvm(), Knn(), RbfSvm(), Mlp())
+    kind.name: kind for kind in (NearestMean(), Logistic(), Ridge(), LinearSvm(), Knn(), RbfSvm(), Mlp())
 }
-"""By name. Where cross-validation cannot tell two kinds apart, the earlier is taken."""
+"""By name. Where cross-validation cannot tell two kinds apart, the earlier is taken.
+
+Of the linear ones logistic regression is first: its scores need no factor to be probabilities, and with it
+so, `auto` answered 0.3 points more rightly on rows that nobody had seen (50 draws of 15 tasks).
+"""
 
 
 def title(kind: str) -> str:

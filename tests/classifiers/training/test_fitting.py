@@ -491,26 +491,26 @@ def test_auto_weighs_the_rows_as_the_fit_does() -> None:
 
 def test_auto_takes_the_simpler_where_there_is_no_difference() -> None:
     X, y = clouds(n=30, k=2, apart=5)
-    assert choose(Labelled.of(X, y), Recipe("auto")).kind == "ridge"
+    assert choose(Labelled.of(X, y), Recipe("auto")).kind == "logistic"
 
 
 @pytest.mark.parametrize(
     ("rights", "taken", "why"),
     [
-        ({"ridge": (0, 60), "logistic": (0, 80), "linear-svm": (0, 78)}, "logistic", "is taken: the most"),
+        ({"logistic": (0, 60), "ridge": (0, 80), "linear-svm": (0, 78)}, "ridge", "is taken: the most"),
         (
-            {"ridge": (0, 77), "logistic": (0, 80), "linear-svm": (0, 79)},
-            "logistic",
+            {"logistic": (0, 77), "ridge": (0, 80), "linear-svm": (0, 79)},
+            "ridge",
             "is taken: the most; no kind that is simpler still comes within one standard error of it",
         ),
         (
-            {"ridge": (0, 80), "logistic": (0, 80), "linear-svm": (0, 79), "mlp": (0, 80)},
-            "ridge",
-            "is taken: as many as with logistic regression, perceptron with a hidden layer of 256, and",
+            {"logistic": (0, 80), "ridge": (0, 80), "linear-svm": (0, 79), "mlp": (0, 80)},
+            "logistic",
+            "is taken: as many as with ridge regression, perceptron with a hidden layer of 256, and",
         ),
         (
-            {"ridge": (0, 70), "logistic": (0, 80), "linear-svm": (10, 91)},
-            "logistic",
+            {"logistic": (0, 70), "ridge": (0, 80), "linear-svm": (10, 91)},
+            "ridge",
             "is taken: the simplest that is not worse than linear support vector machine by more",
         ),
     ],
