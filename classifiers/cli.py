@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,12 @@ Exit codes: 0 all well, 3 fitted but some images were left out (listed), 1 error
     help="Fit nothing again: SOURCE is a folder of images of this new class, and the head learns it.",
 )
 @click.option(
-    "--no-report", "reported", flag_value=False, default=True, help="Write no report.html and report.json."
+    "--no-report",
+    "reported",
+    flag_value=False,
+    default=True,
+    help="Write no report.html and report.json, and print nothing of what is found out for them: log loss, "
+    "baseline of colours, gap, calibration, labels to check.",
 )
 @click.option(
     "--suggest",
@@ -132,8 +138,8 @@ def command(
     _check_suggested(suggest, reported, data)
     loaded = load(labelled, data, open_embeds, _note)
     _note_unweighted(kind, class_weight)
-    training = _trained(name, loaded, Recipe(kind, scale, seed, class_weight), test_size)
-    made = make_report(training, data, suggest, _note) if reported else None
+    report = partial(make_report, data=data, suggest=suggest) if reported else None
+    training, made = _trained(name, loaded, Recipe(kind, scale, seed, class_weight), test_size, report)
     published = publish(training, data, promote=promote, files=made.files() if made else None)
     facts, lines = _told(training, published, made)
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
@@ -146,8 +152,14 @@ def _note_unweighted(kind: str, class_weight: object) -> None:
         _note(f"note: {kind} counts all classes alike: {what}")
 
 
-def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Training:
-    """Fit and test; what is left out, and how far it is, is said on standard error."""
+def _trained(
+    name: str,
+    loaded: Loaded,
+    recipe: Recipe,
+    test_size: float,
+    report: Callable[..., Report] | None,
+) -> tuple[Training, Report | None]:
+    """Fit, test and report; what is left out, and how far it is, is said on standard error."""
     from classifiers.training.train import train
 
     features, test = loaded.features, loaded.test
@@ -158,8 +170,12 @@ def _trained(name: str, loaded: Loaded, recipe: Recipe, test_size: float) -> Tra
     fit = partial(train, backbone=loaded.backbone, recipe=recipe, test_size=test_size)
     with counting("settings", unit=" settings") as steps:
         training = fit(name, features, test, note=steps.say, stage=steps.doing, tried=lambda _: steps.step())
+        training = replace(training, seconds=loaded.seconds | training.seconds)
+        if report:
+            steps.doing("making the report")
+        made = report(training, note=steps.say) if report else None
     echo_left_out(set(training.rejected) - set(fitted.rejected))
-    return replace(training, seconds=loaded.seconds | training.seconds)
+    return training, made
 
 
 def _told(training: Training, published: Published, made: Report | None) -> tuple[dict[str, Any], list[str]]:

@@ -34,11 +34,14 @@ def _manner() -> dict[str, Any]:
 
 
 class _Lines:
-    """Standard error, where nothing moves back to the beginning of a line."""
+    """Standard error, where nothing moves back to the beginning of a line; nothing is said twice running."""
+
+    _last = ""
 
     def write(self, text: str) -> None:
-        if line := text.strip():
+        if (line := text.strip()) and line != self._last:
             print(line, file=sys.stderr)  # noqa: T201
+            self._last = line
 
     def flush(self) -> None:
         sys.stderr.flush()
@@ -48,8 +51,12 @@ class Steps:
     """A bar that is moved by hand, and lines that are said beside it."""
 
     def __init__(self, bar: Any) -> None:
-        self.step: Callable[[], object] = bar.update
         self._bar = bar
+
+    def step(self) -> None:
+        """One more is done."""
+        self._bar.bar_format = None
+        self._bar.update()
 
     def pass_over(self) -> None:
         """One that took next to no time: it counts, but not into the rate, nor so into the time left."""
@@ -59,7 +66,8 @@ class Steps:
         self._bar.update(0)
 
     def doing(self, what: str) -> None:
-        """Say what is being done from here on, once there is a bar."""
+        """Say what is being done from here on, once there is a bar; with figures from its first step."""
+        self._bar.bar_format = "{desc} …"
         self._bar.set_description_str(what, refresh=False)
         if self._shown():
             self._bar.refresh()

@@ -28,13 +28,15 @@ def fitted(invoke, painted: Path) -> Path:
 def test_a_bar_shows_what_is_being_done_and_how_many_settings_were_tried(
     invoke, painted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each stage, the report among them; the settings where they are tried, and nowhere else."""
     monkeypatch.setattr(progress, "DELAY", 0)
+    monkeypatch.setattr(progress, "_manner", lambda: {"mininterval": 0, "file": progress._Lines()})
     _, _, err = invoke(fit_head, painted, "--name", "colours")
-    assert "choosing the settings: 0 settings" in err
-    tried = re.search(r"fitting with the settings that were best: (\d+) settings", err)
-    assert tried
-    assert int(tried[1]) > 3
-    assert "measuring what is of no class" in err
+    tried = re.findall(r"^(.+): (\d+) settings \[", err, re.MULTILINE)
+    assert {stage for stage, _ in tried[1:]} == {"choosing the settings"}
+    assert int(tried[-1][1]) > 3
+    assert "\nfitting with the settings that were best …\n" in err
+    assert err.endswith("measuring what is of no class …\nmaking the report …\n")
 
 
 def test_the_report_has_every_figure(invoke, painted: Path) -> None:

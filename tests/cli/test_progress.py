@@ -36,10 +36,25 @@ def test_what_is_being_done_is_a_line_of_a_log_at_once(
             pass
         steps.step()
         steps.doing("fitting")
+        steps.doing("making the report")
     err = capsys.readouterr().err
-    assert "\nfitting: 1 settings" in f"\n{err}"
+    assert err.splitlines()[-2:] == ["fitting …", "making the report …"]
     assert err.endswith("\n")
     assert "\r" not in err
+
+
+def test_a_stage_has_figures_as_soon_as_a_step_of_it_is_done_and_none_of_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_manner", lambda: {"mininterval": 0, "file": progress._Lines()})
+    with progress.counting("", unit=" settings") as steps:
+        steps.doing("choosing")
+        for _ in range(3):
+            steps.step()
+        steps.doing("fitting")
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("choosing: 3 settings [") for line in lines)
+    assert [line for line in lines if line.startswith("fitting")] == ["fitting …"]
 
 
 def test_what_ends_in_a_moment_has_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
