@@ -60,6 +60,7 @@ def write_head(folder: Path, head: Head, tested: Model | None = None) -> None:
         "tested": _described(tested or head.model),
         "rejection": head.rejection.facts() if head.rejection else {},
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        "bytes": {name: len(content) for name, content in files.items()},
     }
     facts["sha256"] = _checksum(facts)
     for name, content in files.items():
@@ -102,8 +103,14 @@ def read_tested(folder: Path) -> Model:
         return Model.of(arrays, dim=facts["dim"], classes=len(facts["classes"]), **facts["tested"])
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """The manifest as plain values, its checksum compared; the arrays are not read.
+def read_facts(folder: Path, *, whole: bool = False) -> dict[str, Any]:
+    """The manifest as plain values, its checksum compared; the arrays have to be there, in their size.
+
+    Parameters
+    ----------
+    folder : Path
+    whole : bool
+        Compare the checksums of the arrays, too, for which they are read.
 
     Raises
     ------
@@ -111,7 +118,14 @@ def read_facts(folder: Path) -> dict[str, Any]:
         As `read_head`.
     """
     with _understood(folder):
-        return _facts(folder)
+        facts = _facts(folder)
+        for name in facts["files"]:
+            size = (folder / name).stat().st_size
+            if size != facts.get("bytes", {}).get(name, size):
+                raise _damaged(folder, f"{name} was changed or cut short: it has {size:,} bytes")
+            if whole:
+                _content(folder, name, facts)
+        return facts
 
 
 def canary_of(head: Head) -> tuple[Vector, Vector]:
@@ -152,13 +166,17 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _arrays(folder: Path, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    arrays: dict[str, Any] = safetensors.numpy.load(_content(folder, name, facts))
+    return arrays
+
+
+def _content(folder: Path, name: str, facts: dict[str, Any]) -> bytes:
     content = (folder / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != facts["files"][name]:
         raise _damaged(
             folder, f"{name} was changed or cut short: its SHA-256 is not the one that was written"
         )
-    arrays: dict[str, Any] = safetensors.numpy.load(content)
-    return arrays
+    return content
 
 
 def _ask_canary(head: Head, vector: Vector, expected: Vector) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from classifiers.heads import IMAGENET, Head, imagenet_head
@@ -183,9 +184,9 @@ def versions(name: str, data: DataFolder | None = None) -> list[int]:
     return _numbers(head_path(name, data))
 
 
-def facts_of(name: str, data: DataFolder, version: int) -> dict[str, object]:
-    """A version's manifest as plain values; errors as of `load_head`."""
-    return read_folder(folder_of(name, data, version), read_facts)
+def facts_of(name: str, data: DataFolder, version: int, *, whole: bool = False) -> dict[str, object]:
+    """A version's manifest as plain values, as of `read_facts`; errors as of `load_head`."""
+    return read_folder(folder_of(name, data, version), partial(read_facts, whole=whole))
 
 
 def serving_version(name: str, data: DataFolder | None = None) -> int:

@@ -84,7 +84,7 @@ class Extension:
             before, now = did.thresholds
             yield (
                 f"warning: an image is unknown above the distance {now:.3g} now, and was above {before:.3g}: "
-                f"so far are the images of {self.label!r} from their mean, and much that was unknown is given a "
+                f"so far are the images of {self.label!r} from their mean. Much that was unknown is given a "
                 "class. Are they all of one kind? If so, more images of it make the distance more certain"
             )
 

@@ -78,6 +78,35 @@ def test_a_damaged_head_does_not_hide_the_others(run, fitted: Path, store: DataF
     assert "is damaged" in run(list_)[1]
 
 
+def _flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says", "listed"),
+    [
+        (Path.unlink, "head.safetensors is missing", True),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "head.safetensors was changed or cut", True),
+        (_flipped, "head.safetensors was changed or cut", False),
+    ],
+)
+def test_a_head_with_damaged_arrays_is_not_shown_as_sound(
+    run, fitted: Path, store: DataFolder, spoil, says: str, listed: bool
+) -> None:
+    """A list looks at sizes alone; what is shown is read."""
+    spoil(store.heads / "colours/versions/0001/head.safetensors")
+    (row,) = json.loads(run(list_, "--json")[1])
+    assert (says in row.get("damage", "")) == listed
+    shown = json.loads(run(show, "colours", "--json")[1])
+    assert says in shown[0]["damage"]
+    assert not any("damage" in row for row in shown[1:])
+    code, out, err = run(show, "colours", "--version", 1)
+    assert (code, out) == (1, "")
+    assert says in err
+
+
 @pytest.mark.parametrize("file", ["manifest.json", "head.safetensors"])
 def test_a_damaged_head_is_mended_by_the_command_that_the_error_names(
     run, painted: Path, store: DataFolder, file: str

@@ -37,10 +37,14 @@ def show(name: str, version: int | None, data: DataFolder, as_json: bool) -> Non
 
     answering = serving_version(name, data)
     if version is not None:
-        facts = {"version": version, "serving": version == answering, **facts_of(name, data, version)}
+        facts = {
+            "version": version,
+            "serving": version == answering,
+            **facts_of(name, data, version, whole=True),
+        }
         click.echo(json.dumps(facts, indent=2) if as_json else _described(facts))
         return
-    rows = [_row(name, number, number == answering, data) for number in versions(name, data)]
+    rows = [_row(name, number, number == answering, data, whole=True) for number in versions(name, data)]
     click.echo(json.dumps(rows, indent=2) if as_json else _table(rows, _COLUMNS))
 
 
@@ -67,7 +71,7 @@ def _answering(name: str, data: DataFolder) -> dict[str, Any]:
     return _row(name, number, True, data) | {"versions": versions(name, data)}
 
 
-def _row(name: str, number: int, answers: bool, data: DataFolder) -> dict[str, Any]:
+def _row(name: str, number: int, answers: bool, data: DataFolder, *, whole: bool = False) -> dict[str, Any]:
     from classifiers.store.versions import facts_of, lost_promotion
 
     row: dict[str, Any] = {"name": name, "version": number, "answers": answers}
@@ -77,7 +81,7 @@ def _row(name: str, number: int, answers: bool, data: DataFolder) -> dict[str, A
             f"if it is to, say so with `penultimate heads promote {name} --version {number}`"
         )
     try:
-        facts: dict[str, Any] = dict(facts_of(name, data, number))
+        facts: dict[str, Any] = dict(facts_of(name, data, number, whole=whole))
     except PenultimateError as error:
         return row | {"damage": str(error)}
     fitting, metrics = facts["fitting"], facts["metrics"]
