@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple
@@ -309,7 +309,8 @@ class Collection:
                     f"the vector of item {item.id!r} has {len(item.vector)} values; those of the "
                     f"collection {self.name!r} have {self.dim}"
                 )
-        return self._store.put(batch, replace=replace)
+        there = self._store.put(batch, replace=replace)
+        return [] if replace else there
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete items; return how many of them there were."""
@@ -411,9 +412,8 @@ class Collection:
         InvalidArgument
             When the settings mean nothing, or the index cannot be saved.
         """
-        if settings is not None:
-            self._store.configure(Choosing.checked(settings))
-        self._upkeep.rebuild()
+        with nullcontext() if settings is None else self._store.configured(Choosing.checked(settings)):
+            self._upkeep.rebuild()
 
     def close(self) -> None:
         """Stop what is done in the background and close the store; what was added is on disk already."""

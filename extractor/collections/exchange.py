@@ -47,7 +47,9 @@ class Imported:
     ----------
     rows : int
     added : int
-        Those that are in the collection now.
+        Those of new ids, which are in the collection now.
+    replaced : int
+        Those that took the place of an item of their id.
     refused : int
         Those whose id was there, when none was to be replaced.
     failed : int
@@ -56,8 +58,14 @@ class Imported:
 
     rows: int = 0
     added: int = 0
+    replaced: int = 0
     refused: int = 0
     failed: int = 0
+
+    @property
+    def taken(self) -> int:
+        """Those that are in the collection now."""
+        return self.added + self.replaced
 
 
 Report: TypeAlias = Callable[[RowError], None]
@@ -110,7 +118,9 @@ def export(store: Store, path: Path, where: Filter | None = None) -> int:
     return count
 
 
-def import_file(store: Store, path: Path, failed: Report, *, replace: bool = True) -> Imported:
+def import_file(
+    store: Store, path: Path, failed: Report, *, replace: bool = True, done: Imported | None = None
+) -> Imported:
     """Add the rows of a Parquet or `.npz` file, in many small commits.
 
     Such files are written by `export`, by `penultimate embed --out`, or by
@@ -126,19 +136,21 @@ def import_file(store: Store, path: Path, failed: Report, *, replace: bool = Tru
         Called for each row that fails, in order.
     replace : bool
         Whether rows take the place of items of the same id; otherwise they are refused.
+    done : Imported, optional
+        Counts from zero, brought up to date with each commit, and returned in the end.
 
     Raises
     ------
     FingerprintMismatch
         When the vectors are of another backbone; nothing was added.
     NotFound, InvalidArgument
-        When the file cannot be used as a whole.
+        When the file cannot be used as a whole, as when its vectors are of another width.
     DamagedFile
         When it is torn; rows before the tear have been added.
     Unavailable
         When the collection cannot be written.
     """
-    done = Imported()
+    done = done or Imported()
     with tables.opened(path) as table:
         if table.fingerprint != store.meta.fingerprint:
             raise FingerprintMismatch(
@@ -147,11 +159,13 @@ def import_file(store: Store, path: Path, failed: Report, *, replace: bool = Tru
                 table.fingerprint,
                 f"The collection {store.name!r} is of {store.meta.backbone}: import into one of another name",
             )
+        tables.check_width(table, path, store.meta.dim)
         for block in table.blocks:
             items = list(_items(block, done, store.meta.dim, failed))
-            refused = store.put(items, replace=replace)
-            done.refused += len(refused)
-            done.added += len(items) - len(refused)
+            there = len(store.put(items, replace=replace))
+            done.replaced += there if replace else 0
+            done.refused += 0 if replace else there
+            done.added += len(items) - there
     return done
 
 

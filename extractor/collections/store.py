@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from extractor.collections.item import KEEP, Item, Keep
 from extractor.collections.metadata import Json
 from extractor.collections.reader import Block, Generation, Known, Reader
 from extractor.collections.schema import Meta
-from extractor.errors import AlreadyExists, InvalidArgument, NotFound
+from extractor.errors import AlreadyExists, InvalidArgument, NotFound, PenultimateError
 from extractor.folders import locked, publishing, refusals, sync_folder
 from extractor.settings import DataFolder, checked_name
 
@@ -164,18 +164,16 @@ class Store:
         Returns
         -------
         list of str
-            The ids that were refused, because there was an item already.
+            The ids of which there was an item already, which was replaced, or stayed.
         """
         batch = list(items)
         with self.writing() as db:
+            fresh, there = rows.without_known(db, batch)
             if replace:
-                batch = list({item.id: item for item in batch}.values())
-                _remove(db, [item.id for item in batch])
-                refused: list[str] = []
-            else:
-                batch, refused = rows.without_known(db, batch)
-            rows.insert(db, batch)
-        return refused
+                fresh = list({item.id: item for item in batch}.values())
+                _remove(db, [item.id for item in fresh])
+            rows.insert(db, fresh)
+        return there
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove items; return how many of them there were."""
@@ -214,6 +212,18 @@ class Store:
         ids = _several(ids)
         with self.writing() as db:
             return sum(rows.change(db, id, label, metadata or {}) for id in dict.fromkeys(ids))
+
+    @contextmanager
+    def configured(self, settings: Mapping[str, Json]) -> Iterator[None]:
+        """Keep how the index is to be made; as it was before, when the block raises."""
+        before = self.meta.settings
+        self.configure(settings)
+        try:
+            yield
+        except BaseException:
+            with suppress(PenultimateError):  # what stopped the block is what there is to say
+                self.configure(before)
+            raise
 
     def configure(self, settings: Mapping[str, Json]) -> None:
         """Keep how the index is to be made."""

@@ -43,10 +43,13 @@ class Table(NamedTuple):
         Of the backbone that made them.
     blocks : iterator of Columns
         Its rows in order, at most `BLOCK` at once.
+    width : int or None
+        Of its vectors, where the file says it of all of them.
     """
 
     fingerprint: str
     blocks: Iterator[Columns]
+    width: int | None
 
 
 @contextmanager
@@ -72,6 +75,14 @@ def opened(path: Path) -> Iterator[Table]:
         yield table
 
 
+def check_width(table: Table, path: Path, dim: int) -> None:
+    """Raise InvalidArgument when the vectors of a file are known to be of another width."""
+    if table.width not in (None, dim):
+        raise InvalidArgument(
+            f"the vectors of {path} have {table.width:,} values; those of the collection have {dim:,}"
+        )
+
+
 @contextmanager
 def _parquet(path: Path) -> Iterator[Table]:
     import pyarrow as pa
@@ -92,6 +103,7 @@ def _parquet(path: Path) -> Iterator[Table]:
         yield Table(
             _fingerprint(path, facts.get(b"fingerprint", b"").decode(errors="replace")),
             _parquet_blocks(path, file, [name for name in _READ if name in there]),
+            getattr(file.schema_arrow.field(VECTORS).type, "list_size", None),
         )
 
 
@@ -149,7 +161,9 @@ def _npz(path: Path) -> Iterator[Table]:
             if name in there
         }
         fingerprint = columns.pop("fingerprint").one() if "fingerprint" in columns else ""
-        yield Table(_fingerprint(path, fingerprint), _npz_blocks(path, columns))
+        shape = columns[VECTORS].shape
+        width = shape[1] if len(shape) == 2 else None
+        yield Table(_fingerprint(path, fingerprint), _npz_blocks(path, columns), width)
 
 
 def _npz_blocks(path: Path, columns: dict[str, _Column]) -> Iterator[Columns]:

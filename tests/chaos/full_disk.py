@@ -209,7 +209,7 @@ def read_parquet(trial: Trial) -> int:
             Collection.open_or_create(trial.data, "imported", fingerprint="f", dim=DIM, backbone="b"),
             closing(Store.find(trial.data, "imported")) as store,
         ):
-            assert import_file(store, trial.out / "c.parquet", print).added == len(trial.model)
+            assert import_file(store, trial.out / "c.parquet", print).taken == len(trial.model)
 
     return trial.fails_whole(step, range(0, 320_000, 16_000))
 

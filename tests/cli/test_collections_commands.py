@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from extractor.collections import Collection
+from extractor.collections.store import Store
 from extractor.settings import DataFolder
 
 Run = Callable[..., tuple[int, str, str]]
@@ -169,7 +170,9 @@ def test_what_is_exported_or_backed_up_comes_back(do: Run, data: DataFolder, tmp
         f"Error: {none} has no rows: no collection is made of it\n",
     )
     assert not (data.collections / "empty").exists()
-    assert "3 refused" in do("import", "fresh", tmp_path / "png.parquet", "--keep")[2]
+    kept = "3 rows: 3 refused, since their ids are there\n"
+    assert do("import", "fresh", tmp_path / "png.parquet", "--keep")[2] == kept
+    assert do("import", "fresh", tmp_path / "png.parquet")[2] == "3 rows: 3 replaced\n"
     assert do("backup", "things", tmp_path / "b.sqlite")[0] == 0
     assert do("restore", "again", tmp_path / "b.sqlite")[0] == 0
     code, _, err = do("restore", "again", tmp_path / "b.sqlite")
@@ -178,6 +181,29 @@ def test_what_is_exported_or_backed_up_comes_back(do: Run, data: DataFolder, tmp
         for entry in one.items():
             assert (one.get(entry.id).vector == other.get(entry.id).vector).all()
             assert other.get(entry.id).label == "thing"
+
+
+def test_ctrl_c_says_what_is_true_of_each_command(
+    do: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither embeds anything; an import says how many rows are in."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    do("export", "things", file := tmp_path / "a.parquet")
+    monkeypatch.setattr("extractor.collections.tables.BLOCK", 4)
+    put = Store.put
+    monkeypatch.setattr(Store, "put", lambda *a, **k: put(*a, **k) if len(a[1]) == 4 else interrupted())
+    code, _, err = do("import", "things", file)
+    assert (code, err.splitlines()[-1]) == (
+        130,
+        f"Interrupted with 4 rows of {file} in the collection: run the same again to go on.",
+    )
+    monkeypatch.setattr("extractor.collections.upkeep.Upkeep.rebuild", interrupted)
+    code, _, err = do("reindex", "things", "--kind", "hnsw")
+    assert (code, err) == (130, "Interrupted. The index, and how it is to be made, are as they were.\n")
+    assert json.loads(do("list", "--json")[1])[0]["settings"] == {}
 
 
 def test_a_damaged_vector_is_found_and_mended(do: Run, data: DataFolder) -> None:

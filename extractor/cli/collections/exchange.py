@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from extractor.cli.collections.choosing import filter_option
-from extractor.cli.main import SOME_FAILED
+from extractor.cli.main import INTERRUPTED, SOME_FAILED
 from extractor.cli.options import data_option
 from extractor.cli.places import announce_folder
 from extractor.settings import DEFAULT_BACKBONE, DataFolder
 from extractor.text import counted, printable
 
 if TYPE_CHECKING:
-    from extractor.collections.exchange import RowError
+    from extractor.collections.exchange import Imported, RowError
     from extractor.collections.filters import Filter
     from extractor.collections.store import Store
 
@@ -77,18 +77,31 @@ def import_(collection: str, file: Path, keep: bool, backbone: str, data: DataFo
     Such files are written by `penultimate collections export` and `penultimate
     embed`. Their vectors must be of the collection's backbone.
     """
-    from extractor.collections.exchange import import_file
+    from extractor.collections.exchange import Imported, import_file
 
-    with closing(_found_or_made(data, collection, file, backbone)) as store:
-        done = import_file(store, file, _say, replace=not keep)
-    click.echo(
-        f"{done.rows:,} rows: {done.added:,} added, {done.refused:,} refused, since their ids are there, "
-        f"{done.failed:,} failed",
-        err=True,
-    )
+    done = Imported()
+    try:
+        with closing(_found_or_made(data, collection, file, backbone)) as store:
+            import_file(store, file, _say, replace=not keep, done=done)
+    except KeyboardInterrupt:
+        taken = f"{counted(done.taken, 'row')} of {printable(file)}"
+        click.echo(f"Interrupted with {taken} in the collection: run the same again to go on.", err=True)
+        return INTERRUPTED
+    click.echo(f"{counted(done.rows, 'row')}: {_ends(done)}", err=True)
     if not done.failed:
         return 0
-    return SOME_FAILED if done.added or done.refused else 1
+    return SOME_FAILED if done.taken or done.refused else 1
+
+
+def _ends(done: Imported) -> str:
+    """What became of the rows, without what became of none."""
+    counts = {
+        "added": done.added,
+        "replaced": done.replaced,
+        "refused, since their ids are there": done.refused,
+        "failed": done.failed,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"
 
 
 def _found_or_made(data: DataFolder, name: str, file: Path, backbone: str) -> Store:
@@ -109,6 +122,7 @@ def _found_or_made(data: DataFolder, name: str, file: Path, backbone: str) -> St
             raise FingerprintMismatch(
                 f"the file {file}", bundle.fingerprint, table.fingerprint, "Name its backbone with --backbone"
             )
+        tables.check_width(table, file, bundle.manifest.dim)
     return Store.create(path, Meta(bundle.fingerprint, bundle.manifest.dim, backbone))
 
 

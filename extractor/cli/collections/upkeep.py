@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extractor.cli.configuration import SIZE, Number
-from extractor.cli.main import SOME_FAILED
+from extractor.cli.main import SOME_FAILED, interruption
 from extractor.cli.options import data_option, json_option, open_source, source_options_of
 from extractor.settings import DataFolder
 from extractor.text import counted, printable
@@ -114,6 +114,7 @@ Examples:
 @click.option("--memory", type=SIZE, help="What the index may take, such as 2GiB, for auto.")
 @data_option
 @json_option
+@interruption("The index, and how it is to be made, are as they were.")
 def reindex(
     collection: str,
     kind: str | None,

@@ -220,6 +220,22 @@ def test_scalars_of_numpy_are_as_good_as_plain_ones(data: DataFolder) -> None:
         assert (again.dim, len(again)) == (DIM, 9)
 
 
+def test_an_interrupted_reindex_leaves_how_the_index_is_made(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index of the new kind was built, and none shall be at the next search."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with make(data) as cats:
+        cats.reindex({"kind": "exact-fp16"})
+        monkeypatch.setattr("extractor.collections.upkeep.Upkeep.rebuild", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cats.reindex({"kind": "hnsw"})
+        assert cats.info().settings == {"kind": "exact-fp16"}
+
+
 def test_one_text_is_no_list_of_ids(data: DataFolder) -> None:
     """Each of its letters would be taken for an id, and those items deleted."""
     with make(data) as cats:

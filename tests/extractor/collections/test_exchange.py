@@ -131,7 +131,8 @@ def test_items_that_are_there_are_replaced_or_refused(store: Store, other: Store
     other.put([item("é1", 1, 1, 1, 1)])
     assert run(other, tmp_path / "a.parquet", replace=False)[0] == Imported(rows=4, added=3, refused=1)
     assert content(other)[0][1] == [1, 1, 1, 1]
-    assert run(other, tmp_path / "a.parquet")[0] == Imported(rows=4, added=4)
+    other.remove(["é0"])
+    assert run(other, tmp_path / "a.parquet")[0] == Imported(rows=4, added=1, replaced=3)
     assert content(other) == content(store)
 
 
@@ -156,6 +157,20 @@ def test_an_interrupted_import_ends_when_it_is_run_again(
     assert content(other) == content(store)[:6]
     run(other, tmp_path / "a.parquet")
     assert content(other) == content(store)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_vectors_that_are_all_of_another_width_are_one_fact(
+    store: Store, tmp_path: Path, suffix: str
+) -> None:
+    """Of the file; not one of each of its rows."""
+    path = tmp_path / f"vectors{suffix}"
+    with vector_files.writing(path, fingerprint=ONE, dim=100) as writer:
+        for name in ("a", "b"):
+            writer.add(name, Result(np.ones(100, np.float32), None, DIGEST, False, ONE))
+    with pytest.raises(InvalidArgument, match=r"the vectors of .* have 100 values; those .* have 4"):
+        run(store, path)
+    assert content(store) == []
 
 
 # --- what is wrong with rows -------------------------------------------------------

@@ -157,6 +157,7 @@ def test_items_that_are_there_can_be_refused_instead(store: Store) -> None:
     store.put([FULL])
     refused = store.put([item("a", 1, 0, 0, 0), item("b", 1, 0, 0, 0), item("b", 0, 1, 0, 0)], replace=False)
     assert refused == ["a", "b"]
+    assert store.put([item("c", 1, 0, 0, 0)]) == []
     with store.reading() as reader:
         assert facts(reader.get("a")) == facts(FULL)
         assert reader.vectors([2]).tolist() == [[1, 0, 0, 0]]
