@@ -17,13 +17,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extractor.client import AsyncClient, Client
+    from extractor.client import AsyncClient, Client, HeadInput, NewItem, Query
     from extractor.collections import Collection
     from extractor.embedder import Embedder
     from extractor.results import Result
     from extractor.settings import DataFolder, Limits
 
-__all__ = ["AsyncClient", "Client", "Collection", "DataFolder", "Embedder", "Limits", "Result"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Collection",
+    "DataFolder",
+    "Embedder",
+    "HeadInput",
+    "Limits",
+    "NewItem",
+    "Query",
+    "Result",
+]
 
 # Imported on first use: naming the package must not load gRPC, FAISS and ONNX Runtime.
 _HOMES = {
@@ -32,7 +43,10 @@ _HOMES = {
     "Collection": "collections",
     "DataFolder": "settings",
     "Embedder": "embedder",
+    "HeadInput": "client",
     "Limits": "settings",
+    "NewItem": "client",
+    "Query": "client",
     "Result": "results",
 }
 

@@ -82,3 +82,10 @@ def test_public_names_lead_somewhere() -> None:
             assert getattr(package, name) is not None
         with pytest.raises(AttributeError, match="nonsense"):
             package.nonsense  # noqa: B018
+
+
+def test_what_a_client_is_given_comes_from_where_the_client_does() -> None:
+    """So says docs/clients.md."""
+    from extractor import HeadInput, NewItem, Query, client
+
+    assert (HeadInput, NewItem, Query) == (client.HeadInput, client.NewItem, client.Query)
