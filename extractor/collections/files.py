@@ -149,8 +149,9 @@ class _Filing:
 
     def commit(self) -> None:
         """Write what waits, then report it. What cannot be written is not tried again."""
-        items, self._items = self._items, []
+        waiting, self._items = self._items, []
         revisions, self._revisions = self._revisions, []
+        items = [self._as_of_now(item, filed) for item, filed in waiting]
         if items:
             self._collection.add(item for item, _ in items)
         made = self._collection.revise(revision for revision, _ in revisions) if revisions else []
@@ -162,6 +163,13 @@ class _Filing:
         for (item, filed), first in zip(items, oldest, strict=True):
             duplicate = first if item.digest and first not in (None, item.id) else None
             self._report(replace(filed, duplicate_of=duplicate) if duplicate else filed)
+
+    def _as_of_now(self, item: Item, filed: Filed) -> tuple[Item, Filed]:
+        """Whether it is new still: another job may have added the same file since it was looked at."""
+        known = self._collection.known(item.id) if filed.status == "new" else None
+        if known is None:
+            return item, filed
+        return item, replace(filed, status="unchanged" if known.digest == item.digest else "updated")
 
     def _fail(self, sighting: Sighting, error: PenultimateError) -> None:
         self._report(Filed(sighting.path, "failed", error=str(error)))

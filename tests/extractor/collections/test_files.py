@@ -112,6 +112,25 @@ def test_a_changed_file_is_replaced(
     assert source.asked == []
 
 
+def test_what_another_job_was_quicker_to_add_is_not_new(
+    data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
+) -> None:
+    """Of two jobs of one folder at once each says what it has added."""
+    paths = photos(a="1000", b="0100")
+    stream = source.stream
+
+    def overtaken(images: Iterable[ImageLike]) -> Iterator[Result]:
+        for number, image in enumerate(images):
+            if not number:
+                run(data, FakeEmbeds(), paths[:1])
+            yield from stream([image])
+
+    source.stream = overtaken  # type: ignore[method-assign]
+    assert statuses(run(data, source, paths)) == {"a": "unchanged", "b": "new"}
+    with make(data) as collection:
+        assert len(collection) == 2
+
+
 def test_remembered_vectors_are_counted(
     data: DataFolder, source: FakeEmbeds, photos: Callable[..., list[str]]
 ) -> None:
