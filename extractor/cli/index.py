@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from extractor.cli.building import build
 from extractor.cli.facts import Said, facts_from, facts_options
 from extractor.cli.main import INTERRUPTED
 from extractor.cli.options import backbone_of, data_option, json_option, open_source, source_options
 from extractor.cli.outcomes import Tally, checked_suffix, failed_in, reporting
 from extractor.cli.progress import Steps, counting
-from extractor.errors import InvalidArgument, NotFound, PenultimateError
+from extractor.errors import InvalidArgument, NotFound
 from extractor.settings import DataFolder, checked_name
 from extractor.text import counted, printable
 
@@ -115,8 +116,7 @@ def command(
         with job.told(paths if not retry_failed else ()):
             _add(target, embeds, files, job, facts)
         pruned = _prune(target, [path for path in paths if path not in job.barren]) if prune else 0
-        if tally.new or tally.updated or pruned:
-            _build(target)
+        build(target)
         summary = _summary(tally, target, pruned, time.monotonic() - begun)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
@@ -267,18 +267,6 @@ def _prune(target: Collection, paths: Iterable[str]) -> int:
     from extractor.collections.pruning import prune
 
     return prune(target, paths)
-
-
-def _build(target: Collection) -> None:
-    """Build what a search would have to wait for; without it searches are slower, and right."""
-    from extractor.collections.compaction import TAIL
-
-    if len(target) < TAIL:
-        return
-    try:
-        target.compact()
-    except PenultimateError as error:
-        click.echo(f"the index is built at the next search: {printable(error)}", err=True)
 
 
 def _summary(tally: Tally, target: Collection, pruned: int, seconds: float) -> dict[str, Any]:

@@ -368,10 +368,10 @@ class Collection:
 
     def info(self) -> Info:
         """What can be said of the whole; the index is not loaded for it."""
-        with self._store.reading() as reader:
+        with self._snapshots.glancing() as (reader, snapshot):
             count, labels, meta = len(reader), reader.labels(), reader.meta()
             self._choosing.refresh(reader)
-        chosen, snapshot = self._choosing.choice(count), self._snapshots.newest
+        chosen = self._choosing.choice(count)
         return Info(
             name=self.name,
             count=count,
@@ -384,7 +384,7 @@ class Collection:
             settings=meta.settings,
             index=index_on_disk(self._saved.manifest(), count, *chosen)
             if snapshot is None
-            else index_in_memory(snapshot, *chosen),
+            else index_in_memory(snapshot, count, *chosen),
         )
 
     def compact(self) -> None:

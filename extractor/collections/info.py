@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from extractor.collections.generations import Snapshot
 from extractor.collections.metadata import Json
 from extractor.collections.saved import Manifest
+from extractor.collections.searching import EXACT
+from extractor.indexes.kinds import effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,12 @@ class IndexInfo:
     reason : str
         Why this kind, in one line.
     recall : float or None
-        Recall@10 against an exact search, measured on the collection's own vectors; the
-        lowest of all segments. None while it has not been measured.
+        Recall@10 against an exact search; the lowest of all segments, measured on the collection's
+        own vectors. What has not been measured, since it is compared one by one, finds all: 1.0.
+        None while the index that is to come is approximate, and so not known.
     segments : int
     tail : int
-        Items that are compared one by one beside the segments.
+        Items that are compared one by one beside the segments, or will be at the next search.
     deleted : int
         Places in memory whose items are gone.
     nbytes : int
@@ -76,16 +79,17 @@ class Info:
     index: IndexInfo
 
 
-def index_in_memory(snapshot: Snapshot, chosen: str, reason: str) -> IndexInfo:
-    """Of a collection that has been searched."""
+def index_in_memory(snapshot: Snapshot, count: int, chosen: str, reason: str) -> IndexInfo:
+    """Of a collection of `count` items that has been searched."""
     parts = snapshot.parts
-    measured = [part.recall for part in parts if part.recall is not None]
     return IndexInfo(
         kind=max(parts, key=len).segment.kind if parts else chosen,
         reason=reason,
-        recall=min(measured) if len(measured) == len(parts) and parts else None,
+        recall=_recall(
+            [(part.segment.kind, part.recall) for part in parts] or [(effective(chosen, count), None)]
+        ),
         segments=len(parts),
-        tail=len(snapshot.tail),
+        tail=count - sum(map(len, parts)),
         deleted=sum(len(part.dead) for part in (*parts, snapshot.tail.part)),
         nbytes=sum(part.segment.nbytes for part in (*parts, snapshot.tail.part)),
     )
@@ -94,14 +98,20 @@ def index_in_memory(snapshot: Snapshot, chosen: str, reason: str) -> IndexInfo:
 def index_on_disk(manifest: Manifest | None, count: int, chosen: str, reason: str) -> IndexInfo:
     """Of a collection that has not been searched yet: what its saved index says of itself."""
     parts = manifest.parts if manifest else []
-    measured = [part.recall for part in parts if part.recall is not None]
     saved = sum(part.items for part in parts)
     return IndexInfo(
         kind=max(parts, key=lambda part: part.items).kind if parts else chosen,
         reason=reason,
-        recall=min(measured) if len(measured) == len(parts) and parts else None,
+        recall=_recall([(part.kind, part.recall) for part in parts] or [(effective(chosen, count), None)]),
         segments=len(parts),
         tail=max(0, count - saved),
         deleted=max(0, saved - count),
         nbytes=0,
     )
+
+
+def _recall(found: Sequence[tuple[str, float | None]]) -> float | None:
+    """The lowest of some kinds' recall; not measured, that of an exact one is 1 by construction."""
+    known = [1.0 if recall is None and kind in EXACT else recall for kind, recall in found]
+    measured = [recall for recall in known if recall is not None]
+    return min(measured) if len(measured) == len(known) else None

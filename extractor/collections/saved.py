@@ -3,7 +3,7 @@
 Nothing here is the truth. Which items there are, and which were deleted, is
 read from the store at each opening, so an index can be older than its store but
 never say anything else. What does not fit, or is not what was written, is
-passed over in one line of the log and made again.
+passed over in one line of the log, made again, and saved again by the next upkeep.
 
     DATA/collections/NAME/index/
         manifest.json       last written; names the folders
@@ -81,12 +81,18 @@ class SavedIndex:
     ----------
     store : Store
         Beside which it lies.
+
+    Attributes
+    ----------
+    lost : bool
+        Whether what was saved could not be used, and nothing has been made in its place yet.
     """
 
     def __init__(self, store: Store) -> None:
         self._folder = store.path.parent / "index"
         self._name = store.name
         self._dim = store.meta.dim
+        self.lost = False
 
     def manifest(self) -> Manifest | None:
         """What is said of the segments, or None when there is nothing of use."""
@@ -97,6 +103,17 @@ class SavedIndex:
         except _UNUSABLE as error:
             self._passed_over("damaged", error)
             return None
+
+    def damage(self) -> str:
+        """What is wrong with the files, all of which are read; empty when they are as they were written."""
+        try:
+            for part in _parsed((self._folder / _MANIFEST).read_bytes()).parts:
+                load(self._folder / part.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""  # nothing is saved
+        except _UNUSABLE as error:
+            return str(error)
+        return ""
 
     def load(self, reader: Reader) -> Snapshot:
         """The snapshot of what the segments hold of this moment; an empty one when nothing can be used."""
@@ -200,8 +217,10 @@ class SavedIndex:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _passed_over(self, state: str, reason: object) -> None:
+        self.lost = True
         log.warning(
-            "the saved index of the collection %r is %s (%s); it is made again from the store",
+            "the saved index of the collection %r is %s (%s); it is made again from the store, and saved "
+            "again in the background or by `penultimate index` or `collections reindex`",
             self._name,
             state,
             reason,

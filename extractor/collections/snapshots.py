@@ -46,11 +46,6 @@ class Snapshots:
         self._lock = threading.Lock()
         self._newest: Snapshot | None = None
 
-    @property
-    def newest(self) -> Snapshot | None:
-        """None before the first search."""
-        return self._newest
-
     def close(self) -> None:
         """Let go of memory and mapped files, as soon as nobody searches them any more."""
         with self._lock:
@@ -70,6 +65,16 @@ class Snapshots:
                 reader = stack.enter_context(self._store.reading())
                 snapshot = self._follow(reader)
             yield reader, snapshot
+
+    @contextmanager
+    def glancing(self) -> Iterator[tuple[Reader, Snapshot | None]]:
+        """A transaction of the store, and what of the newest snapshot is still there; nothing is read on.
+
+        The snapshot is None before the first search.
+        """
+        newest = self._newest  # first: it must not be ahead of the transaction
+        with self._store.reading() as reader:
+            yield reader, newest and self._without_removed(newest, reader)
 
     def swap(self, low: int, high: int, made: Part | None) -> bool:
         """Put a part in the place of all numbers from `low` to `high`; False when it does not fit.
@@ -100,15 +105,17 @@ class Snapshots:
         return snapshot
 
     def _read_on(self, snapshot: Snapshot, reader: Reader) -> Snapshot:
-        removed = reader.removed_since(snapshot.generation)
-        if removed is None:
-            snapshot, removed = Snapshot.empty(self._store.meta.dim), []
-        snapshot = snapshot.bury(removed)
+        snapshot = self._without_removed(snapshot, reader)
         if reader.generation().items - snapshot.generation.items > BULK:
             snapshot = self._gather(snapshot, reader)
         for block in reader.written_since(snapshot.generation):
             snapshot = snapshot.append(block.numbers, unit(block.vectors, self._store.meta.dim))
         return snapshot
+
+    def _without_removed(self, snapshot: Snapshot, reader: Reader) -> Snapshot:
+        """Without what has been removed since; an empty one where that cannot be told."""
+        removed = reader.removed_since(snapshot.generation)
+        return Snapshot.empty(self._store.meta.dim) if removed is None else snapshot.bury(removed)
 
     def _gather(self, snapshot: Snapshot, reader: Reader) -> Snapshot:
         """What no segment holds yet becomes one, when it is much."""

@@ -87,7 +87,7 @@ class Upkeep:
         with self._working:
             for _ in range(_ROUNDS):
                 snapshot = self._snapshot()
-                span = due(snapshot, self._choosing.kind)
+                span = self._due(snapshot)
                 if span is None:
                     break
                 self._rebuild(snapshot, span)
@@ -121,7 +121,12 @@ class Upkeep:
 
     def _needed(self, snapshot: Snapshot) -> bool:
         unsaved = any(not part.name for part in snapshot.parts)
-        return (unsaved and self._saved.writable) or due(snapshot, self._choosing.kind) is not None
+        return (unsaved and self._saved.writable) or self._due(snapshot) is not None
+
+    def _due(self, snapshot: Snapshot) -> Span | None:
+        if self._saved.lost and self._saved.writable:  # else it would be passed over at every opening
+            return everything(snapshot)
+        return due(snapshot, self._choosing.kind)
 
     def _snapshot(self) -> Snapshot:
         with self._snapshots.reading() as (reader, snapshot):
@@ -132,6 +137,7 @@ class Upkeep:
         living = Living(snapshot, span, self._store, self._check)
         made = self._built(living, len(snapshot)) if len(living) else None
         self._snapshots.swap(span.low, span.high, made)
+        self._saved.lost = False
 
     def _built(self, living: Living, total: int) -> Part:
         begun = time.monotonic()

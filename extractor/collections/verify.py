@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from extractor.collections import checksums, damage, sqlite
 from extractor.collections.damage import Kind
 from extractor.collections.reader import Reader
+from extractor.collections.saved import SavedIndex
 from extractor.collections.store import Store
 
 NAMED = 100
@@ -61,6 +62,8 @@ class Verification:
     files_gone : int
         Items whose file is not there any more. That is no fault: they can
         still be found, but not embedded again.
+    index : str
+        What is wrong with the files of the saved index; empty when they are whole, or there are none.
     """
 
     items: int
@@ -71,11 +74,12 @@ class Verification:
     orphans: dict[str, int]
     integrity: tuple[str, ...]
     files_gone: int
+    index: str = ""
 
     @property
     def sound(self) -> bool:
         """Whether all is as it was written."""
-        return not (self.faults or self.integrity or any(self.orphans.values()))
+        return not (self.faults or self.integrity or self.index or any(self.orphans.values()))
 
 
 def verify(store: Store) -> Verification:
@@ -103,6 +107,7 @@ def verify(store: Store) -> Verification:
             orphans={table: _count(reader.db, _ORPHANS.format(table=table)) for table in _BESIDE},
             integrity=integrity,
             files_gone=_files_gone(reader.db),
+            index=SavedIndex(store).damage(),
         )
 
 

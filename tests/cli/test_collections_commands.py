@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from extractor.collections import Collection
+from extractor.collections import Collection, compaction
 from extractor.collections.store import Store
 from extractor.settings import DataFolder
 
@@ -34,7 +34,7 @@ def test_the_list_says_what_there_is(do: Run, data: DataFolder) -> None:
     code, out, err = do("list")
     assert code == 0
     assert out.splitlines()[1].split()[:2] == ["things", "6"]
-    assert "not measured" in out
+    assert out.splitlines()[1].split()[-2] == "1.000"  # so few are all compared
     assert err.startswith("broken: the collection 'broken' is damaged")
     wrong, things = json.loads(do("list", "--json")[1])
     assert set(wrong) == {"name", "error"}
@@ -217,6 +217,40 @@ def test_a_damaged_vector_is_found_and_mended(do: Run, data: DataFolder) -> None
     code, _, err = do("repair", "things")
     assert (code, "1 embedded again" in err) == (0, True)
     assert json.loads(do("verify", "things", "--json")[1])["sound"] is True
+
+
+@pytest.mark.parametrize("mend", ["repair", "index"])
+def test_a_damaged_index_is_found_and_mended(
+    do: Run, call: Run, photos: Path, data: DataFolder, mend: str
+) -> None:
+    """Also by `index` where no image is new; searches are served meanwhile."""
+    do("reindex", "things")
+    file = next((data.collections / "things" / "index").glob("*/units*"))
+    file.write_bytes(file.read_bytes()[:-1])
+    code, out, err = do("verify", "things")
+    assert (code, "repair things" in out, f"damaged: the saved index: the index file {file}" in err) == (
+        (1, True, True)
+    )
+    code, _, err = call("index", "things", photos) if mend == "index" else do("repair", "things")
+    assert code == 0
+    assert ("the saved index was made anew" in err) == (mend == "repair")
+    assert json.loads(do("verify", "things", "--json")[1])["sound"] is True
+
+
+def test_what_is_imported_or_restored_is_built_and_measured(
+    do: Run, data: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As what is indexed: the first search need not wait for it."""
+    monkeypatch.setattr(compaction, "TAIL", 6)
+    do("export", "things", tmp_path / "all.parquet")
+    do("backup", "things", tmp_path / "b.sqlite")
+    do("import", "imported", tmp_path / "all.parquet")
+    do("restore", "restored", tmp_path / "b.sqlite")
+    found = {each["name"]: each["index"] for each in json.loads(do("list", "--json")[1])}
+    assert [(found[name]["segments"], found[name]["recall"]) for name in ("imported", "restored")] == [
+        (1, 1.0),
+        (1, 1.0),
+    ]
 
 
 def test_the_index_is_made_anew_and_stays_of_that_kind(do: Run, call: Run) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from extractor.cli.building import build
 from extractor.cli.collections.choosing import confirm, yes_option
 from extractor.cli.options import data_option
 from extractor.cli.places import announce_folder
@@ -40,9 +41,12 @@ def backup(collection: str, file: Path, data: DataFolder) -> None:
 @data_option
 def restore(collection: str, file: Path, data: DataFolder) -> None:
     """Make COLLECTION, which must not be there yet, of the backup FILE."""
+    from extractor.collections import Collection
     from extractor.collections.backup import restore
 
     done = restore(data, collection, file)
+    with Collection.open(data, collection) as target:
+        build(target)
     click.echo(f"the collection {collection!r} holds {counted(done.items, 'item')} again", err=True)
 
 

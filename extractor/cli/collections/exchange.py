@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from extractor.cli.building import build
 from extractor.cli.collections.choosing import filter_option
 from extractor.cli.main import INTERRUPTED, SOME_FAILED
 from extractor.cli.options import data_option
@@ -77,6 +78,7 @@ def import_(collection: str, file: Path, keep: bool, backbone: str, data: DataFo
     Such files are written by `penultimate collections export` and `penultimate
     embed`. Their vectors must be of the collection's backbone.
     """
+    from extractor.collections import Collection
     from extractor.collections.exchange import Imported, import_file
 
     done = Imported()
@@ -87,6 +89,8 @@ def import_(collection: str, file: Path, keep: bool, backbone: str, data: DataFo
         taken = f"{counted(done.taken, 'row')} of {printable(file)}"
         click.echo(f"Interrupted with {taken} in the collection: run the same again to go on.", err=True)
         return INTERRUPTED
+    with Collection.open(data, collection) as target:
+        build(target)
     click.echo(f"{counted(done.rows, 'row')}: {_ends(done)}", err=True)
     if not done.failed:
         return 0

@@ -49,6 +49,8 @@ def verify(collection: str, data: DataFolder, as_json: bool) -> int:
 def _say_found(found: Verification, name: str) -> None:
     for text in found.integrity:
         click.echo(f"SQLite: {printable(text)}", err=True)
+    if found.index:
+        click.echo(f"damaged: the saved index: {printable(found.index)}", err=True)
     for fault in found.named:
         click.echo(f"damaged: {printable(fault.id)}: {printable(fault.reason)}", err=True)
     click.echo(
@@ -70,6 +72,7 @@ def _say_found(found: Verification, name: str) -> None:
 def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
     """Embed what is missing or damaged in COLLECTION again, from its file, and put flipped bits right."""
     from extractor.collections.repair import repair
+    from extractor.collections.saved import SavedIndex
     from extractor.collections.store import Store
 
     with (
@@ -77,6 +80,7 @@ def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
         open_source(data, **source, own=store.meta.backbone) as embeds,
     ):
         done = repair(store, embeds, _say_mended, drop=drop)
+        damage = SavedIndex(store).damage()
     click.echo(
         f"{done.embedded:,} embedded again, {done.changed:,} from files with other bytes by now, "
         f"{done.restored:,} with a flipped bit put right, {done.emptied:,} without their metadata, "
@@ -85,12 +89,23 @@ def repair(collection: str, drop: bool, data: DataFolder, **source: Any) -> int:
         err=True,
     )
     if done.sound:
+        if damage:
+            _mend_index(data, collection, damage)
         return 0
     click.echo(
         "index the images of what cannot be mended again, delete it with --drop, or bring back a backup",
         err=True,
     )
     return SOME_FAILED if done.embedded or done.changed or done.restored else 1
+
+
+def _mend_index(data: DataFolder, collection: str, damage: str) -> None:
+    """Make the index anew, which needs all vectors."""
+    from extractor.collections import Collection
+
+    with Collection.open(data, collection) as target:
+        target.reindex()
+    click.echo(f"the saved index was made anew: {printable(damage)}", err=True)
 
 
 def _say_mended(mended: Mended) -> None:

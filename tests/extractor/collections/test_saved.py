@@ -8,12 +8,15 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from extractor.collections import Collection, Item, compaction, snapshots
+from extractor.collections import Collection, Item, compaction, snapshots, upkeep
+from extractor.collections.store import Store
+from extractor.collections.verify import verify
 from extractor.results import Vector
 from extractor.settings import DataFolder
 from tests.extractor.collections.making import ONE, store_file
@@ -113,6 +116,44 @@ def flip(file: Path) -> None:
 
 def remove(file: Path) -> None:
     file.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut, flip, remove])
+def test_a_damaged_index_is_named_and_saved_again_by_who_may_write(
+    data: DataFolder, saved: list[list[str]], damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every file of it in turn; what is not due to be built otherwise is, and the next start says nothing."""
+    for number in range(len(files(data))):
+        damage(files(data)[number])
+        with closing(Store.find(data, "cats")) as store:
+            found = verify(store)
+        missing_manifest = not (folder(data) / "manifest.json").exists()  # which is no index at all
+        assert (bool(found.index), found.sound) == (not missing_manifest, missing_manifest)
+        with open_here(data) as collection:
+            (collection.reindex if missing_manifest else collection.compact)()
+        with closing(Store.find(data, "cats")) as store:
+            assert verify(store).sound
+        caplog.clear()
+        with open_here(data) as collection:
+            index = collection.info().index
+            assert answers(collection) == saved
+        assert (index.segments, index.tail, index.recall) == (1, 0, 1.0)
+        assert not caplog.messages
+
+
+def test_a_damaged_index_is_saved_again_behind_the_searches(
+    data: DataFolder, saved: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: a server that stays does not find it damaged at its next start."""
+    flip(next(file for file in files(data) if file.name != "manifest.json"))
+    monkeypatch.setattr(upkeep, "DELAY", 0.0)
+    with open_here(data) as collection:
+        assert answers(collection) == saved
+        for thread in list(collection._upkeep._threads):
+            thread.join()
+        assert not collection._saved.damage()
+        assert answers(collection) == saved
+        assert not collection._upkeep._needed(collection._upkeep._snapshot())
 
 
 @pytest.mark.parametrize("damage", [cut, empty, flip, remove])

@@ -17,6 +17,7 @@ from extractor.collections.compaction import Span, due, everything
 from extractor.collections.generations import Part, Snapshot
 from extractor.collections.store import Generation
 from extractor.errors import InvalidArgument, Unavailable
+from extractor.indexes import kinds
 from extractor.indexes.float16 import Float16Segment
 from extractor.indexes.float32 import Float32Segment
 from extractor.indexes.kinds import build
@@ -406,3 +407,30 @@ def test_settings_of_another_process_hold_from_the_next_search_on(data: DataFold
         assert ours._choosing.kind(1) == "exact"
         assert making.ids(ours, 1, 0, 0, 0) == ["a"]
         assert ours._choosing.kind(1) == "exact-fp16"
+
+
+def test_the_tail_is_what_a_search_would_compare_one_by_one(collection: Collection) -> None:
+    """Before the first search, and after one: what has been written or deleted since counts, unread."""
+    add(collection, 0, 20)
+    assert (collection.info().index.segments, collection.info().index.tail) == (0, 20)
+    collection.reindex()
+    add(collection, 20, 30)
+    collection.delete(["0", "1", "20"])
+    index, count = collection.info().index, collection.info().count
+    assert (count, index.segments, index.tail, index.deleted) == (47, 1, 29, 2)
+    collection.search(np.ones((1, DIM)))
+    searched = collection.info().index
+    assert (searched.segments, searched.tail, searched.deleted) == (1, 29, 2)
+
+
+def test_what_compares_with_all_finds_all_and_what_is_to_come_is_not_known(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An approximate kind that is not built yet has no recall that could be told."""
+    add(collection, 0, 20)
+    assert collection.info().index.recall == 1.0
+    collection.search(np.ones((1, DIM)))
+    assert collection.info().index.recall == 1.0
+    monkeypatch.setattr(kinds, "LEAST_APPROXIMATE", 10)
+    collection._store.configure({"kind": "ivf"})
+    assert (collection.info().index.kind, collection.info().index.recall) == ("ivf", None)
