@@ -109,8 +109,8 @@ def _embedded(dataset: Dataset, data: DataFolder) -> Features:
         return embed(source, dataset)
 
 
-def _cuts(data: DataFolder, pictures: int = 20, each: int = 40) -> Task:
-    """A class for each of so many pictures of scikit-image, of small cuts of it."""
+def _cuts(data: DataFolder, pictures: int = 20, each: int = 200) -> Task:
+    """A class for each of so many pictures of scikit-image, of small cuts of it: thirty of each to fit on."""
     import skimage
 
     draw = np.random.default_rng(0)
@@ -120,7 +120,7 @@ def _cuts(data: DataFolder, pictures: int = 20, each: int = 40) -> Task:
     with Embedder(data=data) as source:
         found = [result.embedding for result in source.stream(small)]
     X = np.stack([embedding for embedding in found if embedding is not None])
-    return Task(X, np.repeat(np.arange(len(X) // each), each), np.arange(len(X)))
+    return Task(X, np.repeat(np.arange(len(X) // each), each), np.arange(len(X)), 1 - 30 / each)
 
 
 def script(sides: Sides, seed: int) -> dict[str, tuple[float, Answers]]:
