@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from classifiers.service.fitting import STAGES
 from classifiers.service.gauges import DriftGauges
 from classifiers.service.local_files import ELSEWHERE, with_local_names
 from classifiers.store import bundle
 from classifiers.store.versions import versions
-from classifiers.training.train import Training, train
+from classifiers.training.train import STAGES, Training, train
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor._pb.penultimate.v1.heads_pb2_grpc import HeadsStub
 from extractor.settings import DataFolder
