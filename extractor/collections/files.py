@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from extractor.collections.collection import Collection
 from extractor.collections.item import KEEP, Item
 from extractor.collections.metadata import merged
+from extractor.collections.reader import Known
 from extractor.collections.revising import Revision
 from extractor.collections.sightings import FactsOf, Sight, Sighting, no_facts
 from extractor.errors import PenultimateError
@@ -151,7 +152,7 @@ class _Filing:
         """Write what waits, then report it. What cannot be written is not tried again."""
         waiting, self._items = self._items, []
         revisions, self._revisions = self._revisions, []
-        items = [self._as_of_now(item, filed) for item, filed in waiting]
+        items = self._as_of_now(waiting)
         if items:
             self._collection.add(item for item, _ in items)
         made = self._collection.revise(revision for revision, _ in revisions) if revisions else []
@@ -164,12 +165,11 @@ class _Filing:
             duplicate = first if item.digest and first not in (None, item.id) else None
             self._report(replace(filed, duplicate_of=duplicate) if duplicate else filed)
 
-    def _as_of_now(self, item: Item, filed: Filed) -> tuple[Item, Filed]:
-        """Whether it is new still: another job may have added the same file since it was looked at."""
-        known = self._collection.known(item.id) if filed.status == "new" else None
-        if known is None:
-            return item, filed
-        return item, replace(filed, status="unchanged" if known.digest == item.digest else "updated")
+    def _as_of_now(self, waiting: list[tuple[Item, Filed]]) -> list[tuple[Item, Filed]]:
+        """Which are new still: another job may have added the same file since it was looked at."""
+        new = [item.id for item, filed in waiting if filed.status == "new"]
+        there = {id: known for id, known in zip(new, self._collection.known_all(new), strict=True) if known}
+        return [(item, _since(filed, item, there.get(item.id))) for item, filed in waiting]
 
     def _fail(self, sighting: Sighting, error: PenultimateError) -> None:
         self._report(Filed(sighting.path, "failed", error=str(error)))
@@ -213,6 +213,13 @@ class _Filing:
         waiting = len(self._items) + len(self._revisions)
         if waiting >= BATCH_ITEMS or time.monotonic() - self._committed >= BATCH_SECONDS:
             self.commit()
+
+
+def _since(filed: Filed, item: Item, known: Known | None) -> Filed:
+    """What became of a file, beside what another job has made of it meanwhile."""
+    if known is None:
+        return filed
+    return replace(filed, status="unchanged" if known.digest == item.digest else "updated")
 
 
 def _status(sighting: Sighting, item: Item) -> Status:
