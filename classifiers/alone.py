@@ -9,7 +9,7 @@ are left to plain Python.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, isfinite
 from operator import add
 
 import numpy as np
@@ -63,12 +63,18 @@ class Alone:
             bias.tolist(),
         )
 
-    def __call__(self, row: Vector) -> tuple[list[float], float]:
-        """The probability of each class for an embedding of shape (dim,), and its distance."""
+    def __call__(self, row: Vector) -> tuple[list[float], float] | None:
+        """The probability of each class for an embedding of shape (dim,), and its distance.
+
+        None where it has values that are not finite.
+        """
         centred = row - self.origin
+        length = float(centred @ centred)
+        if not isfinite(length):
+            return None
         products = self.products @ centred
         along, rest = products[: self.rank], products[self.rank :].tolist()
-        own = float(centred @ centred) / self.noise - float(along @ along)
+        own = length / self.noise - float(along @ along)
         distance = max(own + min(map(add, rest, self.squares)), 0.0) / len(row)
         return _softmax(list(map(add, rest[len(self.squares) :], self.bias))), distance
 

@@ -214,11 +214,11 @@ class Head:
         InvalidArgument
             As `predict_proba`.
         """
-        X = checked_rows(X, self.manifest.dim)
         rejection = self.rejection if reject else None
-        if self._alone and len(X) == 1:
-            probabilities, distance = self._alone(X[0])
-            return [self._classification(probabilities, top, distance if rejection else None)]
+        alone = self._alone(X[0]) if self._alone and np.shape(X) == (1, self.manifest.dim) else None
+        if alone:
+            return [self._classification(alone[0], top, alone[1] if rejection else None)]
+        X = checked_rows(X, self.manifest.dim)
         scores = rejection.distances(X).tolist() if rejection else [None] * len(X)
         return [
             self._classification(row, top, score)
