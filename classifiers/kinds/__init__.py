@@ -16,8 +16,8 @@ KINDS: dict[str, Kind] = {
 }
 """By name. Where cross-validation cannot tell two kinds apart, the earlier is taken.
 
-Of the linear ones logistic regression is first: its scores need no factor to be probabilities, and with it
-so, `auto` answered 0.3 points more rightly on rows that nobody had seen (50 draws of 15 tasks).
+Of the linear ones logistic regression is first: its scores need no factor to be probabilities, and with
+it before ridge `auto` answered 0.3 points more of unseen rows rightly (over sixty draws of fifteen tasks).
 """
 
 

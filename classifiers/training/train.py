@@ -158,12 +158,12 @@ class _Trial:
 
 
 def _tried(
-    parted: Sides, recipe: Recipe, timed: _Timed, choose: Callable[[Labelled, Recipe], Choice]
+    parted: Sides, recipe: Recipe, timed: _Timed, chosen: Callable[[Labelled, Recipe], Choice]
 ) -> _Trial:
     known, unseen = parted.known, parted.unseen
     rows = _labelled(known, recipe)
     with timed("sweep"):
-        choice = choose(rows, recipe)
+        choice = chosen(rows, recipe)
     with timed("fit"):
         model, converged = fit(rows, recipe, choice)
     with timed("test"):
