@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 2**26),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),  # else all channels share one connection
-)
+import grpc
+
+from benchmarks.http2 import Connection, Status, framed, request_head
 
 
 class Target(NamedTuple):
@@ -52,36 +50,48 @@ class GrpcCaller:
     """Our service or a bare one, on a number of connections in turns."""
 
     def __init__(self, target: Target, photos: Sequence[bytes], connections: int) -> None:
-        import grpc
-
+        self._target = target
         self._ours = target.protocol == "penultimate"
-        self._requests = [_packed(photo) for photo in photos] if self._ours else list(photos)
-        self._channels = [
-            grpc.aio.insecure_channel(target.address, options=CHANNEL_OPTIONS) for _ in range(connections)
-        ]
-        self._methods: list[Any] = [channel.unary_unary(target.path) for channel in self._channels]
+        messages = [_packed(photo) for photo in photos] if self._ours else photos
+        self._requests = [(self._head(len(message)), framed(message)) for message in messages]
+        self._connections: list[asyncio.Task[Connection] | None] = [None] * connections
+
+    def _head(self, size: int) -> bytes:
+        said = [("penultimate-request-bytes", str(size))] if self._ours else []
+        return request_head(self._target.address, self._target.path, *said)
 
     async def call(self, number: int, seconds: float | None) -> bytes:
-        import grpc
-
-        request = self._requests[number % len(self._requests)]
-        method = self._methods[number % len(self._methods)]
-        size = (("penultimate-request-bytes", str(len(request))),) if self._ours else ()
+        head, body = self._requests[number % len(self._requests)]
         try:
-            answer: bytes = await method(request, timeout=seconds, metadata=size)
-        except grpc.aio.AioRpcError as failure:
-            kind = _KINDS.get(failure.code().name, Failed)
-            raise kind(f"{failure.code().name}: {failure.details()}") from failure
+            connection = await self._connected(number % len(self._connections))
+            answer = await connection.ask(head, body, seconds)
+        except Status as failure:
+            raise _KINDS.get(failure.code, Failed)(str(failure)) from failure
+        except ConnectionError as failure:
+            raise Failed(str(failure)) from failure
         return _vector(answer) if self._ours else answer
 
+    async def _connected(self, place: int) -> Connection:
+        connecting = self._connections[place]
+        if connecting is None:
+            connecting = self._connections[place] = asyncio.create_task(self._connect())
+        return await asyncio.shield(connecting)
+
+    async def _connect(self) -> Connection:
+        host, port = self._target.address.split(":")
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(Connection, host, int(port))
+        return connection
+
     async def close(self) -> None:
-        for channel in self._channels:
-            await channel.close()
+        for connecting in self._connections:
+            if connecting and not connecting.exception():
+                connecting.result().close()
 
 
-_KINDS: dict[str, type[Exception]] = {
-    "RESOURCE_EXHAUSTED": Refused,
-    "DEADLINE_EXCEEDED": TimeoutError,
+_KINDS: dict[int, type[Exception]] = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]: Refused,
+    grpc.StatusCode.DEADLINE_EXCEEDED.value[0]: TimeoutError,
 }
 
 
@@ -108,7 +118,7 @@ class HttpCaller:
         self._host, port = target.address.split(":")
         self._port = int(port)
         self._requests = [_post(target, photo) for photo in photos]
-        self._idle: list[_Connection] = []
+        self._idle: list[_HttpConnection] = []
 
     async def call(self, number: int, seconds: float | None) -> bytes:
         connection = None
@@ -131,13 +141,13 @@ class HttpCaller:
         for connection in self._idle:
             connection.abort()
 
-    async def _connected(self) -> _Connection:
+    async def _connected(self) -> _HttpConnection:
         while self._idle:
             connection = self._idle.pop()
             if connection.alive:
                 return connection
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(_Connection, self._host, self._port)
+        _, connection = await loop.create_connection(_HttpConnection, self._host, self._port)
         return connection
 
 
@@ -149,7 +159,7 @@ def _post(target: Target, photo: bytes) -> bytes:
     return head.encode() + photo
 
 
-class _Connection(asyncio.Protocol):
+class _HttpConnection(asyncio.Protocol):
     """Asks one thing at a time; understands answers that say how long they are."""
 
     def __init__(self) -> None:

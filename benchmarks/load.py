@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import uvloop
 
 from benchmarks.callers import Caller, Failed, Refused, Target, caller
 
@@ -113,7 +114,7 @@ _runner: asyncio.Runner
 
 def _begin(photos: Sequence[bytes]) -> None:
     global _photos, _runner
-    _photos, _runner = photos, asyncio.Runner()
+    _photos, _runner = photos, asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
 def _run(function: Callable[..., R], arguments: tuple[Any, ...]) -> R:

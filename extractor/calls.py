@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -28,7 +28,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Request = TypeVar("Request", bound=Message)
 T = TypeVar("T")
 Handler: TypeAlias = "Callable[[Request, Call], Awaitable[Message]]"
-Gate: TypeAlias = "Callable[[Call], None]"
+Gate: TypeAlias = "Callable[[Call], AbstractContextManager[object]]"
 Conversation: TypeAlias = "Callable[[AsyncIterator[Request], Call], AsyncGenerator[Message]]"
 
 MESSAGES_UNDER_WAY = 8
@@ -153,19 +153,19 @@ class Calls:
         room : int
             How many bytes to expect of a request that says nothing of its size.
         gate : callable, optional
-            Raises for calls that need not even be received.
+            Gives what is entered until the handler has accepted the request;
+            raises for calls that need not even be received.
         """
 
         async def answer(_: object, context: Context) -> bytes:
             return await self._watch(method, context, once)
 
         async def once(call: Call, context: Context) -> bytes:
-            if gate:
-                gate(call)
-            message = await self.door.receive(context, wire.said_size(call.metadata, room))
-            if message is None:
-                raise InvalidArgument("the call ended before it had sent a message")
-            answer = self._begin(handler, kind, message, call)
+            with gate(call) if gate else nullcontext():
+                message = await self.door.receive(context, wire.said_size(call.metadata, room))
+                if message is None:
+                    raise InvalidArgument("the call ended before it had sent a message")
+                answer = self._begin(handler, kind, message, call)
             del message
             return await answer
 
@@ -226,6 +226,12 @@ class Calls:
                 yield wire.parse(kind, message)
             finally:
                 self.door.release(size)
+
+    @contextmanager
+    def ready(self, _call: Call) -> Iterator[None]:
+        """The gate of calls that anybody may make while the server serves."""
+        self.check_ready()
+        yield
 
     def check_ready(self) -> None:
         """Raise Unavailable while the server does not serve."""

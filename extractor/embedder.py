@@ -202,9 +202,9 @@ class Embedder:
         """
         return self._submit(images, deadline, patient=False)
 
-    def check_room(self, deadline: float) -> None:
-        """Raise Overloaded when `submit` would, whatever the image."""
-        self._admission.check(deadline)
+    def check_room(self, deadline: float, ahead: int = 0) -> None:
+        """Raise Overloaded when `submit` would, whatever the image, once `ahead` others are in."""
+        self._admission.check(deadline, ahead)
 
     def _submit(
         self, images: Sequence[ImageLike], deadline: float = math.inf, *, patient: bool = False

@@ -118,15 +118,15 @@ class Admission:
                 self._last = now
             self._changed.notify_all()
 
-    def check(self, deadline: float) -> None:
-        """Raise Overloaded when `enter` would, whatever the item."""
+    def check(self, deadline: float, ahead: int = 0) -> None:
+        """Raise Overloaded when `enter` would, whatever the item, once `ahead` others are in."""
         with self._changed:
-            self._check(1, 0, deadline)
+            self._check(1, 0, deadline, ahead)
 
-    def _check(self, count: int, size: int, deadline: float) -> None:
-        inside = len(self._inside)
+    def _check(self, count: int, size: int, deadline: float, ahead: int = 0) -> None:
+        inside = len(self._inside) + ahead
         wait = inside * self.pace
-        if not self._has_room(count, size):
+        if not self._has_room(count + ahead, size):
             self.refused += count
             raise Overloaded(
                 f"{inside} images with {self._bytes:,} bytes are pending (at most "

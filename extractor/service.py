@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 
 import grpc
@@ -11,6 +12,7 @@ import grpc
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.calls import Call, Calls
+from extractor.door import KEPT
 from extractor.errors import FingerprintMismatch, InvalidArgument
 from extractor.submission import Submission, Submits
 
@@ -36,13 +38,14 @@ class ExtractorService:
     def __init__(self, embedder: Submits, calls: Calls) -> None:
         self._embedder = embedder
         self._calls = calls
+        self._coming: dict[Call, None] = {}  # oldest first
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """What gRPC calls for each method."""
         calls, limits = self._calls, self._calls.limits
         return {
             "Embed": calls.unary(
-                f"{SERVICE}/Embed", self.embed, pb.EmbedRequest, limits.unsaid_bytes, self.check_room
+                f"{SERVICE}/Embed", self.embed, pb.EmbedRequest, limits.unsaid_bytes, self.room
             ),
             "EmbedStream": calls.stream(f"{SERVICE}/EmbedStream", self.embed, pb.EmbedRequest),
             "Lookup": calls.unary(
@@ -51,10 +54,25 @@ class ExtractorService:
             "GetInfo": calls.unary(f"{SERVICE}/GetInfo", self.get_info, pb.GetInfoRequest, 0),
         }
 
-    def check_room(self, call: Call) -> None:
-        """Refuse a call before its images are received, where none of them would be taken."""
+    @contextmanager
+    def room(self, call: Call) -> Iterator[None]:
+        """Refuse a call before its images are received, where none of them would be taken.
+
+        Those that are being received already come first.
+        """
         self._calls.check_ready()
-        self._embedder.check_room(call.deadline)
+        self._embedder.check_room(call.deadline, self._being_received(call.begun))
+        self._coming[call] = None
+        try:
+            yield
+        finally:
+            self._coming.pop(call, None)
+
+    def _being_received(self, now: float) -> int:
+        """How many calls; those that take long are let go of, so that who sends nothing locks nobody out."""
+        while self._coming and (oldest := next(iter(self._coming))).begun < now - KEPT:
+            del self._coming[oldest]
+        return len(self._coming)
 
     def embed(self, request: pb.EmbedRequest, call: Call) -> Awaitable[pb.EmbedResponse]:
         """One result per image, in order."""

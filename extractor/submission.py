@@ -38,7 +38,7 @@ class Submits(Protocol):
     def warm(self) -> None: ...  # noqa: D102
     def load(self) -> Load: ...  # noqa: D102
     def probe(self) -> Future[None]: ...  # noqa: D102
-    def check_room(self, deadline: float) -> None: ...  # noqa: D102
+    def check_room(self, deadline: float, ahead: int) -> None: ...  # noqa: D102
     def submit(self, images: Sequence[bytes], deadline: float) -> Sequence[Future[Result]]: ...  # noqa: D102
     def lookup(self, digests: Sequence[bytes]) -> list[Row | None]: ...  # noqa: D102
 

@@ -64,7 +64,7 @@ class HeadsService:
             "GetDrift": (self.get_drift, pb.GetDriftRequest, SMALL),
         }
         found = {
-            method: calls.unary(f"{SERVICE}/{method}", *how, gate=lambda _: calls.check_ready())
+            method: calls.unary(f"{SERVICE}/{method}", *how, gate=calls.ready)
             for method, how in unary.items()
         }
         return found | {"Fit": calls.conversation(f"{SERVICE}/Fit", self.fit, pb.FitRequest)}

@@ -88,9 +88,7 @@ class CollectionsService:
     def _unary(
         self, method: str, handler: Handler[Request], kind: type[Request], room: int = SMALL
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        return self._calls.unary(
-            f"{SERVICE}/{method}", handler, kind, room, gate=lambda _: self._calls.check_ready()
-        )
+        return self._calls.unary(f"{SERVICE}/{method}", handler, kind, room, gate=self._calls.ready)
 
     async def create(self, request: pb.CreateCollectionRequest, call: Call) -> pb.CollectionInfo:
         """Make an empty collection, of the server's own backbone when none is named."""

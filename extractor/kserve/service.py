@@ -58,7 +58,7 @@ class InferenceService:
                 self.infer,
                 pb.ModelInferRequest,
                 self._calls.limits.unsaid_bytes,
-                self._extractor.check_room,
+                self._extractor.room,
             ),
             "ModelStreamInfer": stream,
         }

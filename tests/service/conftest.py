@@ -146,7 +146,7 @@ class StandIn:
         done.set_result(None)
         return done
 
-    def check_room(self, deadline: float) -> None:
+    def check_room(self, deadline: float, ahead: int) -> None:
         pass
 
     def lookup(self, digests: Sequence[bytes]) -> list[Row | None]:
