@@ -1,25 +1,28 @@
 """What is still answered in time when twice or three times as much comes as can be done.
 
-python -m benchmarks.overload --data DIR [--provider cpu] [--seconds 10]
+python -m benchmarks.overload --data DIR [--provider cpu] [--rounds 3] [--seconds 10]
 
 Open loop: Poisson arrivals, one image each, every request with a deadline of
 1 s; nobody tries again. Answers in time a second are counted from the second
 second to the last arrival. When the last caller is gone one more request
-comes, with time enough. Each server's peak is measured first, in the same run,
-with 16 in flight. One server runs at a time. Peers that can refuse work once a
-queue is full are measured a second time with such a bound (`NAME, bounded`):
-as many requests as they answer in half a second.
+comes, with time enough. Each server's peak is measured before each round, with
+16 in flight; medians over the rounds. One server runs at a time. Peers that can
+refuse work once a queue is full are measured a second time with such a bound
+(`NAME, bounded`): as many requests as they answer in half a second. There are
+more photos than come in a second, so that no two requests are the same work.
 """
 
 from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import median
+from typing import NamedTuple
 
 from benchmarks import report
-from benchmarks.load import Load
+from benchmarks.load import Load, Open
 from benchmarks.servers import Served
 from benchmarks.tail import add_options, find_peak, serving
 
@@ -31,9 +34,11 @@ def main() -> None:
     parser = report.options(__doc__)
     add_options(parser)
     parser.add_argument("--times", type=float, nargs="+", default=[2.0, 3.0], help="arrivals / peak")
-    parser.add_argument("--seconds", type=float, default=10, help="of arrivals")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10, help="of arrivals, each round")
     parser.add_argument("--deadline", type=float, default=1.0, help="seconds")
     parser.add_argument("--bound", type=float, default=0.5, help="seconds of work in a bounded peer's queue")
+    parser.set_defaults(distinct=1500)
     given = report.parse(parser)
     found = report.Report(given)
     with Load(report.photos(given)) as load:
@@ -42,40 +47,67 @@ def main() -> None:
     found.save()
 
 
+class Round(NamedTuple):
+    """One round at one rate: the peak just before it, what was found; memory in MB before, at most, after."""
+
+    peak: float
+    found: Open
+    memory: tuple[float, float, float]
+
+
 def rows(given: argparse.Namespace, load: Load) -> Iterator[report.Row]:
     for name in given.servers:
         with serving(name, given, load) as server:
             peak = find_peak(server, load, given.peak)
-            yield from loaded(name, server, load, peak, given)
+            yield from loaded(name, server, load, given)
         if name in BOUNDABLE:
             with serving(name, given, load, queue=max(16, round(peak * given.bound))) as server:
                 find_peak(server, load, given.peak)  # the same touches before
-                yield from loaded(f"{name}, bounded", server, load, peak, given)
+                yield from loaded(f"{name}, bounded", server, load, given)
 
 
-def loaded(
-    name: str, server: Served, load: Load, peak: float, given: argparse.Namespace
-) -> Iterator[report.Row]:
-    for times in given.times:
-        before = server.group.memory()
-        with peak_memory(server) as most:
-            found = load.open(server.target, times * peak, given.seconds, given.deadline, seed=1)
-        yield {
-            "server": name,
-            "load / peak": times,
-            "peak images/s": peak,
-            "in time /s": found.rate,
-            "of the peak": found.rate / peak,
-            "p50 ms": 1e3 * found.percentile(50),
-            **{kind: found.outcomes[kind] for kind in ("answered", "refused", "late", "failed")},
-            "one after, ms": 1e3 * found.after,
-            "a failure": found.failure[:80] or None,
-            "MB before": before,
-            "at most": most[0],
-            "MB after": server.group.memory(),
-            "load's cores": found.cores,
-            "load late ms": 1e3 * found.lag,
-        }
+def loaded(name: str, server: Served, load: Load, given: argparse.Namespace) -> Iterator[report.Row]:
+    rounds: dict[float, list[Round]] = {times: [] for times in given.times}
+    for seed in range(given.rounds):
+        peak = load.closed(server.target, given.peak).rate
+        for times, so_far in rounds.items():
+            so_far.append(_round(server, load, times * peak, peak, given, seed))
+    for times, some in rounds.items():
+        yield _row(name, times, some)
+
+
+def _round(
+    server: Served, load: Load, rate: float, peak: float, given: argparse.Namespace, seed: int
+) -> Round:
+    before = server.group.memory()
+    with peak_memory(server) as most:
+        found = load.open(server.target, rate, given.seconds, given.deadline, seed)
+    return Round(peak, found, (before, most[0], server.group.memory()))
+
+
+def _row(name: str, times: float, rounds: Sequence[Round]) -> report.Row:
+    shares = sorted(one.found.rate / one.peak for one in rounds)
+    return {
+        "server": name,
+        "load / peak": times,
+        "peak images/s": median(one.peak for one in rounds),
+        "in time /s": median(one.found.rate for one in rounds),
+        "of the peak": median(shares),
+        "rounds from": shares[0],
+        "to": shares[-1],
+        "p50 ms": 1e3 * median(one.found.percentile(50) for one in rounds),
+        **{
+            kind: sum(one.found.outcomes[kind] for one in rounds)
+            for kind in ("answered", "refused", "late", "failed")
+        },
+        "one after, ms": 1e3 * max(one.found.after for one in rounds),
+        "a failure": next((one.found.failure[:80] for one in rounds if one.found.failure), None),
+        "MB before": rounds[0].memory[0],
+        "at most": max(one.memory[1] for one in rounds),
+        "MB after": rounds[-1].memory[2],
+        "load's cores": median(one.found.cores for one in rounds),
+        "load late ms": 1e3 * max(one.found.lag for one in rounds),
+    }
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def main() -> None:
     with Load(photos) as load:
         limit = Limit(given.data, given.provider, given.precision, photos)
         with ours(given.data, given.provider, given.precision) as server:
-            limit.choose(given.round // 2)
+            limit.choose(given.round // 4)
             found.say("limit", limit.threads, f"{server.numerics}; the limit has {limit.threads} threads")
             throughput(found, limit, server, load, given)
             single_calls(found, limit, server, load, photos[: given.calls])
@@ -55,8 +55,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = report.options(__doc__)
     parser.set_defaults(servers=[OURS])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--round", type=int, default=600, help="images a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--round", type=int, default=2000, help="images a round: a stream begins and ends once"
+    )
     parser.add_argument("--calls", type=int, default=200, help="calls of one image")
     parser.add_argument("--images", type=int, default=100_000, help="images after which memory is read last")
     return report.parse(parser)

@@ -74,8 +74,10 @@ def test_what_would_come_too_late_is_refused_at_once() -> None:
         with pytest.raises(Overloaded, match=r"takes about 1\.0 s") as caught:
             ask()
         assert caught.value.retry_after == pytest.approx(1)
-    admission.check(time.monotonic() + 60)
-    assert admission.refused == 4
+    admission.check(time.monotonic() + 2.1)
+    with pytest.raises(Overloaded, match=r"11 images are pending, which takes about 1\.1 s"):
+        admission.check(time.monotonic() + 2.1, ahead=1)  # once that one is in
+    assert admission.refused == 5
     for item in items:
         admission.leave(item, answered=False)
     assert admission.pace == 0.1  # those who were dropped say nothing of it

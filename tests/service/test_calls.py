@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from grpc._cython import cygrpc
@@ -13,6 +13,7 @@ from grpc._cython import cygrpc
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.calls import Call, Calls
 from extractor.errors import Overloaded
+from extractor.service import ExtractorService
 from extractor.settings import ServiceLimits
 
 MESSAGES = 5
@@ -99,7 +100,7 @@ async def test_a_stream_gives_its_room_back_at_whatever_moment_it_is_left(
 async def test_a_refusal_that_finds_no_caller_is_no_fault(calls: Calls) -> None:
     """gRPC cannot send the status then; the call just ends, as all calls whose callers have gone."""
 
-    def refuse(call: Call) -> None:
+    def refuse(call: Call) -> NoReturn:
         raise Overloaded("full")
 
     async def answer(request: pb.EmbedRequest, call: Call) -> pb.EmbedResponse:
@@ -108,6 +109,34 @@ async def test_a_refusal_that_finds_no_caller_is_no_fault(calls: Calls) -> None:
     method = calls.unary("a/b", answer, pb.EmbedRequest, 0, gate=refuse)
     with pytest.raises(asyncio.CancelledError):
         await method.stream_unary(None, Caller(reads=True))
+
+
+class Silent(Caller):
+    """One who sends nothing."""
+
+    async def read(self) -> bytes:
+        return await asyncio.Future[bytes]()
+
+
+async def test_requests_that_are_being_received_come_before_the_next(
+    calls: Calls, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until they are accepted, or their callers leave; but for a moment only, when those send nothing."""
+    ahead: list[int] = []
+    stand_in.check_room = lambda deadline, others: ahead.append(others)
+    embed: Any = ExtractorService(stand_in, calls).methods()["Embed"].stream_unary
+    silent = [asyncio.create_task(embed(None, Silent())) for _ in range(3)]
+    await asyncio.sleep(0)
+    for _ in range(2):
+        assert pb.EmbedResponse.FromString(await embed(None, Caller())).results[0].embedding
+    silent.pop().cancel()
+    await asyncio.sleep(0)
+    await embed(None, Caller())
+    monkeypatch.setattr("extractor.service.KEPT", 0.0)
+    await embed(None, Caller())
+    assert ahead == [0, 1, 2, 3, 3, 2, 0]
+    for call in silent:
+        call.cancel()
 
 
 async def test_an_answer_of_a_stream_that_finds_no_caller_is_no_fault(
