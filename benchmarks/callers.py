@@ -67,13 +67,16 @@ class GrpcCaller:
             answer = await connection.ask(head, body, seconds)
         except Status as failure:
             raise _KINDS.get(failure.code, Failed)(str(failure)) from failure
-        except ConnectionError as failure:
+        except TimeoutError:
+            raise
+        except OSError as failure:
             raise Failed(str(failure)) from failure
         return _vector(answer) if self._ours else answer
 
     async def _connected(self, place: int) -> Connection:
+        """One connection for all who come meanwhile; another when it is gone."""
         connecting = self._connections[place]
-        if connecting is None:
+        if connecting is None or (connecting.done() and (connecting.exception() or connecting.result().gone)):
             connecting = self._connections[place] = asyncio.create_task(self._connect())
         return await asyncio.shield(connecting)
 
@@ -85,7 +88,7 @@ class GrpcCaller:
 
     async def close(self) -> None:
         for connecting in self._connections:
-            if connecting and not connecting.exception():
+            if connecting and connecting.done() and not connecting.exception():
                 connecting.result().close()
 
 

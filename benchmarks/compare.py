@@ -6,7 +6,7 @@ python -m benchmarks.compare --data DIR --ours auto  # our defaults, peers on th
 JPEG in, vector out, 16 in flight, the client in a process of its own. The
 limit decodes and runs the network in one process, with as many threads as are
 fastest. Ours is called as users do (`Client.stream`), and, for a fair ranking,
-with one image a request over plain gRPC, as the peers are. Every server's
+with one image a request by the load itself, as the peers are. Every server's
 vectors are compared with those of the limit first.
 """
 

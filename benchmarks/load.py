@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import random
 import time
@@ -86,6 +87,10 @@ class Load:
         """The vectors of the first photos."""
         return self.process.submit(_vectors, target, number).result()
 
+    def idle(self, target: Target) -> None:
+        """Wait until the server has nothing else to do: one request is answered in a tenth of a second."""
+        self.process.submit(_idle, target).result()
+
     def closed(self, target: Target, images: int, in_flight: int = 16) -> Closed:
         """Always `in_flight` requests of one image; each caller waits for its answer."""
         return self.process.submit(_closed, target, images, in_flight).result()
@@ -135,6 +140,19 @@ def _wait_for(target: Target, seconds: float) -> None:
                 await asyncio.sleep(0.2)
             finally:
                 await sender.close()
+
+    _runner.run(ask())
+
+
+def _idle(target: Target) -> None:
+    async def ask() -> None:
+        sender = caller(target, _photos[:1], 1)
+        end = time.monotonic() + 60
+        while await _after(sender) > 0.1:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{target.address} is still busy a minute after the last request")
+            await asyncio.sleep(0.1)
+        await sender.close()
 
     _runner.run(ask())
 
@@ -228,7 +246,7 @@ class _Arrivals:
         async with asyncio.TaskGroup() as group:
             for number, at in enumerate(due):
                 if (early := begun + at - time.perf_counter()) > 0:
-                    await asyncio.sleep(early)
+                    await asyncio.sleep(math.ceil(1000 * early) / 1000)  # uvloop rounds, also down
                 group.create_task(self._one(number, begun + at))
         took = time.perf_counter() - begun
         found = self._found

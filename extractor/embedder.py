@@ -202,7 +202,7 @@ class Embedder:
         """
         return self._submit(images, deadline, patient=False)
 
-    def check_room(self, deadline: float, ahead: int = 0) -> None:
+    def check_room(self, deadline: float, ahead: int) -> None:
         """Raise Overloaded when `submit` would, whatever the image, once `ahead` others are in."""
         self._admission.check(deadline, ahead)
 

@@ -118,7 +118,7 @@ class Admission:
                 self._last = now
             self._changed.notify_all()
 
-    def check(self, deadline: float, ahead: int = 0) -> None:
+    def check(self, deadline: float, ahead: int) -> None:
         """Raise Overloaded when `enter` would, whatever the item, once `ahead` others are in."""
         with self._changed:
             self._check(1, 0, deadline, ahead)
@@ -132,7 +132,7 @@ class Admission:
                 f"{inside} images with {self._bytes:,} bytes are pending (at most "
                 f"{self._max_items} and {self._max_bytes:,}): try again in a second"
             )
-        if inside and wait > _PATIENCE * (deadline - time.monotonic()):
+        if self._inside and wait > _PATIENCE * (deadline - time.monotonic()):
             self.refused += count
             raise Overloaded(
                 f"{inside} images are pending, which takes about {wait:.1f} s, more than "

@@ -12,12 +12,14 @@ import grpc
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor.calls import Call, Calls
-from extractor.door import KEPT
 from extractor.errors import FingerprintMismatch, InvalidArgument
 from extractor.submission import Submission, Submits
 
 REPLY_BYTES = 300
 """What an image's result may have beside its vector: reasons are sentences."""
+
+SOON = 0.1
+"""Seconds in which a request has come, unless its caller is slow."""
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Extractor"].full_name
 
@@ -45,7 +47,7 @@ class ExtractorService:
         calls, limits = self._calls, self._calls.limits
         return {
             "Embed": calls.unary(
-                f"{SERVICE}/Embed", self.embed, pb.EmbedRequest, limits.unsaid_bytes, self.room
+                f"{SERVICE}/Embed", self.embed, pb.EmbedRequest, limits.unsaid_bytes, self.gate
             ),
             "EmbedStream": calls.stream(f"{SERVICE}/EmbedStream", self.embed, pb.EmbedRequest),
             "Lookup": calls.unary(
@@ -55,24 +57,25 @@ class ExtractorService:
         }
 
     @contextmanager
-    def room(self, call: Call) -> Iterator[None]:
+    def gate(self, call: Call) -> Iterator[None]:
         """Refuse a call before its images are received, where none of them would be taken.
 
-        Those that are being received already come first.
+        Calls that are being received already come first; each counts as one
+        image, since how many it has is not known yet.
         """
         self._calls.check_ready()
-        self._embedder.check_room(call.deadline, self._being_received(call.begun))
+        self._forget_slow(call.begun)
+        self._embedder.check_room(call.deadline, len(self._coming))
         self._coming[call] = None
         try:
             yield
         finally:
             self._coming.pop(call, None)
 
-    def _being_received(self, now: float) -> int:
-        """How many calls; those that take long are let go of, so that who sends nothing locks nobody out."""
-        while self._coming and (oldest := next(iter(self._coming))).begun < now - KEPT:
+    def _forget_slow(self, now: float) -> None:
+        """Calls of which little comes keep no others out."""
+        while self._coming and (oldest := next(iter(self._coming))).begun < now - SOON:
             del self._coming[oldest]
-        return len(self._coming)
 
     def embed(self, request: pb.EmbedRequest, call: Call) -> Awaitable[pb.EmbedResponse]:
         """One result per image, in order."""

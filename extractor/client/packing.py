@@ -32,7 +32,7 @@ RoomFor: TypeAlias = Callable[[], Room]
 
 REQUEST_IMAGES = 16
 REQUESTS_UNDER_WAY = 8
-BYTES_UNDER_WAY = 32 * 2**20
+BYTES_UNDER_WAY = 32 * 2**20  # four packs that are asked for: some are hashed while others are on their way
 
 SENT = Room(REQUEST_IMAGES, 2 * 2**20)
 """For images that are sent: so many that a request's own cost does not show."""

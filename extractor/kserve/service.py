@@ -58,7 +58,7 @@ class InferenceService:
                 self.infer,
                 pb.ModelInferRequest,
                 self._calls.limits.unsaid_bytes,
-                self._extractor.room,
+                self._extractor.gate,
             ),
             "ModelStreamInfer": stream,
         }

@@ -70,17 +70,21 @@ def test_what_would_come_too_late_is_refused_at_once() -> None:
     items = several(10)
     admission.enter(items, time.monotonic() + 1)  # nothing is known yet
     admission.pace = 0.1
-    for ask in (lambda: admission.enter(several(3), time.monotonic() + 1.5), lambda: admission.check(0)):
+    for ask in (
+        lambda: admission.enter(several(3), time.monotonic() + 1.5),
+        lambda: admission.check(0, ahead=0),
+    ):
         with pytest.raises(Overloaded, match=r"takes about 1\.0 s") as caught:
             ask()
         assert caught.value.retry_after == pytest.approx(1)
-    admission.check(time.monotonic() + 2.1)
+    admission.check(time.monotonic() + 2.1, ahead=0)
     with pytest.raises(Overloaded, match=r"11 images are pending, which takes about 1\.1 s"):
         admission.check(time.monotonic() + 2.1, ahead=1)  # once that one is in
     assert admission.refused == 5
     for item in items:
         admission.leave(item, answered=False)
     assert admission.pace == 0.1  # those who were dropped say nothing of it
+    admission.check(time.monotonic(), ahead=50)  # nothing is under way but what comes
     admission.enter(several(2000), time.monotonic())  # whatever it is, when nothing is under way
 
 

@@ -132,11 +132,29 @@ async def test_requests_that_are_being_received_come_before_the_next(
     silent.pop().cancel()
     await asyncio.sleep(0)
     await embed(None, Caller())
-    monkeypatch.setattr("extractor.service.KEPT", 0.0)
+    monkeypatch.setattr("extractor.service.SOON", 0.0)
     await embed(None, Caller())
     assert ahead == [0, 1, 2, 3, 3, 2, 0]
     for call in silent:
         call.cancel()
+    await asyncio.gather(*silent, return_exceptions=True)
+
+
+async def test_a_request_that_was_refused_or_failed_is_not_waited_behind(calls: Calls, stand_in: Any) -> None:
+    ahead: list[int] = []
+
+    def check_room(_deadline: float, others: int) -> None:
+        ahead.append(others)
+        if len(ahead) == 1:
+            raise Overloaded("full")
+
+    stand_in.check_room = check_room
+    embed: Any = ExtractorService(stand_in, calls).methods()["Embed"].stream_unary
+    for _ in range(3):
+        with pytest.raises(asyncio.CancelledError):  # its caller has gone by then
+            await embed(None, Caller())
+        stand_in.submit = None  # a fault of ours
+    assert ahead == [0, 0, 0]
 
 
 async def test_an_answer_of_a_stream_that_finds_no_caller_is_no_fault(
