@@ -18,11 +18,15 @@ MEMORY_MB = 1500
 """What gRPC holds ahead for each connection, and 256 MiB of messages; without a bound it would be 3 GB."""
 
 
-async def until_answered(address: str, request: pb.EmbedRequest) -> tuple[pb.EmbedResponse, int]:
+async def until_answered(
+    address: str, request: pb.EmbedRequest, together: asyncio.Barrier
+) -> tuple[pb.EmbedResponse, int]:
     """The answer, and how often the call was refused before; refusals say when to try again."""
     refused = 0
     options = [*wire.MESSAGE_LIMITS, ("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
     async with grpc.aio.insecure_channel(address, options) as channel:
+        await channel.channel_ready()
+        await together.wait()  # to connect takes longer than to be answered
         while True:
             try:
                 return await ExtractorStub(channel).Embed(request, timeout=4 * PATIENCE_S), refused
@@ -38,13 +42,14 @@ async def test_two_hundred_callers_are_answered_or_told_to_come_again(serve: Ser
     """Each on a connection of its own, with 6 MB that it does not announce; there is room for four."""
     server = serve("--no-cache", "--bytes-at-once", "64 MiB")
     before = peak_mb(server)
+    together = asyncio.Barrier(CLIENTS)
     padding = bytes(6 * 2**20)  # behind the picture's end, so that it is received and costs no computing
 
     async def call(client: int) -> int:
         numbers = range(IMAGES * client, IMAGES * (client + 1))
         files = [album.file(number) for number in numbers]
         request = pb.EmbedRequest(images=[*files, padding])
-        reply, refused = await until_answered(server.address, request)
+        reply, refused = await until_answered(server.address, request, together)
         for number, result in zip(numbers, reply.results, strict=False):
             album.check(number, result)
         assert reply.results[-1].error.code == pb.ImageError.INVALID_IMAGE
