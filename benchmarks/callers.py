@@ -66,7 +66,7 @@ class GrpcCaller:
             connection = await self._connected(number % len(self._connections))
             answer = await connection.ask(head, body, seconds)
         except Status as failure:
-            raise _KINDS.get(failure.code, Failed)(str(failure)) from failure
+            raise (Refused if failure.code == _FULL else Failed)(str(failure)) from failure
         except TimeoutError:
             raise
         except OSError as failure:
@@ -92,10 +92,7 @@ class GrpcCaller:
                 connecting.result().close()
 
 
-_KINDS: dict[int, type[Exception]] = {
-    grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]: Refused,
-    grpc.StatusCode.DEADLINE_EXCEEDED.value[0]: TimeoutError,
-}
+_FULL: int = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 
 
 def _packed(photo: bytes) -> bytes:

@@ -20,6 +20,7 @@ _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 1, 1, 4, 8, 32
 _CONTINUATION = 9
 _TABLE_SIZE, _PUSH, _INITIAL_WINDOW = 1, 2, 4
 _CANCEL = 8
+_DEADLINE_EXCEEDED = 4  # of gRPC's statuses
 _PIECE = 16384  # no frame may be larger unless its receiver says so
 _WINDOW = 65535  # until the receiver says otherwise
 _OURS = 2**30  # what we take before we say that we take more
@@ -287,4 +288,5 @@ def _message(head: bytes) -> str:
 
 def _fail(stream: _Stream, why: str, code: int = -1) -> None:
     if not stream.answer.done():
-        stream.answer.set_exception(Status(code, why))
+        late = code == _DEADLINE_EXCEEDED  # the server's clock may be the first to say so
+        stream.answer.set_exception(TimeoutError(why) if late else Status(code, why))

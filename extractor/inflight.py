@@ -119,7 +119,10 @@ class Admission:
             self._changed.notify_all()
 
     def check(self, deadline: float, ahead: int) -> None:
-        """Raise Overloaded when `enter` would, whatever the item, once `ahead` others are in."""
+        """Raise Overloaded when `enter` would, whatever the item, once `ahead` others are in.
+
+        As there, whatever comes is let in where nothing is under way.
+        """
         with self._changed:
             self._check(1, 0, deadline, ahead)
 

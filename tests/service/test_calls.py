@@ -122,6 +122,7 @@ async def test_requests_that_are_being_received_come_before_the_next(
     calls: Calls, stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until they are accepted, or their callers leave; but for a moment only, when those send nothing."""
+    monkeypatch.setattr("extractor.service.SOON", 60.0)
     ahead: list[int] = []
     stand_in.check_room = lambda deadline, others: ahead.append(others)
     embed: Any = ExtractorService(stand_in, calls).methods()["Embed"].stream_unary
