@@ -1,11 +1,15 @@
 """`penultimate serve` with real weights and batches of eight, whose network fails for a black picture.
 
 The whole run fails then, as when a processor's memory is full: nobody is told which picture it was.
+For a white picture the network stands still until the process gets SIGUSR1.
 """
 
 from __future__ import annotations
 
+import functools
+import signal
 from collections.abc import Sequence
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from extractor.cli import main
 from extractor.results import Vector
 
 BATCH = 8
+SIGNALS: SimpleQueue[int] = SimpleQueue()  # of what a handler may use, which can interrupt itself
 
 
 class Faulty(session.Session):
@@ -29,11 +34,18 @@ class Faulty(session.Session):
     def run(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Vector]:
         if any(not picture.any() for picture in pixels):
             raise RuntimeError(f"injected into a run of {len(pixels)}")
+        if any(picture.min() == 255 for picture in pixels):
+            self._stand_still()
         step = self._network_batch
         parts = (pixels[start : start + step] for start in range(0, len(pixels), step))
         return [row for part in parts for row in self._sound(part)]
 
+    @functools.cache  # noqa: B019 - there is one session, and one signal for it
+    def _stand_still(self) -> None:
+        SIGNALS.get()
+
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, lambda number, _: SIGNALS.put(number))
     session.Session = Faulty  # type: ignore[misc]
     main()

@@ -33,17 +33,20 @@ os.execv(sys.executable, [sys.executable, "-m", "extractor.cli", *sys.argv[2:]])
 """Runs a command that obeys permissions, also for root, and writes at most so many bytes into a file."""
 
 STUCK = """
-import sys, threading
+import signal, sys, threading
 from extractor import sources
 from extractor.cli import main
 from extractor.embedder import Embedder
 
 read, close, closed = sources.read, Embedder.close, threading.Event()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGUSR1, lambda *_: None)
 
 def stuck(image, *rest):
     if str(image).endswith("stuck.png"):
         print("stuck", flush=True)
-        closed.wait()
+        while not closed.wait(0.5):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
     return read(image, *rest)
 
 def release(self):
@@ -53,7 +56,12 @@ def release(self):
 sources.read, Embedder.close = stuck, release
 main()
 """
-"""Runs a command that says "stuck" when it comes to the image stuck.png, and waits there to be stopped."""
+"""Runs a command that says "stuck" when it comes to the image stuck.png, and waits there to be stopped.
+
+It wakes the main thread now and then, as images that are done would: Python sees a signal that comes
+just before it begins to wait for a lock when that wait ends. Ctrl-C counts also where the tests run in
+the background of a shell, which ignores it.
+"""
 
 
 @pytest.fixture
