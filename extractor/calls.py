@@ -264,8 +264,8 @@ class Calls:
         for watcher in self.observers:
             watcher.begun(call)
         try:
-            context.set_trailing_metadata(((wire.REQUEST_ID, call.request_id),))
             answer = await work(call, context)
+            context.set_trailing_metadata(((wire.REQUEST_ID, call.request_id),))
             code, why = grpc.StatusCode.OK, ""
             return answer
         except Exception as error:  # whatever it is, the caller gets a status

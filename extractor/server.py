@@ -12,10 +12,6 @@ from typing import Protocol, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_health.v1 import health, health_pb2
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from extractor._pb.inference import open_inference_pb2
 from extractor._pb.penultimate.v1 import collections_pb2, penultimate_pb2
@@ -26,6 +22,7 @@ from extractor.collections_service import CollectionsService
 from extractor.errors import InvalidArgument
 from extractor.health import Health, Vigil
 from extractor.kserve import service as kserve
+from extractor.methods import Methods
 from extractor.security import Certificates, Token, TokenInterceptor
 from extractor.service import SERVICE, ExtractorService
 from extractor.settings import Connections, DataFolder, HealthChecks, ServiceLimits
@@ -156,15 +153,7 @@ class Server:
         """
         options = _channel_options(self.limits, self._connections)
         self._grpc = grpc.aio.server(options=options, interceptors=self._interceptors)
-        self._grpc.add_registered_method_handlers(SERVICE, self.service.methods())
-        self._grpc.add_registered_method_handlers(kserve.SERVICE, self._inference.methods())
-        if self._collections:
-            self._grpc.add_registered_method_handlers(COLLECTIONS, self._collections.methods())
-        for service in self._more:
-            self._grpc.add_registered_method_handlers(service.name, service.methods())
-        add_HealthServicer_to_server(self._health, self._grpc)
-        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._grpc, pool=self._contracts())
+        self._answer(Methods(self._grpc))
         await self._health.tell("the network is being loaded")
         self.address = str(self._wanted.bind(self._listen))
         if self._collections:
@@ -197,13 +186,18 @@ class Server:
         for service in self._more:
             await service.close()
 
-    def _contracts(self) -> DescriptorPool:
-        """What reflection describes; the process-wide pool lacks some of it (see tests/generate_proto.py)."""
-        pool = DescriptorPool()
-        own = (penultimate_pb2, collections_pb2, open_inference_pb2, health_pb2, reflection_pb2)
-        for contract in (*(each.DESCRIPTOR for each in own), *(service.contract for service in self._more)):
-            pool.AddSerializedFile(contract.serialized_pb)
-        return pool
+    def _answer(self, methods: Methods) -> None:
+        """Take the calls of all services."""
+        methods.add(SERVICE, self.service.methods())
+        methods.add(kserve.SERVICE, self._inference.methods())
+        if self._collections:
+            methods.add(COLLECTIONS, self._collections.methods())
+        for service in self._more:
+            methods.add(service.name, service.methods())
+        methods.add_health(self._health)
+        own = (penultimate_pb2, collections_pb2, open_inference_pb2)
+        contracts = (*(each.DESCRIPTOR for each in own), *(service.contract for service in self._more))
+        methods.add_reflection(self._services, contracts)
 
     def _listen(self, address: str) -> int:
         """Listen on one numeric address; gRPC raises RuntimeError where it cannot."""
