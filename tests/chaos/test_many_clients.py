@@ -20,7 +20,7 @@ from extractor.settings import DataFolder
 from tests.chaos.conftest import PATIENCE_S, Album, FaultyServer, Serve, peak_mb
 
 CLIENTS = 200
-IMAGES = 10
+IMAGES = 5
 MEMORY_MB = 1500
 """What gRPC holds ahead for each connection, and 256 MiB of messages; without a bound it would be 3 GB."""
 
