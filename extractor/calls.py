@@ -265,6 +265,7 @@ class Calls:
             watcher.begun(call)
         try:
             answer = await work(call, context)
+            # Here, since a call that fails sends its own.
             context.set_trailing_metadata(((wire.REQUEST_ID, call.request_id),))
             code, why = grpc.StatusCode.OK, ""
             return answer

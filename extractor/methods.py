@@ -21,8 +21,9 @@ class Methods:
 
     For each method that is registered with gRPC a task of its own waits for
     calls, and with every call the server goes through all those tasks: 22 of
-    them cost 0.1 ms of a loaded processor. Stands in for the server where
-    generated code adds a service.
+    them cost 0.1 ms of a loaded processor. The others share one task and one
+    queue, so health checks alone are registered: they wait behind no flood.
+    Stands in for the server where generated code adds a service.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ class Methods:
         self.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, dict(methods))])
 
     def add_health(self, answers: Health) -> None:
-        """Answer health checks."""
-        add_HealthServicer_to_server(answers, self)
+        """Answer health checks, which have a queue of their own."""
+        add_HealthServicer_to_server(answers, self._server)
 
     def add_reflection(self, services: Iterable[str], contracts: Iterable[FileDescriptor]) -> None:
         """Tell who asks what these services, health and reflection itself can be asked."""

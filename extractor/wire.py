@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -282,7 +281,6 @@ def status_of(error: PenultimateError) -> tuple[grpc.StatusCode, str, tuple[tupl
     return code, str(error), trailers
 
 
-@functools.lru_cache(256)
 def _come_again(code: grpc.StatusCode, why: str, milliseconds: int) -> tuple[tuple[str, str | bytes], ...]:
     """When another try is sensible, as gRPC's clients know it and as Google's APIs say it."""
     info = RetryInfo(retry_delay=Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 10**6))

@@ -64,7 +64,10 @@ def album(bundle: Bundle, exported_data: DataFolder) -> Album:
 
 
 class FaultyServer(ServerProcess):
-    """The real server with batches of eight, and a network that raises for a black picture."""
+    """The real server with batches of eight, and a network that raises for a black picture.
+
+    At a white one it stands still until the process has had SIGUSR1.
+    """
 
     program = ("-m", "tests.chaos.faulty_server", "serve")
 

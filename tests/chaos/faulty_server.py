@@ -1,7 +1,7 @@
 """`penultimate serve` with real weights and batches of eight, whose network fails for a black picture.
 
 The whole run fails then, as when a processor's memory is full: nobody is told which picture it was.
-For a white picture the network stands still until the process gets SIGUSR1.
+For a white picture the network stands still until the process has had SIGUSR1 once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from extractor.cli import main
 from extractor.results import Vector
 
 BATCH = 8
-SIGNALS: SimpleQueue[int] = SimpleQueue()  # of what a handler may use, which can interrupt itself
+SIGNALS: SimpleQueue[int] = SimpleQueue()  # its `put` may be interrupted by itself, as a handler can be
 
 
 class Faulty(session.Session):

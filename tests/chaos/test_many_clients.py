@@ -22,12 +22,12 @@ from tests.chaos.conftest import PATIENCE_S, Album, FaultyServer, Serve, peak_mb
 CLIENTS = 200
 IMAGES = 5
 MEMORY_MB = 1500
-"""What gRPC holds ahead for each connection, and 256 MiB of messages; without a bound it would be 3 GB."""
+"""What gRPC holds ahead for each connection, and the messages; without a bound it would be 3 GB."""
 
 
 @pytest.fixture
 def standing(data: DataFolder, tmp_path: Path) -> Iterator[FaultyServer]:
-    """A server with room for ten large calls, that answers none with a white picture until it is to go on."""
+    """A server with room for eight large calls; one with a white picture is answered once it may go on."""
     server = FaultyServer(data, tmp_path / "standing.log", "--no-cache", "--bytes-at-once", "64 MiB")
     yield server
     go_on(server)
@@ -69,17 +69,23 @@ async def test_two_hundred_callers_are_answered_or_told_to_come_again(
     standing: FaultyServer, album: Album, white: bytes
 ) -> None:
     """Each with 6 MB that it does not announce; none is answered before one is refused."""
-    before = peak_mb(standing)
+    before, refusals = peak_mb(standing), 0
+
+    def refused() -> None:
+        nonlocal refusals
+        refusals += 1
+        go_on(standing)
 
     async def call(client: int) -> None:
         numbers = range(IMAGES * client, IMAGES * (client + 1))
         request = pb.EmbedRequest(images=[*map(album.file, numbers), white])
-        reply = await until_answered(standing.address, request, lambda: go_on(standing))
+        reply = await until_answered(standing.address, request, refused)
         for number, result in zip(numbers, reply.results, strict=False):
             album.check(number, result)
         assert reply.results[-1].embedding
 
     await asyncio.gather(*map(call, range(CLIENTS)))
+    assert refusals
     assert peak_mb(standing) - before < MEMORY_MB
 
 

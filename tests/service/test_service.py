@@ -380,7 +380,7 @@ async def test_vectors_come_in_the_form_that_was_asked_for(stub: Any, stand_in: 
 
 
 async def test_a_call_is_named_in_its_trailer(stub: Any) -> None:
-    """By the caller's own id where it is sound, else by a new one; also when it fails."""
+    """By the caller's own id where it is sound, else by a new one; also when it fails, or is a stream."""
     for said, expected in (("job-7/line 3", None), ("job-7:3", "job-7:3"), ("", None)):
         call = stub.GetInfo(pb.GetInfoRequest(), metadata=(("penultimate-request-id", said),))
         await call
@@ -390,6 +390,10 @@ async def test_a_call_is_named_in_its_trailer(stub: Any) -> None:
         stub.Embed(pb.EmbedRequest(fingerprint="cd" * 32), metadata=(("penultimate-request-id", "mine"),))
     )
     assert dict(error.trailing_metadata())["penultimate-request-id"] == "mine"
+    stream = stub.EmbedStream(metadata=(("penultimate-request-id", "mine"),))
+    await stream.done_writing()
+    assert await stream.read() is grpc.aio.EOF
+    assert dict(await stream.trailing_metadata())["penultimate-request-id"] == "mine"
 
 
 async def test_the_callers_deadline_reaches_the_queue(stub: Any, stand_in: Any) -> None:
