@@ -21,9 +21,9 @@ class Methods:
 
     For each method that is registered with gRPC a task of its own waits for
     calls, and with every call the server goes through all those tasks: 22 of
-    them cost 0.1 ms of a loaded processor. The others share one task and one
-    queue, so health checks alone are registered: they wait behind no flood.
-    Stands in for the server where generated code adds a service.
+    them cost 0.1 ms of a loaded processor. What is found by name shares one
+    task and one queue, so health checks alone are registered: they wait
+    behind no flood. Stands in for the server where generated code adds a service.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import sys
@@ -190,3 +191,16 @@ async def stub(cold_server: Server, channel: grpc.aio.Channel) -> ExtractorStub:
     """Calls our server over the stand-in, after its warm-up."""
     await cold_server.warm()
     return ExtractorStub(channel)
+
+
+async def failure(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def submitted(stand_in: Any, count: int) -> None:
+    """Wait until the service has handed over `count` images."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(stand_in.submitted) < count:
+            await asyncio.sleep(0)

@@ -18,8 +18,8 @@ from extractor.cli.configuration import Size
 from extractor.cli.serve import command
 from extractor.server import Server
 from extractor.settings import Connections, HealthChecks, Limits, ServiceLimits
+from tests.service.conftest import PATIENCE_S, submitted
 
-PATIENCE_S = 60
 LIMITS = {field.name for kind in (ServiceLimits, Limits, Connections, HealthChecks) for field in fields(kind)}
 
 Open = Callable[..., Awaitable[grpc.aio.Channel]]
@@ -41,13 +41,6 @@ async def connect(stand_in: Any) -> AsyncIterator[Open]:
     for server, channel in opened:
         await channel.close()
         await server.stop(grace=0)
-
-
-async def submitted(stand_in: Any, count: int) -> None:
-    """Wait until so many images have come to the embedder."""
-    async with asyncio.timeout(PATIENCE_S):
-        while len(stand_in.submitted) < count:
-            await asyncio.sleep(0.01)
 
 
 async def test_a_request_over_the_limit_is_refused_with_both_numbers(connect: Open, stand_in: Any) -> None:
