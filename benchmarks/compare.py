@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import report
 from benchmarks.limit import Limit
 from benchmarks.load import Load
-from benchmarks.servers import OURS, Served, ours, peers
+from benchmarks.servers import BARE, OURS, Served, ours, peers
 
 CLIENT = "penultimate, own client"
 PLAIN = "penultimate, plain calls"
@@ -146,7 +146,7 @@ def _percentile(rounds: list[Figures], percent: float) -> float | None:
 
 
 def verdict(found: report.Report, rounds: dict[str, list[Figures]]) -> None:
-    others = [name for name in rounds if name not in (LIMIT, CLIENT, PLAIN)]
+    others = [name for name in rounds if name not in (LIMIT, CLIENT, PLAIN, BARE)]
     if not others or PLAIN not in rounds:
         return
     best = max(others, key=lambda name: median(ratios(rounds, name, LIMIT)))

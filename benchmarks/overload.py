@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 from benchmarks import report
 from benchmarks.load import Load, Open
-from benchmarks.servers import Served
+from benchmarks.servers import BARE, Served
 from benchmarks.tail import add_options, find_peak, serving
 
-BOUNDABLE = ("grpcio", "fastapi", "mosec")
+BOUNDABLE = (BARE, "grpcio", "fastapi", "mosec")
 MUST_REACH = 0.9
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from benchmarks.machine import describe
 from benchmarks.photos import jpegs, solar_cells
-from benchmarks.servers import OURS, PEERS, check_peers, versions
+from benchmarks.servers import BARE, OURS, PEERS, check_peers, versions
 from extractor.settings import DataFolder
 
 Row = dict[str, Any]
+
+_SERVERS = (OURS, BARE, *PEERS)
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
@@ -28,7 +30,7 @@ def options(doc: str | None) -> argparse.ArgumentParser:
         "--servers",
         type=lambda text: text.split(","),
         default=[OURS, *PEERS],
-        help=f"some of {','.join([OURS, *PEERS])} (default: all)",
+        help=f"some of {','.join(_SERVERS)} (default: all but {BARE})",
     )
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     return parser
@@ -38,8 +40,8 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The given options; exits when they name a server that is not there."""
     given = parser.parse_args()
     for name in given.servers:
-        if name not in (OURS, *PEERS):
-            parser.error(f"there is no server {name!r}: choose of {', '.join([OURS, *PEERS])}")
+        if name not in _SERVERS:
+            parser.error(f"there is no server {name!r}: choose of {', '.join(_SERVERS)}")
     check_peers(given.servers)
     return given
 

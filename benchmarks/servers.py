@@ -1,4 +1,4 @@
-"""Starts the servers to compare: ours, and the peers in their own environment."""
+"""Starts the servers to compare: ours, a bare one, and the peers in their own environment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import bare_server
 from benchmarks.callers import Target
 from benchmarks.load import Load
 from benchmarks.processes import Group
@@ -19,7 +20,7 @@ from extractor.settings import DEFAULT_BACKBONE, DataFolder
 
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / "benchmarks/peers/.venv/bin/python"
-OURS = "penultimate"
+OURS, BARE = "penultimate", "bare"
 METHOD = "/penultimate.v1.Extractor/Embed"
 
 PEERS = {
@@ -58,19 +59,42 @@ def ours(data: DataFolder, provider: str, precision: str, *, cache: bool = False
     command = [sys.executable, "-m", "extractor.cli", "serve", "--address", "127.0.0.1:0"]
     command += ["--data", str(data.root), "--log-level", "warning"]
     command += ["--provider", provider, "--precision", precision] + ([] if cache else ["--no-cache"])
-    with _group(command, {}, piped=True) as group:
-        assert group.process.stdout
-        line = group.process.stdout.readline()
-        if not line.startswith("listening on "):
-            sys.exit(f"penultimate did not start: {group.log.read_text()}")
-        words = line.split()
+    with _announced(OURS, command) as (group, words):
         numerics = next(word for word in words if word.startswith("numerics=")).partition("=")[2]
         yield Served(OURS, group, Target("penultimate", words[2], METHOD), numerics)
 
 
 @contextmanager
-def peer(name: str, data: DataFolder, numerics: str, load: Load, *, queue: int = 0) -> Iterator[Served]:
-    """A peer that computes on `numerics`; ready when it is here."""
+def bare(data: DataFolder, numerics: str, *, queue: int = 0) -> Iterator[Served]:
+    """`benchmarks.bare_server`: our own work behind nothing but gRPC."""
+    command = [sys.executable, "-m", "benchmarks.bare_server", "--data", str(data.root)]
+    command += ["--numerics", numerics, "--queue", str(queue)]
+    with _announced(BARE, command) as (group, words):
+        target = Target("grpc", words[2], f"/{bare_server.SERVICE}/{bare_server.METHOD}")
+        yield Served(BARE, group, target, numerics)
+
+
+@contextmanager
+def _announced(name: str, command: Sequence[str]) -> Iterator[tuple[Group, list[str]]]:
+    """A server that says where it listens, and the words that it says."""
+    with _group(command, {}, piped=True) as group:
+        assert group.process.stdout
+        line = group.process.stdout.readline()
+        if not line.startswith("listening on "):
+            sys.exit(f"{name} did not start: {group.log.read_text()}")
+        yield group, line.split()
+
+
+def peer(
+    name: str, data: DataFolder, numerics: str, load: Load, *, queue: int = 0
+) -> AbstractContextManager[Served]:
+    """Another server than ours, which computes on `numerics`; ready when it is here."""
+    return bare(data, numerics, queue=queue) if name == BARE else _peer(name, data, numerics, load, queue)
+
+
+@contextmanager
+def _peer(name: str, data: DataFolder, numerics: str, load: Load, queue: int) -> Iterator[Served]:
+    """From the peers' environment."""
     protocol, path = PEERS[name]
     port = _free_port()
     environment = {

@@ -9,8 +9,9 @@ image and run the network, as many as are fastest. Prints
 - the service's images/s through `Client.stream` and their ratio to the limit
   (median over rounds), and the same ratio in processor time, which other load
   on the machine blurs less;
-- the median time of a call with one image, over the same work in process, call
-  by call in turns;
+- the median time of a call with one image, over the same work in process, in
+  turns, and that of a call of a server that does nothing but this work
+  (`benchmarks.bare_server`): what gRPC takes by itself;
 - images/s when the server remembers them: sent in `Embed`, through
   `Client.stream`, which asks before it sends, and by digests alone
   (`Client.lookup`), over images/s computed (`benchmarks.remembered`);
@@ -26,11 +27,13 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+import grpc
+
 from benchmarks import memory, remembered, report
 from benchmarks.callers import Target
 from benchmarks.limit import Limit, Round
 from benchmarks.load import Load
-from benchmarks.servers import OURS, Served, ours
+from benchmarks.servers import OURS, Served, bare, ours
 
 MUST_REACH = {"cpu": 0.93, "openvino": 0.88}
 
@@ -45,7 +48,8 @@ def main() -> None:
             limit.choose(given.round // 4)
             found.say("limit", limit.threads, f"{server.numerics}; the limit has {limit.threads} threads")
             throughput(found, limit, server, load, given)
-            single_calls(found, limit, server, load, photos[: given.calls])
+            with bare(given.data, server.numerics) as least:
+                single_calls(found, limit, (server, least), load, photos[: given.calls])
         del limit
         remembered.measure(found, load, given)
         memory.measure(found, load, given)
@@ -101,19 +105,28 @@ def ratio(name: str, ratios: list[float], found: report.Report, must: float | No
     found.say(name, median(ratios), text + (f"; must reach {must}" if must else ""))
 
 
-def single_calls(found: report.Report, limit: Limit, server: Served, load: Load, photos: list[bytes]) -> None:
-    calls, alone = [], []
+def single_calls(
+    found: report.Report, limit: Limit, servers: tuple[Served, Served], load: Load, photos: list[bytes]
+) -> None:
+    server, least = servers
+    calls: list[float] = []
+    bare_calls: list[float] = []
+    alone: list[float] = []
     for begin in range(0, len(photos), 10):
         some = photos[begin : begin + 10]
         calls += load.run(_single_calls, server.target, begin, begin + len(some))
+        bare_calls += load.run(_bare_calls, least.target, begin, begin + len(some))
         alone += [_timed(limit.work, photo) for photo in some]
-    call, direct = 1e3 * median(calls), 1e3 * median(alone)
-    found.say(
-        "single call over in process, ms",
-        call - direct,
-        f"one call: p50 {call:.2f} ms, in process {direct:.2f} ms, {call - direct:.2f} ms over it; "
-        "at most 1.0",
-    )
+    direct = 1e3 * median(alone)
+    found.say("in process, ms", direct, f"one image in process: p50 {direct:.2f} ms")
+    _over_in_process(found, "single call", calls, direct, "; at most 1.0")
+    _over_in_process(found, "bare call", bare_calls, direct, ": gRPC by itself")
+
+
+def _over_in_process(found: report.Report, name: str, calls: list[float], direct: float, more: str) -> None:
+    call = 1e3 * median(calls)
+    text = f"{name}: p50 {call:.2f} ms, {call - direct:.2f} ms over in process{more}"
+    found.say(f"{name} over in process, ms", call - direct, text)
 
 
 def _single_calls(photos: Sequence[bytes], target: Target, begin: int, end: int) -> list[float]:
@@ -122,6 +135,13 @@ def _single_calls(photos: Sequence[bytes], target: Target, begin: int, end: int)
     with Client(target.address) as client:
         client.embed(photos[begin : begin + 1])  # the connection
         return [_timed(client.embed, [photo]) for photo in photos[begin:end]]
+
+
+def _bare_calls(photos: Sequence[bytes], target: Target, begin: int, end: int) -> list[float]:
+    with grpc.insecure_channel(target.address) as channel:
+        embed: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(target.path)
+        embed(photos[begin])  # the connection
+        return [_timed(embed, photo) for photo in photos[begin:end]]
 
 
 def _timed(work: Callable[[Any], Any], what: Any) -> float:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.servers import OURS, PEERS, PEERS_PYTHON
+from benchmarks.servers import BARE, OURS, PEERS, PEERS_PYTHON
 from extractor.settings import DataFolder
 
 ROOT = Path(__file__).parent.parent.parent
 FEW = ["--distinct", "20", "--precision", "fp32"]
 SERVERS = [
     OURS,
+    BARE,
     *(
         pytest.param(name, marks=pytest.mark.skipif(not PEERS_PYTHON.exists(), reason="`make peers` first"))
         for name in PEERS
@@ -80,3 +81,13 @@ def test_the_service_is_measured_computed_and_remembered(data: DataFolder, tmp_p
     ways = {row["way"]: row["images/s"] for row in found["tables"]["remembered"]}
     assert ways["sent in Embed"] > ways["computed"]
     assert found["tables"]["memory"][-1]["images"] == 300
+    assert {"single call over in process, ms", "bare call over in process, ms"} <= set(found)
+
+
+def test_a_bare_server_can_refuse(data: DataFolder, tmp_path: Path) -> None:
+    """With a bound it is measured a second time, and then refuses what is over it."""
+    options = ("--servers", BARE, "--times", "4", "--seconds", "2", "--deadline", "0.5", "--peak", "40")
+    rows = figures("overload", data, tmp_path / "json", *options)["tables"]["every request with 0.5 s"]
+    assert [row["server"] for row in rows] == [BARE, f"{BARE}, bounded"]
+    assert rows[0]["refused"] == 0 < rows[1]["refused"]
+    assert rows[1]["failed"] == 0
