@@ -271,6 +271,7 @@ class Calls:
             return answer
         except Exception as error:  # whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
+            # Not `set_code`: it begins an answer first, and gRPC's own retries take no begun one back.
             with _gone():
                 await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
             raise  # never reached: to abort is to raise

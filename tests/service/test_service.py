@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -27,6 +29,8 @@ from extractor.server import SERVICE, Server
 from extractor.settings import MAX_ITEMS_PER_CALL
 from extractor.wire import unpack_results, unpack_rows
 from tests.service.conftest import failure, submitted
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 async def test_results_come_in_the_order_of_the_images(stub: Any, stand_in: Any) -> None:
@@ -138,6 +142,28 @@ async def test_a_full_queue_refuses_the_call(stub: Any, stand_in: Any) -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "500"
     assert not stand_in.submitted
+
+
+async def test_a_plain_channel_tries_again_by_itself_when_told_so(
+    cold_server: Server, stub: Any, stand_in: Any
+) -> None:
+    """By gRPC's own retries, as docs/service.md says: a refusal ends the call before any of an answer."""
+
+    def on_submit(image: bytes, future: Future[Result]) -> None:
+        tries.append(time.monotonic())
+        if len(tries) < 3:
+            raise errors.Overloaded("full", retry_after=0.5)
+        stand_in.settle(future, 7)
+
+    tries: list[float] = []
+    stand_in.on_submit = on_submit
+    (config,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/service.md").read_text(), re.DOTALL)
+    options = [("grpc.service_config", config), ("grpc.per_rpc_retry_buffer_size", 2**20)]
+    async with grpc.aio.insecure_channel(cold_server.address, options) as channel:
+        answer = await ExtractorStub(channel).Embed(pb.EmbedRequest(images=[bytes(2**19)]))
+    assert unpack_results(answer, 1)[0].ok
+    first, second, third = tries
+    assert min(second - first, third - second) >= 0.5  # as the refusal asked, not as the channel would have
 
 
 async def test_when_requests_fill_the_memory_the_next_is_refused_at_once(
