@@ -8,9 +8,11 @@ import math
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -28,13 +30,17 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Request = TypeVar("Request", bound=Message)
 T = TypeVar("T")
 Handler: TypeAlias = "Callable[[Request, Call], Awaitable[Message]]"
-Gate: TypeAlias = "Callable[[Call], AbstractContextManager[object]]"
+Gate: TypeAlias = "Callable[[Call], Callable[[], object]]"
 Conversation: TypeAlias = "Callable[[AsyncIterator[Request], Call], AsyncGenerator[Message]]"
 
 MESSAGES_UNDER_WAY = 8
 """Messages of one stream that may be unanswered before the next is received."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _current_task() -> asyncio.Task[Any]:
@@ -134,7 +140,7 @@ class Calls:
         handler: Handler[Request],
         kind: type[Request],
         room: int,
-        gate: Gate | None = None,
+        gate: Gate = lambda _call: _nothing,
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """What gRPC calls for a method of one request and one answer.
 
@@ -153,31 +159,28 @@ class Calls:
         room : int
             How many bytes to expect of a request that says nothing of its size.
         gate : callable, optional
-            Gives what is entered until the handler has accepted the request;
-            raises for calls that need not even be received.
+            Raises for calls that need not even be received; what it returns
+            is called once the handler has accepted the request, or will not.
         """
 
-        async def answer(_: object, context: Context) -> bytes:
-            return await self._watch(method, context, once)
-
         async def once(call: Call, context: Context) -> bytes:
-            with gate(call) if gate else nullcontext():
+            received = gate(call)
+            try:
                 message = await self.door.receive(context, wire.said_size(call.metadata, room))
                 if message is None:
                     raise InvalidArgument("the call ended before it had sent a message")
                 answer = self._begin(handler, kind, message, call)
+            finally:
+                received()
             del message
             return await answer
 
-        return grpc.stream_unary_rpc_method_handler(answer)
+        return grpc.stream_unary_rpc_method_handler(partial(self._watch, method, once))
 
     def stream(
         self, method: str, handler: Handler[Request], kind: type[Request]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """What gRPC calls for a method of many requests, each answered as by `unary`, in their order."""
-
-        async def converse(_: object, context: Context) -> None:
-            await self._watch(method, context, many)
 
         async def many(call: Call, context: Context) -> None:
             self.check_ready()
@@ -185,7 +188,7 @@ class Calls:
                 raise Overloaded(f"{len(self._reading)} streams are open (at most {self.limits.streams})")
             await self._converse(handler, kind, call, context)
 
-        return grpc.stream_stream_rpc_method_handler(converse)
+        return grpc.stream_stream_rpc_method_handler(partial(self._watch, method, many))
 
     def conversation(
         self, method: str, talk: Conversation[Request], kind: type[Request]
@@ -203,9 +206,6 @@ class Calls:
             The requests'.
         """
 
-        async def converse(_: object, context: Context) -> None:
-            await self._watch(method, context, many)
-
         async def many(call: Call, context: Context) -> None:
             self.check_ready()
             async with (
@@ -213,10 +213,10 @@ class Calls:
                 aclosing(talk(requests, call)) as answers,
             ):
                 async for answer in answers:
-                    with _gone():
+                    with _GONE:
                         await context.write(answer.SerializeToString())
 
-        return grpc.stream_stream_rpc_method_handler(converse)
+        return grpc.stream_stream_rpc_method_handler(partial(self._watch, method, many))
 
     async def _received(self, kind: type[Request], context: Context) -> AsyncGenerator[Request]:
         """The requests of a conversation; the room of each is free again when the next is asked for."""
@@ -227,11 +227,10 @@ class Calls:
             finally:
                 self.door.release(size)
 
-    @contextmanager
-    def ready(self, _call: Call) -> Iterator[None]:
+    def ready(self, _call: Call) -> Callable[[], object]:
         """The gate of calls that anybody may make while the server serves."""
         self.check_ready()
-        yield
+        return _nothing
 
     def check_ready(self) -> None:
         """Raise Unavailable while the server does not serve."""
@@ -253,7 +252,9 @@ class Calls:
         if self._accepted:
             await asyncio.wait(self._accepted, timeout=grace)
 
-    async def _watch(self, method: str, context: Context, work: Callable[[Call, Context], Awaitable[T]]) -> T:
+    async def _watch(
+        self, method: str, work: Callable[[Call, Context], Awaitable[T]], _requests: object, context: Context
+    ) -> T:
         """Do the call's `work`, with its errors as statuses, and tell how it ended.
 
         An error that nobody raised on purpose is logged with its trace; the
@@ -272,7 +273,7 @@ class Calls:
         except Exception as error:  # whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
             # Not `set_code`: it begins an answer first, and gRPC's own retries take no begun one back.
-            with _gone():
+            with _GONE:
                 await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
             raise  # never reached: to abort is to raise
         finally:
@@ -327,7 +328,7 @@ class Calls:
         async def write() -> None:
             while (answer := await answers.get()) is not None:
                 await asyncio.wait({answer})  # else what cancels the call could cancel it before it began
-                with _gone():
+                with _GONE:
                     await context.write(answer.result())
                 unanswered.release()
 
@@ -368,13 +369,20 @@ def _deliberate(error: Exception, call: Call) -> PenultimateError:
     )
 
 
-@contextmanager
-def _gone() -> Iterator[None]:
-    """End the call as one whose caller has gone where gRPC cannot send to it any more."""
-    try:
-        yield
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None
+class _Gone:
+    """Ends a call as one whose caller has gone where gRPC cannot send to it any more."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, grpc.aio.InternalError):
+            raise asyncio.CancelledError from None
+
+
+_GONE = _Gone()
 
 
 async def _drop(tasks: Sequence[asyncio.Future[Any]]) -> None:

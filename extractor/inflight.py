@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -140,7 +141,7 @@ class Admission:
             raise Overloaded(
                 f"{inside} images are pending, which takes about {wait:.1f} s, more than "
                 "half of what the caller allows: try again later, or allow a longer deadline",
-                min(wait, _LONGEST_PAUSE),
+                min(math.ceil(10 * wait) / 10, _LONGEST_PAUSE),
             )
 
     def _has_room(self, count: int, size: int) -> bool:

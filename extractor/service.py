@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Awaitable, Callable
 from importlib import metadata
 
 import grpc
@@ -56,8 +56,7 @@ class ExtractorService:
             "GetInfo": calls.unary(f"{SERVICE}/GetInfo", self.get_info, pb.GetInfoRequest, 0),
         }
 
-    @contextmanager
-    def gate(self, call: Call) -> Iterator[None]:
+    def gate(self, call: Call) -> Callable[[], object]:
         """Refuse a call before its images are received, where none of them would be taken.
 
         Calls that are being received already come first; each counts as one
@@ -67,10 +66,7 @@ class ExtractorService:
         self._forget_slow(call.begun)
         self._embedder.check_room(call.deadline, len(self._coming))
         self._coming[call] = None
-        try:
-            yield
-        finally:
-            self._coming.pop(call, None)
+        return functools.partial(self._coming.pop, call, None)
 
     def _forget_slow(self, now: float) -> None:
         """Calls of which little comes keep no others out."""
