@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import random
-import re
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from extractor import wire
+from extractor.call import Call, Context, Observer, received
 from extractor.door import Door
 from extractor.errors import InternalError, InvalidArgument, Overloaded, PenultimateError, Unavailable
-from extractor.results import Result
 from extractor.settings import ServiceLimits
 
 log = logging.getLogger(__name__)
 
-Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Request = TypeVar("Request", bound=Message)
 T = TypeVar("T")
 Handler: TypeAlias = "Callable[[Request, Call], Awaitable[Message]]"
@@ -36,79 +30,9 @@ Conversation: TypeAlias = "Callable[[AsyncIterator[Request], Call], AsyncGenerat
 MESSAGES_UNDER_WAY = 8
 """Messages of one stream that may be unanswered before the next is received."""
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-
 
 def _nothing(*_: object) -> None:
     pass
-
-
-def _current_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task
-    return task
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One call of one method.
-
-    Attributes
-    ----------
-    method : str
-        Its full name, such as `penultimate.v1.Extractor/Embed`.
-    peer : str
-        Who calls, as gRPC names it.
-    request_id : str
-        The caller's, or a new one.
-    metadata : mapping
-        The call's headers that are text.
-    deadline : float
-        Until when its caller waits, by `time.monotonic`; infinite when it does not say.
-    task : asyncio.Task
-        What answers it; ends when gRPC has sent the answer.
-    begun : float
-        When, by `time.monotonic`.
-    items : int
-        Images or digests that were accepted so far.
-    cached, failed : int
-        Images that were remembered, and that could not be embedded, so far.
-    """
-
-    method: str
-    peer: str
-    request_id: str
-    metadata: Mapping[str, str]
-    deadline: float
-    task: asyncio.Task[Any] = field(default_factory=_current_task)
-    begun: float = field(default_factory=time.monotonic)
-    items: int = 0
-    cached: int = 0
-    failed: int = 0
-    watchers: Sequence[Observer] = ()
-
-    def answered(self, results: Sequence[Result]) -> None:
-        """Count what became of some images, and tell those who watch."""
-        self.cached += sum(result.cached for result in results)
-        self.failed += sum(not result.ok for result in results)
-        for watcher in self.watchers:
-            watcher.answered(self, results)
-
-
-class Observer(Protocol):
-    """Watches calls, all on the event loop's thread."""
-
-    def begun(self, call: Call) -> None:
-        """A call has come; nothing of it has been received."""
-        ...
-
-    def answered(self, call: Call, results: Sequence[Result]) -> None:
-        """Images of the call are about to be answered."""
-        ...
-
-    def ended(self, call: Call, code: grpc.StatusCode, why: str) -> None:
-        """The call is over; `why` is empty when it went well."""
-        ...
 
 
 class Calls:
@@ -164,14 +88,14 @@ class Calls:
         """
 
         async def once(call: Call, context: Context) -> bytes:
-            received = gate(call)
+            leave = gate(call)
             try:
                 message = await self.door.receive(context, wire.said_size(call.metadata, room))
                 if message is None:
                     raise InvalidArgument("the call ended before it had sent a message")
                 answer = self._begin(handler, kind, message, call)
             finally:
-                received()
+                leave()
             del message
             return await answer
 
@@ -260,7 +184,7 @@ class Calls:
         An error that nobody raised on purpose is logged with its trace; the
         caller gets a plain sentence.
         """
-        call = _call(method, context, self.observers)
+        call = received(method, context, self.observers)
         code, why = grpc.StatusCode.CANCELLED, "the caller has gone, or its deadline has passed"
         for watcher in self.observers:
             watcher.begun(call)
@@ -349,15 +273,6 @@ class Calls:
         except asyncio.CancelledError:
             self.check_ready()  # `drain` ends the reading
             raise
-
-
-def _call(method: str, context: Context, watchers: Sequence[Observer]) -> Call:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    said = metadata.get(wire.REQUEST_ID, "")
-    request_id = said if _REQUEST_ID.fullmatch(said) else f"{random.getrandbits(64):016x}"
-    left = context.time_remaining()
-    deadline = math.inf if left is None else time.monotonic() + left
-    return Call(method, context.peer(), request_id, metadata, deadline, watchers=watchers)
 
 
 def _deliberate(error: Exception, call: Call) -> PenultimateError:

@@ -15,7 +15,7 @@ from extractor.text import printable
 if TYPE_CHECKING:
     import grpc
 
-    from extractor.calls import Call
+    from extractor.call import Call
     from extractor.results import Result
 
 log = logging.getLogger(__name__)

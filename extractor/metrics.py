@@ -25,7 +25,7 @@ from extractor.errors import Unavailable
 from extractor.results import Result, Timings
 
 if TYPE_CHECKING:
-    from extractor.calls import Call
+    from extractor.call import Call
     from extractor.tickets import Load
     from extractor.wire import Info
 

@@ -16,7 +16,8 @@ from google.protobuf.descriptor import FileDescriptor
 from extractor._pb.inference import open_inference_pb2
 from extractor._pb.penultimate.v1 import collections_pb2, penultimate_pb2
 from extractor.addresses import Address
-from extractor.calls import Calls, Observer
+from extractor.call import Observer
+from extractor.calls import Calls
 from extractor.collections_service import SERVICE as COLLECTIONS
 from extractor.collections_service import CollectionsService
 from extractor.errors import InvalidArgument

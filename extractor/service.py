@@ -11,7 +11,8 @@ import grpc
 
 from extractor import wire
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
-from extractor.calls import Call, Calls
+from extractor.call import Call
+from extractor.calls import Calls
 from extractor.errors import FingerprintMismatch, InvalidArgument
 from extractor.submission import Submission, Submits
 

@@ -26,7 +26,7 @@ from extractor.errors import InvalidArgument
 from extractor.text import printable
 
 if TYPE_CHECKING:
-    from extractor.calls import Call
+    from extractor.call import Call
     from extractor.results import Result, Timings
 
 log = logging.getLogger(__name__)

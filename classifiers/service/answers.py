@@ -14,7 +14,8 @@ from classifiers.service.roster import Roster
 from classifiers.service.watched import Watched
 from classifiers.store.versions import promote
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
-from extractor.calls import Call, Calls
+from extractor.call import Call
+from extractor.calls import Calls
 from extractor.heads_wire.values import Drift, HeadInfo
 from extractor.settings import DataFolder
 from extractor.submission import Submits

@@ -13,7 +13,7 @@ from classifiers.service.inputs import Input, Inputs, needs_embedder
 from classifiers.service.roster import Answering
 from classifiers.service.watched import Watched
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
-from extractor.calls import Call
+from extractor.call import Call
 from extractor.errors import FingerprintMismatch, InvalidArgument
 from extractor.heads_wire import messages as wire
 from extractor.results import Vector

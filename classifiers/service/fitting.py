@@ -19,7 +19,8 @@ from classifiers.service.local_files import with_local_names
 from classifiers.store.versions import head_path
 from classifiers.training.recipes import Kind, Recipe, Scale
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
-from extractor.calls import Call, Calls
+from extractor.call import Call
+from extractor.calls import Calls
 from extractor.errors import InvalidArgument, Overloaded
 from extractor.heads_wire import messages as wire
 from extractor.heads_wire.values import FitOptions, Fitted, LeftOut, Stage

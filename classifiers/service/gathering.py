@@ -14,7 +14,7 @@ from classifiers.data.features import Features, embed
 from classifiers.data.labels import joined, parted
 from classifiers.service.inputs import LONGEST_NAME, Input, Inputs, needs_embedder
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
-from extractor.calls import Call
+from extractor.call import Call
 from extractor.errors import FingerprintMismatch, InvalidArgument, Overloaded
 from extractor.heads_wire.values import FitOptions
 from extractor.results import ImageLike, Result

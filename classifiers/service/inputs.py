@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
 from extractor.caches import Row
-from extractor.calls import Call
+from extractor.call import Call
 from extractor.errors import InvalidArgument, NotFound, PenultimateError
 from extractor.heads_wire import messages as wire
 from extractor.results import Result, Vector

@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 
 from classifiers.service.gauges import DriftGauges
 from extractor._pb.penultimate.v1 import heads_pb2 as pb
-from extractor.calls import Call, Calls, Handler
+from extractor.call import Call
+from extractor.calls import Calls, Handler
 from extractor.errors import InvalidArgument
 from extractor.heads_wire import messages as wire
 from extractor.heads_wire.messages import SERVICE

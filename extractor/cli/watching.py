@@ -14,7 +14,7 @@ from extractor.errors import InvalidArgument
 from extractor.logs import FORMATS, CallLog
 
 if TYPE_CHECKING:
-    from extractor.calls import Observer
+    from extractor.call import Observer
     from extractor.embedder import Embedder
     from extractor.metrics import Exposition, Metrics
     from extractor.tracing import Tracing

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
-from extractor.calls import Call
+from extractor.call import Call
 from extractor.collections import Item
 from extractor.collections.pictures import NO_PICTURE, Picture
 from extractor.collections_service.shelf import Volume

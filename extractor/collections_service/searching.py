@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
-from extractor.calls import Call
+from extractor.call import Call
 from extractor.collections import Collection, Entry, Match
 from extractor.collections.filters import Filter
 from extractor.collections.queries import compose_query

@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 
 from extractor._pb.penultimate.v1 import collections_pb2 as pb
-from extractor.calls import Call, Calls, Handler, Request
+from extractor.call import Call
+from extractor.calls import Calls, Handler, Request
 from extractor.collections import KEEP, Collection
 from extractor.collections.item import Keep
 from extractor.collections_service.adding import Addition, Turn, Turns

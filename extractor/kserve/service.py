@@ -12,7 +12,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from extractor import wire
 from extractor._pb.inference import open_inference_pb2 as pb
-from extractor.calls import Call, Calls, Handler, Request
+from extractor.call import Call
+from extractor.calls import Calls, Handler, Request
 from extractor.errors import NotFound, PenultimateError
 from extractor.health import Health
 from extractor.kserve.messages import VERSION, Inference, describe, pack, unpack, unpack_images

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extractor.calls import Call
+from extractor.call import Call
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from grpc._cython import cygrpc
 
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
-from extractor.calls import Call, Calls
+from extractor.call import Call
+from extractor.calls import Calls
 from extractor.errors import Overloaded
 from extractor.service import ExtractorService
 from extractor.settings import ServiceLimits

@@ -22,7 +22,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from extractor import errors
 from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
-from extractor.calls import Call
+from extractor.call import Call
 from extractor.door import Door
 from extractor.results import Result
 from extractor.server import SERVICE, Server
