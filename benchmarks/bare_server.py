@@ -1,8 +1,9 @@
-"""The least that gRPC takes: a server that does the work of the limit for each call, and nothing else.
+"""What gRPC takes: a server that does the work of the limit for each call, and nothing else.
 
 It neither checks nor counts, times or remembers anything; messages are the
-bytes themselves. What it costs beyond the work is what gRPC for Python costs
-on this machine, and no server that is built on it can cost less.
+bytes themselves. Otherwise it is built as ours: asyncio, uvloop, threads that
+decode and run. What it costs beyond the work comes with gRPC, the threads, and
+the caches that the work has emptied.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import grpc
 import uvloop
 
 from benchmarks.limit import Limit, Work
+from benchmarks.servers import BARE_METHOD
 from extractor.settings import DataFolder, cores
-
-SERVICE, METHOD = "bare.Bare", "Embed"
 
 
 class Bare:
@@ -38,7 +38,8 @@ class Bare:
     def handlers(self) -> grpc.GenericRpcHandler:
         """Refuses before a message is received, as ours does."""
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._embed)
-        return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+        service, name = BARE_METHOD.strip("/").split("/")
+        return grpc.method_handlers_generic_handler(service, {name: method})
 
     async def _embed(self, _: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         if self._queue and self._under_way >= self._queue:

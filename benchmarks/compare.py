@@ -118,10 +118,10 @@ def ratios(rounds: dict[str, list[Figures]], name: str, to: str) -> list[float]:
 
 
 def table(rounds: dict[str, list[Figures]], running: list[Served]) -> list[report.Row]:
-    """The fastest first; the limit has no rank."""
+    """The fastest first; the limit and what is no peer have no rank."""
     memory = {server.name: server.group.memory() for server in running}
     order = sorted(rounds, key=lambda name: -median(ratios(rounds, name, LIMIT)))
-    ranked = [name for name in order if name != LIMIT]
+    ranked = [name for name in order if name not in (LIMIT, BARE)]
     return [
         {
             "server": name,

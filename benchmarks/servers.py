@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bare_server
 from benchmarks.callers import Target
 from benchmarks.load import Load
 from benchmarks.processes import Group
@@ -21,7 +20,7 @@ from extractor.settings import DEFAULT_BACKBONE, DataFolder
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / "benchmarks/peers/.venv/bin/python"
 OURS, BARE = "penultimate", "bare"
-METHOD = "/penultimate.v1.Extractor/Embed"
+METHOD, BARE_METHOD = "/penultimate.v1.Extractor/Embed", "/bare.Bare/Embed"
 
 PEERS = {
     "grpcio": ("grpc", "/peer.Peer/Embed"),
@@ -70,7 +69,7 @@ def bare(data: DataFolder, numerics: str, *, queue: int = 0) -> Iterator[Served]
     command = [sys.executable, "-m", "benchmarks.bare_server", "--data", str(data.root)]
     command += ["--numerics", numerics, "--queue", str(queue)]
     with _announced(BARE, command) as (group, words):
-        target = Target("grpc", words[2], f"/{bare_server.SERVICE}/{bare_server.METHOD}")
+        target = Target("grpc", words[2], BARE_METHOD)
         yield Served(BARE, group, target, numerics)
 
 

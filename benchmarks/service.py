@@ -10,8 +10,8 @@ image and run the network, as many as are fastest. Prints
   (median over rounds), and the same ratio in processor time, which other load
   on the machine blurs less;
 - the median time of a call with one image, over the same work in process, in
-  turns, and that of a call of a server that does nothing but this work
-  (`benchmarks.bare_server`): what gRPC takes by itself;
+  turns; and the same for a server that does nothing but this work
+  (`benchmarks.bare_server`);
 - images/s when the server remembers them: sent in `Embed`, through
   `Client.stream`, which asks before it sends, and by digests alone
   (`Client.lookup`), over images/s computed (`benchmarks.remembered`);
@@ -120,7 +120,7 @@ def single_calls(
     direct = 1e3 * median(alone)
     found.say("in process, ms", direct, f"one image in process: p50 {direct:.2f} ms")
     _over_in_process(found, "single call", calls, direct, "; at most 1.0")
-    _over_in_process(found, "bare call", bare_calls, direct, ": gRPC by itself")
+    _over_in_process(found, "bare call", bare_calls, direct, ": a server that does nothing else")
 
 
 def _over_in_process(found: report.Report, name: str, calls: list[float], direct: float, more: str) -> None:

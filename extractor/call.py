@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 import grpc
@@ -51,6 +52,8 @@ class Call:
         Images or digests that were accepted so far.
     cached, failed : int
         Images that were remembered, and that could not be embedded, so far.
+    watchers : sequence of Observer
+        Who is told of its images.
     """
 
     method: str
@@ -89,7 +92,7 @@ class Observer(Protocol):
         ...
 
 
-def received(method: str, context: Context, watchers: Sequence[Observer]) -> Call:
+def call_of(method: str, context: Context, watchers: Sequence[Observer]) -> Call:
     """The call that gRPC has received; to be asked for in the task that answers it."""
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     said = metadata.get(wire.REQUEST_ID, "")
@@ -97,3 +100,23 @@ def received(method: str, context: Context, watchers: Sequence[Observer]) -> Cal
     left = context.time_remaining()
     deadline = math.inf if left is None else time.monotonic() + left
     return Call(method, context.peer(), request_id, metadata, deadline, watchers=watchers)
+
+
+class _Gone:
+    """Ends a call as one whose caller has gone where gRPC cannot send to it any more.
+
+    A class, since every refusal and every answer of a stream passes it: a
+    generator's context takes five times as long.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, grpc.aio.InternalError):
+            raise asyncio.CancelledError from None
+
+
+GONE = _Gone()

@@ -7,14 +7,13 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
-from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from extractor import wire
-from extractor.call import Call, Context, Observer, received
+from extractor.call import GONE, Call, Context, Observer, call_of
 from extractor.door import Door
 from extractor.errors import InternalError, InvalidArgument, Overloaded, PenultimateError, Unavailable
 from extractor.settings import ServiceLimits
@@ -31,7 +30,7 @@ MESSAGES_UNDER_WAY = 8
 """Messages of one stream that may be unanswered before the next is received."""
 
 
-def _nothing(*_: object) -> None:
+def _nothing() -> None:
     pass
 
 
@@ -137,7 +136,7 @@ class Calls:
                 aclosing(talk(requests, call)) as answers,
             ):
                 async for answer in answers:
-                    with _GONE:
+                    with GONE:
                         await context.write(answer.SerializeToString())
 
         return grpc.stream_stream_rpc_method_handler(partial(self._watch, method, many))
@@ -184,7 +183,7 @@ class Calls:
         An error that nobody raised on purpose is logged with its trace; the
         caller gets a plain sentence.
         """
-        call = received(method, context, self.observers)
+        call = call_of(method, context, self.observers)
         code, why = grpc.StatusCode.CANCELLED, "the caller has gone, or its deadline has passed"
         for watcher in self.observers:
             watcher.begun(call)
@@ -197,7 +196,7 @@ class Calls:
         except Exception as error:  # whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
             # Not `set_code`: it begins an answer first, and gRPC's own retries take no begun one back.
-            with _GONE:
+            with GONE:
                 await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
             raise  # never reached: to abort is to raise
         finally:
@@ -252,7 +251,7 @@ class Calls:
         async def write() -> None:
             while (answer := await answers.get()) is not None:
                 await asyncio.wait({answer})  # else what cancels the call could cancel it before it began
-                with _GONE:
+                with GONE:
                     await context.write(answer.result())
                 unanswered.release()
 
@@ -282,22 +281,6 @@ def _deliberate(error: Exception, call: Call) -> PenultimateError:
     return InternalError(
         f"an internal error ({type(error).__name__}); the server's log has more, under {call.request_id}"
     )
-
-
-class _Gone:
-    """Ends a call as one whose caller has gone where gRPC cannot send to it any more."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, grpc.aio.InternalError):
-            raise asyncio.CancelledError from None
-
-
-_GONE = _Gone()
 
 
 async def _drop(tasks: Sequence[asyncio.Future[Any]]) -> None:

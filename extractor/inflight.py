@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -138,10 +137,11 @@ class Admission:
             )
         if self._inside and wait > _PATIENCE * (deadline - time.monotonic()):
             self.refused += count
+            about = max(0.1, round(wait, 1))  # so that many are refused in the same words, which are kept
             raise Overloaded(
-                f"{inside} images are pending, which takes about {wait:.1f} s, more than "
+                f"{inside} images are pending, which takes about {about:.1f} s, more than "
                 "half of what the caller allows: try again later, or allow a longer deadline",
-                min(math.ceil(10 * wait) / 10, _LONGEST_PAUSE),
+                min(about, _LONGEST_PAUSE),
             )
 
     def _has_room(self, count: int, size: int) -> bool:

@@ -282,7 +282,7 @@ def status_of(error: PenultimateError) -> tuple[grpc.StatusCode, str, tuple[tupl
     return code, str(error), trailers
 
 
-@functools.lru_cache(maxsize=256)  # a full server refuses many for the same few reasons
+@functools.lru_cache(maxsize=256)  # who would be late is refused in the same few words, many times a second
 def _come_again(code: grpc.StatusCode, why: str, milliseconds: int) -> tuple[tuple[str, str | bytes], ...]:
     """When another try is sensible, as gRPC's clients know it and as Google's APIs say it."""
     info = RetryInfo(retry_delay=Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 10**6))

@@ -86,7 +86,8 @@ def test_the_service_is_measured_computed_and_remembered(data: DataFolder, tmp_p
 
 def test_a_bare_server_can_refuse(data: DataFolder, tmp_path: Path) -> None:
     """With a bound it is measured a second time, and then refuses what is over it."""
-    options = ("--servers", BARE, "--times", "4", "--seconds", "2", "--deadline", "0.5", "--peak", "40")
+    options = ("--servers", BARE, "--times", "4", "--seconds", "2", "--rounds", "1", "--peak", "40")
+    options += ("--deadline", "0.5")
     rows = figures("overload", data, tmp_path / "json", *options)["tables"]["every request with 0.5 s"]
     assert [row["server"] for row in rows] == [BARE, f"{BARE}, bounded"]
     assert rows[0]["refused"] == 0 < rows[1]["refused"]

@@ -81,6 +81,16 @@ def test_what_would_come_too_late_is_refused_at_once() -> None:
     with pytest.raises(Overloaded, match=r"11 images are pending, which takes about 1\.1 s"):
         admission.check(time.monotonic() + 2.1, ahead=1)  # once that one is in
     assert admission.refused == 5
+    for pace, pause in (
+        (0.1043, 1.0),
+        (0.001, 0.1),
+        (10, 5),
+    ):  # in tenths of a second, at least one, at most 5 s
+        admission.pace = pace
+        with pytest.raises(Overloaded) as caught:
+            admission.check(0, ahead=0)
+        assert caught.value.retry_after == pause
+    admission.pace = 0.1
     for item in items:
         admission.leave(item, answered=False)
     assert admission.pace == 0.1  # those who were dropped say nothing of it
