@@ -5,13 +5,16 @@ python -m benchmarks.overload --data DIR [--provider cpu] [--rounds 3] [--second
 Open loop: Poisson arrivals, one image each, every request with a deadline of
 1 s; nobody tries again. Answers in time a second are counted from the second
 second to the last arrival. When the last caller is gone one more request
-comes, with time enough. Each server's peak is measured before each round, with
-16 in flight, once it has nothing left to do. Rates, shares and times are medians
-over the rounds, counts are sums, and of the rest the worst is shown. One server
-runs at a time. Peers that can refuse work once a queue is full are measured a
-second time with such a bound (`NAME, bounded`): as many requests as they answer
-in half a second. Ours computes equal images that are under way once, so a photo
-should not come again within the deadline: `a photo again, s` says when it does.
+comes, with time enough. Each server's peak is measured before and after each
+round, with 16 in flight, once it has nothing left to do; a round is compared
+with the mean of both, for the machine's pace changes. Rates, shares and times
+are medians over the rounds, counts are sums, and of the rest the worst is
+shown. `for each free core` divides both rates of a share by the cores that the
+load leaves to the server. One server runs at a time. Peers that can refuse work
+once a queue is full are measured a second time with such a bound (`NAME,
+bounded`): as many requests as they answer in half a second. Ours computes equal
+images that are under way once, so a photo should not come again within the
+deadline: `a photo again, s` says when it does.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from benchmarks import report
 from benchmarks.load import Load, Open
 from benchmarks.servers import BARE, Served
 from benchmarks.tail import add_options, find_peak, serving
+from extractor.settings import cores
 
 BOUNDABLE = (BARE, "grpcio", "fastapi", "mosec")
 MUST_REACH = 0.9
@@ -49,12 +53,28 @@ def main() -> None:
     found.save()
 
 
-class Round(NamedTuple):
-    """One round at one rate: the peak just before it, what was found; memory in MB before, at most, after."""
+class Peak(NamedTuple):
+    """Images/s with 16 in flight, and the cores that the load kept busy for it."""
 
-    peak: float
+    rate: float
+    cores: float
+
+
+class Round(NamedTuple):
+    """One round at one rate: the peak around it, what was found; memory in MB before, at most, after."""
+
+    peak: Peak
     found: Open
     memory: tuple[float, float, float]
+
+    @property
+    def share(self) -> float:
+        return self.found.rate / self.peak.rate
+
+    @property
+    def share_of_free(self) -> float:
+        """The same by the cores that the load leaves to the server."""
+        return self.share * (cores() - self.peak.cores) / (cores() - self.found.cores)
 
 
 def rows(given: argparse.Namespace, load: Load) -> Iterator[report.Row]:
@@ -72,34 +92,44 @@ def loaded(name: str, server: Served, load: Load, given: argparse.Namespace) -> 
     rounds: dict[float, list[Round]] = {times: [] for times in given.times}
     for seed in range(given.rounds):
         for times, so_far in rounds.items():
-            load.idle(server.target)
-            load.closed(server.target, given.peak // 4)
-            peak = load.closed(server.target, given.peak).rate
-            so_far.append(_round(server, load, times * peak, peak, given, seed))
+            before = _peak(server, load, given.peak)
+            found, memory = _over(server, load, times * before.rate, given, seed)
+            after = _peak(server, load, given.peak)
+            around = Peak((before.rate + after.rate) / 2, (before.cores + after.cores) / 2)
+            so_far.append(Round(around, found, memory))
     for times, some in rounds.items():
         yield _row(name, times, some, given.distinct)
 
 
-def _round(
-    server: Served, load: Load, rate: float, peak: float, given: argparse.Namespace, seed: int
-) -> Round:
+def _peak(server: Served, load: Load, images: int) -> Peak:
+    """With nothing left to do, and a few images first."""
+    load.idle(server.target)
+    load.closed(server.target, images // 4)
+    found = load.closed(server.target, images)
+    return Peak(found.rate, found.cpu * found.rate / images)
+
+
+def _over(
+    server: Served, load: Load, rate: float, given: argparse.Namespace, seed: int
+) -> tuple[Open, tuple[float, float, float]]:
     before = server.group.memory()
     with peak_memory(server) as most:
         found = load.open(server.target, rate, given.seconds, given.deadline, seed)
-    return Round(peak, found, (before, most[0], server.group.memory()))
+    return found, (before, most[0], server.group.memory())
 
 
 def _row(name: str, times: float, rounds: Sequence[Round], distinct: int) -> report.Row:
-    shares = sorted(one.found.rate / one.peak for one in rounds)
+    shares = sorted(one.share for one in rounds)
     return {
         "server": name,
         "load / peak": times,
-        "peak images/s": median(one.peak for one in rounds),
+        "peak images/s": median(one.peak.rate for one in rounds),
         "in time /s": median(one.found.rate for one in rounds),
         "of the peak": median(shares),
         "rounds from": shares[0],
         "to": shares[-1],
-        "a photo again, s": min(distinct / (times * one.peak) for one in rounds),
+        "for each free core": median(one.share_of_free for one in rounds),
+        "a photo again, s": min(distinct / (times * one.peak.rate) for one in rounds),
         "p50 ms": 1e3 * median(one.found.percentile(50) for one in rounds),
         **{
             kind: sum(one.found.outcomes[kind] for one in rounds)
