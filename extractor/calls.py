@@ -195,6 +195,7 @@ class Calls:
             return answer
         except Exception as error:  # whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
+            error.__traceback__ = None  # its frames hold the context, as below
             # Not `set_code`: it begins an answer first, and gRPC's own retries take no begun one back.
             with GONE:
                 await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))
@@ -202,6 +203,10 @@ class Calls:
         finally:
             for watcher in self.observers:
                 watcher.ended(call, code, why)
+            # What gRPC has of a call holds the error that `abort` raises, the error this frame, and the
+            # frame, by these two, what gRPC has: a refused call, and what it sent, would stay in memory
+            # until the garbage collector comes.
+            del context, _requests
 
     def _begin(
         self, handler: Handler[Request], kind: type[Request], message: bytes, call: Call

@@ -191,8 +191,11 @@ def _refusal(sentence: str) -> grpc.RpcMethodHandler[Any, Any]:
     """A handler for methods of every kind, since it ends the call before its first message."""
 
     async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-        log.debug("%s was refused: %s", context.peer(), sentence)
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
+        try:
+            log.debug("%s was refused: %s", context.peer(), sentence)
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
+        finally:
+            del _, context  # as in `Calls`: else the call lies in memory
 
     return grpc.stream_stream_rpc_method_handler(refuse)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -235,12 +236,19 @@ async def _run(server: Server, ready: Callable[[], None]) -> None:
         await asyncio.wait({warming, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.done():
             await warming
+            _spare_collector()
             ready()
             await stopped
     finally:
         log.info("stopping: finishing what was accepted, for at most %g s", server.limits.grace)
         await server.stop()
         log.info("stopped")
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector pass over what stays: that takes 40 ms, in which nobody is answered."""
+    gc.collect()
+    gc.freeze()
 
 
 def _stop_signal(seconds: float) -> asyncio.Future[None]:

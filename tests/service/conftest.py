@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import subprocess
 import sys
@@ -191,6 +192,27 @@ async def stub(cold_server: Server, channel: grpc.aio.Channel) -> ExtractorStub:
     """Calls our server over the stand-in, after its warm-up."""
     await cold_server.warm()
     return ExtractorStub(channel)
+
+
+@pytest.fixture
+def collector_off() -> Iterator[None]:
+    """What is in a cycle stays in memory meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def calls_in_memory() -> int:
+    """Calls that gRPC's servers of this process hold, or that nobody can reach any more."""
+    return sum(type(each).__name__ == "_ServicerContext" for each in gc.get_objects())
+
+
+async def no_call_in_memory() -> None:
+    """Wait for it: an answer is here before its call ends there."""
+    async with asyncio.timeout(10):
+        while calls_in_memory():
+            await asyncio.sleep(0.01)
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:

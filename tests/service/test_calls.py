@@ -1,4 +1,4 @@
-"""What calls give back when their callers leave, at whatever moment."""
+"""What calls give back when their callers leave, at whatever moment, or when they are refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+import grpc
 import pytest
 from grpc._cython import cygrpc
 
@@ -16,6 +17,7 @@ from extractor.calls import Calls
 from extractor.errors import Overloaded
 from extractor.service import ExtractorService
 from extractor.settings import ServiceLimits
+from tests.service.conftest import calls_in_memory, failure, no_call_in_memory, submitted
 
 MESSAGES = 5
 
@@ -172,3 +174,28 @@ async def test_an_answer_of_a_stream_that_finds_no_caller_is_no_fault(
         await method.stream_stream(None, Caller(gone=True))
     assert calls.door.taken == 0
     assert not caplog.records
+
+
+@pytest.mark.usefixtures("collector_off")
+async def test_refused_calls_do_not_stay_in_memory(stub: Any, stand_in: Any) -> None:
+    """Before they are received or after, and on a stream: else a full server holds all that it refused."""
+
+    def full(*_: object) -> NoReturn:
+        raise Overloaded("full")
+
+    stand_in.on_submit = lambda image, future: None
+    held = asyncio.ensure_future(stub.Embed(pb.EmbedRequest(images=[b"held"])))
+    await submitted(stand_in, 1)
+    assert calls_in_memory() == 1
+    stand_in.on_submit = full
+    for _ in range(3):
+        await failure(stub.Embed(pb.EmbedRequest(images=[bytes(1000)])))
+        stream = stub.EmbedStream()
+        await stream.write(pb.EmbedRequest(images=[bytes(1000)]))
+        assert await stream.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    stand_in.check_room = full
+    for _ in range(3):
+        await failure(stub.Embed(pb.EmbedRequest(images=[bytes(1000)])))
+    stand_in.settle(stand_in.submitted[0], 1)
+    await held
+    await no_call_in_memory()

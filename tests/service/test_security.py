@@ -22,6 +22,7 @@ from extractor._pb.penultimate.v1 import penultimate_pb2 as pb
 from extractor._pb.penultimate.v1.penultimate_pb2_grpc import ExtractorStub
 from extractor.security import Certificates, Token
 from extractor.server import Server
+from tests.service.conftest import no_call_in_memory
 
 PATIENCE_S = 60
 
@@ -246,6 +247,16 @@ async def test_a_call_needs_the_token(start: Start, token_file: Path, stand_in: 
         with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
             await ExtractorStub(channel).Embed(pb.EmbedRequest(images=[bytes(2**20)]))
     assert not stand_in.submitted
+
+
+@pytest.mark.usefixtures("collector_off")
+async def test_calls_without_the_token_do_not_stay_in_memory(start: Start, token_file: Path) -> None:
+    """Anybody can make as many as they like."""
+    server = await start(token=Token.of_file(token_file))
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        for _ in range(3):
+            assert (await outcome(channel)).startswith("UNAUTHENTICATED")
+    await no_call_in_memory()
 
 
 async def test_reflection_needs_the_token_and_health_does_not(start: Start, token_file: Path) -> None:
