@@ -12,7 +12,7 @@ import struct
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -20,7 +20,7 @@ _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 1, 1, 4, 8, 32
 _CONTINUATION = 9
 _TABLE_SIZE, _PUSH, _INITIAL_WINDOW = 1, 2, 4
 _CANCEL = 8
-_DEADLINE_EXCEEDED = 4  # of gRPC's statuses
+DEADLINE_EXCEEDED = 4  # of gRPC's statuses
 _PIECE = 16384  # no frame may be larger unless its receiver says so
 _WINDOW = 65535  # until the receiver says otherwise
 _OURS = 2**30  # what we take before we say that we take more
@@ -29,12 +29,28 @@ _STATUS = re.compile(rb"grpc-status(?:\x01(\d)|\x02(\d\d))")
 """A literal header: we allow the server no table of those it sent before."""
 
 
-class Status(Exception):
-    """The call failed with this gRPC status, or with none: -1."""
+class Answer(NamedTuple):
+    """How a call ended; an exception would cost more than all else of a refused call.
 
-    def __init__(self, code: int, said: str) -> None:
-        super().__init__(f"gRPC status {code}: {said}")
-        self.code = code
+    Attributes
+    ----------
+    code : int
+        gRPC's status, or -1 for none.
+    body : bytes
+        The message, when the status is 0.
+    why : str
+        Why there is no status.
+    head : bytes
+        The headers.
+    """
+
+    code: int
+    body: bytes = b""
+    why: str = ""
+    head: bytes = b""
+
+    def __str__(self) -> str:
+        return f"gRPC status {self.code}: {self.why or _message(self.head)}"
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +60,7 @@ class _Stream:
     number: int
     left: memoryview
     window: int
-    answer: asyncio.Future[bytes]
+    answer: asyncio.Future[Answer]
     head: bytearray = field(default_factory=bytearray)
     body: bytearray = field(default_factory=bytearray)
 
@@ -98,7 +114,7 @@ class Connection(asyncio.Protocol):
             _CONTINUATION: lambda *_: self._lose("its headers are in several frames"),
         }
 
-    async def ask(self, head: bytes, body: bytes, seconds: float | None) -> bytes:
+    async def ask(self, head: bytes, body: bytes, seconds: float | None) -> Answer:
         """The answer to a call of one message.
 
         Parameters
@@ -109,13 +125,9 @@ class Connection(asyncio.Protocol):
             The message, `framed`.
         seconds : float, optional
             After which the call ends, here and there.
-
-        Raises
-        ------
-        TimeoutError, Status
         """
         if self.gone:
-            raise Status(-1, self.gone)
+            return Answer(-1, why=self.gone)
         loop = asyncio.get_running_loop()
         stream = _Stream(self._next, memoryview(body), self._initial, loop.create_future())
         self._next += 2
@@ -142,8 +154,7 @@ class Connection(asyncio.Protocol):
             self._write(_frame(_RESET, 0, stream.number, struct.pack(">I", _CANCEL)))
 
     def _give_up(self, stream: _Stream) -> None:
-        if not stream.answer.done():
-            stream.answer.set_exception(TimeoutError())
+        _settle(stream, Answer(DEADLINE_EXCEEDED, why="no answer in time"))
 
     def _sendable(self, stream: _Stream) -> list[bytes | memoryview]:
         """The frames that the windows have room for."""
@@ -203,11 +214,11 @@ class Connection(asyncio.Protocol):
             stream.head += payload
             if flags & _END_STREAM:
                 del self._streams[number]
-                _settle(stream)
+                _settle(stream, _answer(stream))
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> None:
         if stream := self._streams.pop(number, None):
-            _fail(stream, f"reset by the server ({int.from_bytes(payload)})")
+            _settle(stream, Answer(-1, why=f"reset by the server ({int.from_bytes(payload)})"))
 
     def _settings(self, flags: int, _number: int, payload: bytes) -> None:
         if flags & _ACK:
@@ -229,7 +240,7 @@ class Connection(asyncio.Protocol):
         self.gone = f"the server goes away: {payload[8:].decode(errors='replace')}"
         last = int.from_bytes(payload[:4])
         for number in [number for number in self._streams if number > last]:
-            _fail(self._streams.pop(number), self.gone)
+            _settle(self._streams.pop(number), Answer(-1, why=self.gone))
 
     def _window_update(self, _flags: int, number: int, payload: bytes) -> None:
         more = int.from_bytes(payload)
@@ -249,7 +260,7 @@ class Connection(asyncio.Protocol):
         """End all calls, and take no more."""
         self.gone = self.gone or why
         for stream in self._streams.values():
-            _fail(stream, why)
+            _settle(stream, Answer(-1, why=why))
         self._streams.clear()
         self.close()
 
@@ -262,15 +273,17 @@ def _frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
     return _frame_head(len(payload), kind, flags, number) + payload
 
 
-def _settle(stream: _Stream) -> None:
+def _settle(stream: _Stream, answer: Answer) -> None:
+    if not stream.answer.done():
+        stream.answer.set_result(answer)
+
+
+def _answer(stream: _Stream) -> Answer:
     found = _STATUS.search(stream.head)
     code = int(found[1] or found[2]) if found else -1
-    if code:
-        _fail(stream, _message(bytes(stream.head)), code)
-    elif stream.body[:5] != struct.pack(">BI", 0, max(0, len(stream.body) - 5)):
-        _fail(stream, f"an answer of {len(stream.body)} bytes is no message")
-    elif not stream.answer.done():
-        stream.answer.set_result(bytes(stream.body[5:]))
+    if code == 0 and stream.body[:5] != struct.pack(">BI", 0, max(0, len(stream.body) - 5)):
+        return Answer(-1, why=f"an answer of {len(stream.body)} bytes is no message")
+    return Answer(code, bytes(stream.body[5:]), head=bytes(stream.head))
 
 
 def _message(head: bytes) -> str:
@@ -284,9 +297,3 @@ def _message(head: bytes) -> str:
         size += sum((rest[place] & 127) << 7 * (place - 1) for place in range(1, more + 1))
         begin = more + 1
     return urllib.parse.unquote(rest[begin : begin + size].decode("ascii", "replace"))
-
-
-def _fail(stream: _Stream, why: str, code: int = -1) -> None:
-    if not stream.answer.done():
-        late = code == _DEADLINE_EXCEEDED  # the server's clock may be the first to say so
-        stream.answer.set_exception(TimeoutError(why) if late else Status(code, why))

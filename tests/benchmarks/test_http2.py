@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -10,7 +11,7 @@ import grpc
 import pytest
 
 from benchmarks.callers import Failed, GrpcCaller, Refused, Target
-from benchmarks.http2 import Connection, Status, framed, request_head
+from benchmarks.http2 import DEADLINE_EXCEEDED, Connection, framed, request_head
 
 PHOTO = bytes(range(256)) * 400
 
@@ -70,10 +71,10 @@ def test_messages_larger_than_the_windows_arrive_whole() -> None:
         head = request_head(address, "/test.Echo/Call")
         messages = [bytes([number]) * 2**20 for number in range(16)]
         answers = await asyncio.gather(*(connection.ask(head, framed(each), 30) for each in messages))
-        assert answers == messages
+        assert [answer.body for answer in answers] == messages
         receive = connection.data_received
         connection.data_received = lambda data: [receive(bytes([each])) for each in data]  # type: ignore[assignment,func-returns-value,method-assign]
-        assert await connection.ask(head, framed(PHOTO[:5000]), 30) == PHOTO[:5000]
+        assert (await connection.ask(head, framed(PHOTO[:5000]), 30)).body == PHOTO[:5000]
         connection.close()
 
     with_server(work)
@@ -85,16 +86,14 @@ def test_a_failed_call_says_its_status_and_the_next_goes_on() -> None:
     async def work(_server: grpc.aio.Server, address: str) -> None:
         connection = await connected(address)
         for _ in range(4):
-            with pytest.raises(Status, match=r"come again: 100 % of it is taken \.{200}$") as refused:
-                await connection.ask(request_head(address, "/test.Echo/Full"), framed(bytes(2**20)), 5)
-            assert refused.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+            refused = await connection.ask(request_head(address, "/test.Echo/Full"), framed(bytes(2**20)), 5)
+            assert re.search(r"come again: 100 % of it is taken \.{200}$", str(refused))
+            assert refused.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
         head = request_head(address, "/test.Echo/Call")
-        with pytest.raises(TimeoutError):
-            await connection.ask(head, framed(b"slow"), 0.2)
-        assert await connection.ask(head, framed(PHOTO), None) == PHOTO
-        with pytest.raises(Status) as failure:
-            await connection.ask(request_head(address, "/test.Echo/Other"), framed(b""), 5)
-        assert failure.value.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
+        assert (await connection.ask(head, framed(b"slow"), 0.2)).code == DEADLINE_EXCEEDED
+        assert (await connection.ask(head, framed(PHOTO), None)).body == PHOTO
+        unknown = await connection.ask(request_head(address, "/test.Echo/Other"), framed(b""), 5)
+        assert unknown.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
         connection.close()
 
     with_server(work)
@@ -108,7 +107,7 @@ def test_the_server_learns_that_a_caller_left() -> None:
         head = request_head(address, "/test.Echo/Call")
         left.clear()
         asking = asyncio.create_task(connection.ask(head, framed(b"slow"), None))
-        assert await connection.ask(head, framed(PHOTO), None) == PHOTO
+        assert (await connection.ask(head, framed(PHOTO), None)).body == PHOTO
         assert not left
         asking.cancel()
         async with asyncio.timeout(30):
@@ -126,15 +125,15 @@ def test_a_server_that_goes_fails_calls_and_takes_no_more() -> None:
         connection = await connected(address)
         head = request_head(address, "/test.Echo/Call")
         asking = asyncio.create_task(connection.ask(head, framed(b"slow"), None))
-        assert await connection.ask(head, framed(PHOTO), None) == PHOTO
+        assert (await connection.ask(head, framed(PHOTO), None)).body == PHOTO
         await server.stop(0)
-        with pytest.raises(Status):
-            await asking
+        assert (await asking).code != 0
         async with asyncio.timeout(30):
             while not connection.gone:
                 await asyncio.sleep(0.01)
-        with pytest.raises(Status, match=r"connection is lost|goes away"):
-            await connection.ask(head, framed(PHOTO), None)
+        assert re.search(
+            r"connection is lost|goes away", str(await connection.ask(head, framed(PHOTO), None))
+        )
         connection.close()
 
     with_server(work)
