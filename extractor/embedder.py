@@ -100,8 +100,7 @@ class Embedder:
         self._done = Counters()
         self._network: Network | None = None
         self._loading = threading.Lock()
-        # Twice the cores: where a provider computes in threads of its own, ours only wait for them.
-        self._pool: Pool[Callable[[], object]] = Pool(operator.call, 2 * cores(), "decode")
+        self._pool: Pool[Callable[[], object]] = Pool(operator.call, cores(), "decode", spare=cores())
 
     @property
     def fingerprint(self) -> str:
@@ -213,6 +212,8 @@ class Embedder:
             raise Unavailable(
                 "this embedder was made before a fork, its threads are elsewhere: make a new one"
             )
+        if any(type(image) is not bytes for image in images):
+            self._expect_waiting()
         tickets = [Ticket(image, deadline) for image in images]
         self._admission.enter(tickets, deadline, patient=patient)
         for ticket in tickets:
@@ -298,7 +299,7 @@ class Embedder:
                 ticket.settle(self._result(digest, row, cached=True), waiting)
             elif self._flights.board(digest, ticket):
                 missing.append(digest)
-        self._compute_all(missing)
+        self._pool.share([functools.partial(self._compute, digest) for digest in missing])
 
     def _read(self, ticket: Ticket) -> bytes | None:
         """The image's digest; None for what needs no more work."""
@@ -312,17 +313,6 @@ class Embedder:
         except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
             ticket.settle(self._failed(_deliberate(error)))
             return None
-
-    def _compute_all(self, digests: list[bytes]) -> None:
-        """In their turn; where none waits for it, one of them here, without waking another thread."""
-        here = digests[:1] if not self._pool.waiting else []
-        for digest in digests[len(here) :]:
-            try:
-                self._pool.put(functools.partial(self._compute, digest))
-            except Unavailable:  # it is being closed, and what was accepted is finished first
-                here.append(digest)
-        for digest in here:
-            self._compute(digest)
 
     def _compute(self, digest: bytes) -> None:
         """Decode and run, for all who wait for this digest."""
@@ -418,7 +408,16 @@ class Embedder:
         with self._loading:
             if self._network is None:
                 self._network = self._open()
+                if not self._network.computes_here:
+                    self._expect_waiting()
             return self._network
+
+    def _expect_waiting(self) -> None:
+        """Have two images a core under way, now that some wait: for files, or for a provider's own threads.
+
+        Where none does, each beyond one a core would only slow down those that came before it.
+        """
+        self._pool.grow(2 * cores())
 
 
 def _deliberate(error: BaseException) -> PenultimateError:

@@ -43,6 +43,8 @@ class Network:
         The smallest cosine of the golden test.
     batch_size, parallel : int
         Images in one run at most, and runs at a time.
+    computes_here : bool
+        Whether an image is computed by the thread that submits it.
     batcher : Batcher or Direct
 
     Raises
@@ -61,6 +63,7 @@ class Network:
         self._least_cosine = session.bound
         self.numerics = str(session.numerics)
         self.batch_size, self.parallel = session.max_batch, session.parallel
+        self.computes_here = session.schedule.direct and session.numerics.provider == "cpu"
         self.batcher: Batcher[Pixels, Vector] | Direct[Pixels, Vector] = (
             Direct(session.run)
             if session.schedule.direct

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -27,24 +27,29 @@ class Pool(Generic[T]):
     work : callable
         Does one item, in one of the threads. What it raises is logged; the
         thread lives on.
-    threads : int
+    at_once : int
+        Items that are under way at once, urgent ones apart.
     name : str
         The threads', before their number.
+    spare : int
+        Threads beyond that, so that urgent items need not wait for others.
     """
 
-    def __init__(self, work: Callable[[T], object], threads: int, name: str) -> None:
+    def __init__(self, work: Callable[[T], object], at_once: int, name: str, *, spare: int = 0) -> None:
         self._work = work
+        self._name = name
+        self._spare = spare
+        self._room = at_once  # how many more that are not urgent may be under way
         self._urgent: deque[T] = deque()
         self._others: deque[T] = deque()
-        self._marks: SimpleQueue[bool] = SimpleQueue()  # True for each item; False for each thread's end
+        self._marks: SimpleQueue[bool] = (
+            SimpleQueue()
+        )  # True for each item but the owed; False for a thread's end
+        self._owed = 0  # items without a mark: whoever is done with another does them
         self._closed = False
         self._door = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._start(at_once + spare)
 
     def put(self, item: T, *, urgent: bool = False) -> None:
         """Queue one item.
@@ -57,11 +62,33 @@ class Pool(Generic[T]):
         with self._door:  # nothing may enter the queue behind the end marks
             if self._closed:
                 raise Unavailable("the embedder is closed")
-            (self._urgent if urgent else self._others).append(item)
-            self._marks.put(True)
+            self._enter(item, urgent=urgent)
+
+    def share(self, items: Sequence[T]) -> None:
+        """Queue items; but do the first in this thread where there is room for it, and all after `close`."""
+        with self._door:
+            here = len(items) if self._closed else min(len(items), max(self._room, 0), 1)
+            self._room -= bool(here)
+            for item in items[here:]:
+                self._enter(item)
+        if here:
+            for item in items[:here]:
+                self._attempt(item)
+            self._leave()
+
+    def grow(self, at_once: int) -> None:
+        """Let so many items be under way at once, where fewer may."""
+        with self._door:
+            more = at_once + self._spare - len(self._threads)
+            if more > 0 and not self._closed:
+                self._start(more)
+                self._room += more
+                for _ in range(min(more, self._owed)):
+                    self._owed -= 1
+                    self._marks.put(True)
 
     def take(self, timeout: float) -> T:
-        """One more item, for a thread that does several at a time.
+        """One more item, for a thread that does several at a time; where no threads are spare.
 
         Raises
         ------
@@ -69,14 +96,10 @@ class Pool(Generic[T]):
             When none comes within `timeout` seconds.
         """
         if self._marks.get(timeout=timeout):
-            return self._next()
+            with self._door:
+                return (self._urgent or self._others).popleft()
         self._marks.put(False)  # not ours to take: a thread ends by it
         raise Empty
-
-    @property
-    def waiting(self) -> int:
-        """Items in the queue."""
-        return len(self._urgent) + len(self._others)
 
     @property
     def alive(self) -> bool:
@@ -93,16 +116,61 @@ class Pool(Generic[T]):
         for thread in self._threads:
             thread.join()
 
+    def _start(self, threads: int) -> None:
+        for number in range(len(self._threads), len(self._threads) + threads):
+            self._threads.append(
+                threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
+            )
+            self._threads[-1].start()
+
+    def _enter(self, item: T, *, urgent: bool = False) -> None:
+        """Queue, with the door held; a thread is woken unless it would find no room."""
+        (self._urgent if urgent else self._others).append(item)
+        if urgent or self._room > 0 or not self._spare:
+            self._marks.put(True)
+        else:
+            self._owed += 1
+
+    def _leave(self) -> None:
+        """Make room, and wake a thread for an item that waits for it."""
+        with self._door:
+            self._room += 1
+            if self._owed:
+                self._owed -= 1
+                self._marks.put(True)
+
     def _run(self) -> None:
         while self._marks.get():
-            try:
-                self._work(self._next())
-            except Exception:
-                log.exception("a thread met a fault of our own, and goes on")
+            self._turn()
 
-    def _next(self) -> T:
-        """The item of a mark that was taken: there is one, whosever it was."""
+    def _turn(self) -> None:
+        """Do the item of a mark that was taken, whosever it was; where there is no room, it is owed."""
+        with self._door:
+            if self._urgent:
+                do, item = self._attempt, self._urgent.popleft()
+            elif self._room > 0:
+                self._room -= 1
+                do, item = self._do, self._others.popleft()
+            else:
+                self._owed += 1
+                return
+        do(item)
+
+    def _do(self, item: T) -> None:
+        """Do one that has room, and then those that wait for it."""
+        due = [item]
+        del item  # what is done is not kept in memory
+        while due:
+            self._attempt(due.pop())
+            with self._door:
+                if self._owed:
+                    self._owed -= 1
+                    due.append(self._others.popleft())
+                else:
+                    self._room += 1
+
+    def _attempt(self, item: T) -> None:
         try:
-            return self._urgent.popleft()
-        except IndexError:
-            return self._others.popleft()
+            self._work(item)
+        except Exception:
+            log.exception("a thread met a fault of our own, and goes on")
