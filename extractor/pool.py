@@ -71,10 +71,10 @@ class Pool(Generic[T]):
             self._room -= bool(here)
             for item in items[here:]:
                 self._enter(item)
+        for item in items[:here]:
+            self._attempt(item)
         if here:
-            for item in items[:here]:
-                self._attempt(item)
-            self._leave()
+            self._hand_on()
 
     def grow(self, at_once: int) -> None:
         """Let so many items be under way at once, where fewer may."""
@@ -131,43 +131,45 @@ class Pool(Generic[T]):
         else:
             self._owed += 1
 
-    def _leave(self) -> None:
-        """Make room, and wake a thread for an item that waits for it."""
-        with self._door:
-            self._room += 1
-            if self._owed:
-                self._owed -= 1
-                self._marks.put(True)
-
     def _run(self) -> None:
         while self._marks.get():
-            self._turn()
+            urgent, due = self._turn()
+            while due:
+                self._attempt(due.pop())  # here it is last in memory
+                if not urgent:
+                    due = self._due()
 
-    def _turn(self) -> None:
-        """Do the item of a mark that was taken, whosever it was; where there is no room, it is owed."""
+    def _turn(self) -> tuple[bool, list[T]]:
+        """The item of a mark that was taken, whosever it was; it is owed where there is no room for it."""
         with self._door:
             if self._urgent:
-                do, item = self._attempt, self._urgent.popleft()
-            elif self._room > 0:
+                return True, [self._urgent.popleft()]
+            if self._room > 0:
                 self._room -= 1
-                do, item = self._do, self._others.popleft()
-            else:
-                self._owed += 1
-                return
-        do(item)
+                return False, [self._others.popleft()]
+            self._owed += 1
+            return False, []
 
-    def _do(self, item: T) -> None:
-        """Do one that has room, and then those that wait for it."""
-        due = [item]
-        del item  # what is done is not kept in memory
-        while due:
-            self._attempt(due.pop())
-            with self._door:
+    def _due(self) -> list[T]:
+        """One that is owed; else there is room for one more."""
+        with self._door:
+            if self._owed:
+                self._owed -= 1
+                return [self._others.popleft()]
+            self._room += 1
+            return []
+
+    def _hand_on(self) -> None:
+        """Let another thread go on with what is owed, unless threads end now."""
+        with self._door:
+            if not self._closed:
+                self._room += 1
                 if self._owed:
                     self._owed -= 1
-                    due.append(self._others.popleft())
-                else:
-                    self._room += 1
+                    self._marks.put(True)
+                return
+        while due := self._due():
+            self._attempt(due.pop())
 
     def _attempt(self, item: T) -> None:
         try:

@@ -1,5 +1,7 @@
 """A pool does every item it took, urgent ones first, whatever happens to one of them."""
 
+import random
+import sys
 import threading
 from queue import Empty, SimpleQueue
 
@@ -151,3 +153,31 @@ def test_who_shares_does_the_first_where_there_is_room() -> None:
     pool.close()
     pool.share(["E", "F"])
     assert [held.begun.get(timeout=10) for _ in range(2)] == [("E", here), ("F", here)]
+
+
+def test_nothing_that_is_shared_while_it_closes_is_lost() -> None:
+    """Whichever thread comes to its end first: the interpreter changes threads at every turn."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for seed in range(500):
+            _share_and_close(random.Random(seed))
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _share_and_close(draw: random.Random) -> None:
+    done: list[int] = []
+
+    def work(brings: int) -> None:
+        if brings:
+            pool.share([0] * brings)
+        else:
+            done.append(0)
+
+    pool: Pool[int] = Pool(work, draw.randint(1, 3), "test", spare=draw.randint(1, 3))
+    items = [draw.randint(0, 3) for _ in range(draw.randint(1, 40))]
+    for item in items:
+        pool.put(item, urgent=item > 0)
+    pool.close()
+    assert len(done) == sum(max(item, 1) for item in items)
