@@ -100,7 +100,7 @@ class Embedder:
         self._done = Counters()
         self._network: Network | None = None
         self._loading = threading.Lock()
-        self._pool: Pool[Callable[[], object]] = Pool(operator.call, cores(), "decode", spare=cores())
+        self._pool: Pool[Callable[[], object]] = Pool(operator.call, cores(), "decode")
 
     @property
     def fingerprint(self) -> str:
@@ -299,7 +299,7 @@ class Embedder:
                 ticket.settle(self._result(digest, row, cached=True), waiting)
             elif self._flights.board(digest, ticket):
                 missing.append(digest)
-        self._pool.share([functools.partial(self._compute, digest) for digest in missing])
+        self._compute_all(missing)
 
     def _read(self, ticket: Ticket) -> bytes | None:
         """The image's digest; None for what needs no more work."""
@@ -313,6 +313,17 @@ class Embedder:
         except Exception as error:  # noqa: BLE001 - one image fails alone, whatever happens
             ticket.settle(self._failed(_deliberate(error)))
             return None
+
+    def _compute_all(self, digests: list[bytes]) -> None:
+        """In their turn; where none waits for it, one of them here, without waking another thread."""
+        here = digests[:1] if not self._pool.waiting else []
+        for digest in digests[len(here) :]:
+            try:
+                self._pool.put(functools.partial(self._compute, digest))
+            except Unavailable:  # it is being closed, and what was accepted is finished first
+                here.append(digest)
+        for digest in here:
+            self._compute(digest)
 
     def _compute(self, digest: bytes) -> None:
         """Decode and run, for all who wait for this digest."""
@@ -413,9 +424,9 @@ class Embedder:
             return self._network
 
     def _expect_waiting(self) -> None:
-        """Have two images a core under way, now that some wait: for files, or for a provider's own threads.
+        """Have two threads a core, now that some wait: for files, or for a provider's own threads.
 
-        Where none does, each beyond one a core would only slow down those that came before it.
+        Where none does, each image beyond one a core would only slow down those that came before it.
         """
         self._pool.grow(2 * cores())
 

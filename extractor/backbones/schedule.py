@@ -47,8 +47,8 @@ class Schedule:
     def direct(self) -> bool:
         """Whether every thread may run its own image: one a run and a run a core, as is usual on a CPU.
 
-        Any other number of runs is kept to exactly; here an embedder's own
-        threads are as few as pays.
+        Any other number of runs is kept to exactly; here the cores hold back
+        the threads, of which an embedder has one or two for each.
         """
         return self == Schedule(1, cores())
 

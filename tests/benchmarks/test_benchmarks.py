@@ -55,6 +55,7 @@ def test_the_tail_counts_every_request(data: DataFolder, tmp_path: Path) -> None
 def test_overload_knows_what_became_of_each_request(data: DataFolder, tmp_path: Path) -> None:
     """Some are in time, some are not, none is lost, and one more is answered after all."""
     options = ("--servers", OURS, "--times", "4", "--seconds", "2", "--deadline", "0.2", "--peak", "40")
+    options += ("--rounds", "1")
     (row,) = figures("overload", data, tmp_path / "json", *options)["tables"]["every request with 0.2 s"]
     assert row["refused"] + row["late"] > 0
     assert row["failed"] == 0
