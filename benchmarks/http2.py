@@ -30,7 +30,7 @@ _STATUS = re.compile(rb"grpc-status(?:\x01(\d)|\x02(\d\d))")
 
 
 class Answer(NamedTuple):
-    """How a call ended; an exception would cost more than all else of a refused call.
+    """How a call ended; no exception, for those cost more than all else of a refused call.
 
     Attributes
     ----------

@@ -6,10 +6,10 @@ Open loop: Poisson arrivals, one image each, every request with a deadline of
 1 s; nobody tries again. Answers in time a second are counted from the second
 second to the last arrival. When the last caller is gone one more request
 comes, with time enough. Each server's peak is measured before and after each
-round, with 16 in flight, once it has nothing left to do; a round is compared
-with the mean of both, for the machine's pace changes. Rates, shares and times
-are medians over the rounds, counts are sums, and of the rest the worst is
-shown. `for each free core` divides both rates of a share by the cores that the
+round, with 16 in flight, once it has nothing left to do: a round sends a multiple
+of the first, and is compared with the mean of both, for the machine's pace
+changes. Rates, shares and times are medians over the rounds, counts are sums,
+and of the rest the worst is shown. `for each free core` divides both rates of a share by the cores that the
 load leaves to the server. One server runs at a time. Peers that can refuse work
 once a queue is full are measured a second time with such a bound (`NAME,
 bounded`): as many requests as they answer in half a second. Ours computes equal
@@ -61,8 +61,9 @@ class Peak(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One round at one rate: the peak around it, what was found; memory in MB before, at most, after."""
+    """One round: what was sent a second and found, the peak around it; MB before, at most, after."""
 
+    sent: float
     peak: Peak
     found: Open
     memory: tuple[float, float, float]
@@ -93,10 +94,11 @@ def loaded(name: str, server: Served, load: Load, given: argparse.Namespace) -> 
     for seed in range(given.rounds):
         for times, so_far in rounds.items():
             before = _peak(server, load, given.peak)
-            found, memory = _over(server, load, times * before.rate, given, seed)
+            sent = times * before.rate
+            found, memory = _over(server, load, sent, given, seed)
             after = _peak(server, load, given.peak)
             around = Peak((before.rate + after.rate) / 2, (before.cores + after.cores) / 2)
-            so_far.append(Round(around, found, memory))
+            so_far.append(Round(sent, around, found, memory))
     for times, some in rounds.items():
         yield _row(name, times, some, given.distinct)
 
@@ -129,7 +131,7 @@ def _row(name: str, times: float, rounds: Sequence[Round], distinct: int) -> rep
         "rounds from": shares[0],
         "to": shares[-1],
         "for each free core": median(one.share_of_free for one in rounds),
-        "a photo again, s": min(distinct / (times * one.peak.rate) for one in rounds),
+        "a photo again, s": min(distinct / one.sent for one in rounds),
         "p50 ms": 1e3 * median(one.found.percentile(50) for one in rounds),
         **{
             kind: sum(one.found.outcomes[kind] for one in rounds)

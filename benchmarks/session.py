@@ -59,7 +59,8 @@ class Layer:
     ) -> None:
         self.network = Network(bundle, data, *numerics, Tuning(measure="once"))
         self._prepare = prepare
-        self._pool: Pool[Callable[[], object]] = Pool(operator.call, 2 * cores(), "session")
+        threads = cores() if self.network.computes_here else 2 * cores()
+        self._pool: Pool[Callable[[], object]] = Pool(operator.call, threads, "session")
 
     @property
     def schedule(self) -> Schedule:

@@ -15,7 +15,14 @@ from google.protobuf.message import Message
 from extractor import wire
 from extractor.call import GONE, Call, Context, Observer, call_of
 from extractor.door import Door
-from extractor.errors import InternalError, InvalidArgument, Overloaded, PenultimateError, Unavailable
+from extractor.errors import (
+    InternalError,
+    InvalidArgument,
+    Overloaded,
+    PenultimateError,
+    Unavailable,
+    drop_frames,
+)
 from extractor.settings import ServiceLimits
 
 log = logging.getLogger(__name__)
@@ -195,7 +202,7 @@ class Calls:
             return answer
         except Exception as error:  # whatever it is, the caller gets a status
             code, why, trailers = wire.status_of(_deliberate(error, call))
-            error.__traceback__ = None  # its frames hold the context, as below
+            drop_frames(error)  # they hold the context, as below
             # Not `set_code`: it begins an answer first, and gRPC's own retries take no begun one back.
             with GONE:
                 await context.abort(code, why, (*trailers, (wire.REQUEST_ID, call.request_id)))

@@ -27,7 +27,7 @@ from extractor.backbones.schedule import Tuning
 from extractor.batching import Ran
 from extractor.caches import Cache, Row
 from extractor.caches.memory import MemoryCache
-from extractor.errors import DeadlineExceeded, InternalError, PenultimateError, Unavailable
+from extractor.errors import DeadlineExceeded, InternalError, PenultimateError, Unavailable, drop_frames
 from extractor.inflight import Admission, Flights
 from extractor.network import Network, check
 from extractor.pool import Pool
@@ -212,10 +212,10 @@ class Embedder:
             raise Unavailable(
                 "this embedder was made before a fork, its threads are elsewhere: make a new one"
             )
-        if any(type(image) is not bytes for image in images):
-            self._expect_waiting()
         tickets = [Ticket(image, deadline) for image in images]
         self._admission.enter(tickets, deadline, patient=patient)
+        if any(isinstance(image, str | os.PathLike) for image in images):
+            self._expect_waiting()
         for ticket in tickets:
             ticket.add_done_callback(self._leave)
         try:
@@ -424,7 +424,7 @@ class Embedder:
             return self._network
 
     def _expect_waiting(self) -> None:
-        """Have two threads a core, now that some wait: for files, or for a provider's own threads.
+        """Have two threads a core from now on, since some wait: for files, or for a provider's own threads.
 
         Where none does, each image beyond one a core would only slow down those that came before it.
         """
@@ -434,10 +434,7 @@ class Embedder:
 def _deliberate(error: BaseException) -> PenultimateError:
     """The error as a result keeps it: without its frames, which hold the image's bytes."""
     if isinstance(error, PenultimateError):
-        link: BaseException | None = error
-        while link:
-            link.__traceback__ = None
-            link = link.__cause__ or link.__context__
+        drop_frames(error)
         return error
     log.error("an image failed through our own fault", exc_info=error)
     return InternalError(f"an internal error ({type(error).__name__}); the log has the details")

@@ -109,3 +109,14 @@ class Unauthenticated(PenultimateError):
 
 class InternalError(PenultimateError):
     """Our own fault; the log has the trace."""
+
+
+def drop_frames(error: BaseException) -> None:
+    """Forget where an error, and those that led to it, were raised: frames hold what callers sent."""
+    links: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while links:
+        if (link := links.pop()) is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            links += [link.__cause__, link.__context__]

@@ -44,7 +44,7 @@ class Network:
     batch_size, parallel : int
         Images in one run at most, and runs at a time.
     computes_here : bool
-        Whether an image is computed by the thread that submits it.
+        Whether the thread that submits an image computes it, and does not wait for others that do.
     batcher : Batcher or Direct
 
     Raises

@@ -48,8 +48,9 @@ class Pool(Generic[T]):
         with self._door:
             while len(self._threads) < threads and not self._closed:
                 name = f"{self._name}-{len(self._threads)}"
-                self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
-                self._threads[-1].start()
+                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def put(self, item: T, *, urgent: bool = False) -> None:
         """Queue one item.

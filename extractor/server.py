@@ -246,7 +246,7 @@ async def _run(server: Server, ready: Callable[[], None]) -> None:
 
 
 def _spare_collector() -> None:
-    """Let the garbage collector pass over what stays: that takes 40 ms, in which nobody is answered."""
+    """Let the garbage collector pass over what stays: looking through it stops all threads for 40 ms."""
     gc.collect()
     gc.freeze()
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from extractor import Embedder
 from extractor.backbones.bundle import Bundle, publish
+from extractor.backbones.schedule import Tuning
 from extractor.backbones.session import Session, open_session, wanted
 from extractor.caches import Row, key
 from extractor.caches.memory import MemoryCache
@@ -559,12 +560,20 @@ def test_an_image_a_core_is_computed_at_once_and_two_where_files_are_waited_for(
         gate = gated(embedder, monkeypatch)
         coming = embedder.submit([photo("blue", 20 + number) for number in range(3 * cores())])
         gate.holds(cores())
-        assert not gate._held.acquire(timeout=0.05)
+        assert len(embedder._pool._threads) == cores()
         file = submit(embedder, exported_data.root / "no-such-file.jpg")
         gate.holds(cores())
         gate.set()
         assert all(future.result(10).ok for future in coming)
         assert isinstance(file.result(10).error, NotFound)
+
+
+def test_threads_that_only_wait_are_two_a_core(exported_data: DataFolder) -> None:
+    """As for runs in threads of their own: one of ours a core could not keep those busy."""
+    tuning = Tuning(parallel=cores() + 1)
+    with Embedder(data=exported_data, provider="cpu", cache=None, tuning=tuning) as embedder:
+        embedder.warm()
+        assert len(embedder._pool._threads) == 2 * cores()
 
 
 def test_results_say_where_the_time_went(data: DataFolder) -> None:

@@ -177,19 +177,25 @@ async def test_an_answer_of_a_stream_that_finds_no_caller_is_no_fault(
 
 
 @pytest.mark.usefixtures("collector_off")
-async def test_refused_calls_do_not_stay_in_memory(stub: Any, stand_in: Any) -> None:
+async def test_refused_calls_do_not_stay_in_memory(
+    stub: Any, stand_in: Any, channel: grpc.aio.Channel
+) -> None:
     """Before they are received or after, and on a stream: else a full server holds all that it refused."""
 
     def full(*_: object) -> NoReturn:
-        raise Overloaded("full")
+        try:
+            raise KeyError("full")
+        except KeyError as error:
+            raise Overloaded("full") from error
 
     stand_in.on_submit = lambda image, future: None
     held = asyncio.ensure_future(stub.Embed(pb.EmbedRequest(images=[b"held"])))
     await submitted(stand_in, 1)
-    assert calls_in_memory() == 1
+    assert calls_in_memory()
     stand_in.on_submit = full
     for _ in range(3):
         await failure(stub.Embed(pb.EmbedRequest(images=[bytes(1000)])))
+        await failure(channel.unary_unary("/penultimate.v1.Extractor/Embed")(b"\xff"))  # no message
         stream = stub.EmbedStream()
         await stream.write(pb.EmbedRequest(images=[bytes(1000)]))
         assert await stream.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
